@@ -1,0 +1,66 @@
+"""The failure classes: who must act decides the class, never which library raised."""
+
+from casedrop.model import Problem
+
+
+class CasedropError(Exception):
+    """Anything Casedrop says to people. Its text is whole sentences and holds no secret."""
+
+
+class CaseProblem(CasedropError):
+    """This folder's data: the case goes to failed/ with these problems as its reason."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(" ".join(problem.text for problem in problems))
+        self.problems = problems
+
+
+class FolderChanged(CasedropError):
+    """The folder is not what settled: back to settling."""
+
+
+class SetupProblem(CasedropError):
+    """The drop's set-up: the drop is held, nothing is moved, the administrator acts."""
+
+
+class Unavailable(CasedropError):
+    """The platform or its storage cannot answer now: keep everything and come back.
+
+    `host` is "platform" or "storage"; `retry_after` in seconds where the answer named it.
+    """
+
+    def __init__(self, text: str, host: str = "platform", retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.host = host
+        self.retry_after = retry_after
+
+
+class Unclear(CasedropError):
+    """A 500 or a lost answer: it may have been done. The next attempt looks the state up first.
+
+    `answered` tells a 500 (the platform spoke) from a cut or silent line.
+    """
+
+    def __init__(self, text: str, *, answered: bool) -> None:
+        super().__init__(text)
+        self.answered = answered
+
+
+class Waits(CasedropError):
+    """The case waits for a person or for the platform; `seconds` until the next look."""
+
+    def __init__(self, text: str, seconds: float) -> None:
+        super().__init__(text)
+        self.seconds = seconds
+
+
+class Stopping(CasedropError):
+    """The service is stopping: what was under way is given up and resumed at the next start."""
+
+
+class ConfigurationError(CasedropError):
+    """Everything that is wrong with the configuration, at once."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems

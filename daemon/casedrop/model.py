@@ -1,0 +1,233 @@
+"""What the modules of Casedrop tell each other: frozen records, nothing that acts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+Json = Any
+"""What ``json.loads`` gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonValue:
+    """A value read from a JSON file: `pointer` is an RFC 6901 pointer, "" for the whole document."""
+
+    json: str
+    pointer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TextValue:
+    """A value read from a UTF-8 text file, stripped of white space around it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FolderValue:
+    """A value taken from the case folder's name by the group ``value`` of a regular expression."""
+
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class SocketRule:
+    """One ``[[drops.sockets]]``: a socket and its one source (`files`, `value` or `value_from`).
+
+    `has_value` tells a `value` of null from no value. `files`, and the file names of `value_from`, are
+    gitignore-like globs relative to the case folder, case-insensitive.
+    """
+
+    socket: str
+    files: tuple[str, ...] = ()
+    fallback: bool = False
+    required: bool = True
+    value: Json = None
+    has_value: bool = False
+    value_from: JsonValue | TextValue | FolderValue | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """One configured root with its rules. `root` holds ``drop/``, ``done/`` and ``failed/``."""
+
+    name: str
+    root: str
+    reader_study: str
+    sockets: tuple[SocketRule, ...]
+    folder: str | None = None
+    title: str = "{folder}"
+    unmatched: Literal["fail", "ignore"] = "fail"
+    existing_display_set: Literal["refuse"] = "refuse"
+    ignore: tuple[str, ...] = ()
+    ready: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketKind:
+    """What the platform says of a socket (CONTRACT.md 2): decide by `super_kind`, never by `kind`."""
+
+    slug: str
+    kind: str
+    super_kind: Literal["Image", "File", "Value"]
+
+
+class EntryKind(StrEnum):
+    FILE = "file"
+    FOLDER = "folder"
+    SYMLINK = "symbolic link"
+    FIFO = "named pipe"
+    SOCKET = "socket"
+    DEVICE = "device"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name below a case folder, as ``lstat`` saw it.
+
+    `path` is relative to the case folder with "/" between its parts; bytes that are not UTF-8 stand as
+    surrogates (``os.fsdecode``). `inode` is 0 where the file system gives no lasting ones.
+    """
+
+    path: str
+    kind: EntryKind
+    size: int = 0
+    mtime_ns: int = 0
+    ctime_ns: int = 0
+    inode: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A case folder as one walk saw it: entries sorted by path, and the folder's own device and inode."""
+
+    folder: str
+    entries: tuple[Entry, ...]
+    device: int = 0
+    inode: int = 0
+
+
+class Weight(StrEnum):
+    """How much a problem matters."""
+
+    LACKING = "lacking"
+    """May still come: the folder waits for it up to ``incomplete_seconds``."""
+    WRONG = "wrong"
+    """Will not mend itself: said as soon as the folder has settled."""
+    NOTE = "note"
+    """Worth saying, stops nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to say about a folder, in the researcher's words.
+
+    `word` is its name in the catalogue (``missing-file``, ``two-files`` …), `text` whole sentences.
+    """
+
+    word: str
+    text: str
+    weight: Weight = Weight.WRONG
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Size in voxels (width, height, depth) and voxel size in mm (same order), None where unknown."""
+
+    size: tuple[int, int, int | None]
+    voxel_mm: tuple[float | None, float | None, float | None] = (None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """One file of a plan: where it is, what it looked like when it settled, and how it is sent.
+
+    `content` is what is sent in place of the file's bytes (a rewritten ``.mhd`` header). `sha256` and
+    `md5s` (hex, one per part of `part_size` bytes) are of what is sent; "" and () until prepared.
+    """
+
+    path: str
+    upload_name: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    content: str | None = None
+    sha256: str = ""
+    part_size: int = 0
+    md5s: tuple[str, ...] = ()
+    geometry: Geometry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSocket:
+    """What one socket will hold: `files` for super_kind Image and File, `value` for Value.
+
+    `source` says in words where it comes from ("ct.mha", "score.json, /score"), for receipts and plans.
+    """
+
+    socket: str
+    super_kind: Literal["Image", "File", "Value"]
+    source: str
+    files: tuple[PlannedFile, ...] = ()
+    value: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a case folder will become: one display set. `left_out` names files no rule claimed.
+
+    `signature` is settle.signature of the listing it was made from.
+    """
+
+    folder: str
+    title: str
+    sockets: tuple[PlannedSocket, ...]
+    signature: str = ""
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """What the rules make of a folder: a plan when nothing is lacking or wrong, and always all problems.
+
+    `claims` maps each file's path to the sockets whose rules matched it, for ``casedrop plan``.
+    """
+
+    plan: Plan | None
+    problems: tuple[Problem, ...] = ()
+    claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class FindingState(StrEnum):
+    """What the scanner says of one name under ``drop/``."""
+
+    LEFT_ALONE = "left alone"
+    SETTLING = "settling"
+    LACKING = "lacking"
+    WRONG = "wrong"
+    READY = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the scanner says of one name under ``drop/``; `until` and `since` are boot-clock seconds."""
+
+    folder: str
+    state: FindingState
+    why: str
+    since: float
+    until: float | None = None
+    grouping: Grouping | None = None
+    signature: str = ""
+    device: int = 0
+    inode: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One error-free scan of a root's ``drop/``; `started` is boot-clock seconds."""
+
+    started: float
+    findings: tuple[Finding, ...] = ()
