@@ -1,5 +1,6 @@
 """The failure classes: who must act decides the class, never which library raised."""
 
+from casedrop.answers import Meaning
 from casedrop.model import Problem
 
 
@@ -44,6 +45,19 @@ class Unclear(CasedropError):
     def __init__(self, text: str, *, answered: bool) -> None:
         super().__init__(text)
         self.answered = answered
+
+
+class Refused(CasedropError):
+    """A definite no of the platform; who asked decides what it means for the case.
+
+    `text` is the platform's own words: it may quote the data, so it goes to the reason, never to a log.
+    """
+
+    def __init__(self, meaning: Meaning, status: int, text: str) -> None:
+        super().__init__(f"Grand Challenge answered {status} ({meaning}).")
+        self.meaning = meaning
+        self.status = status
+        self.text = text
 
 
 class Waits(CasedropError):

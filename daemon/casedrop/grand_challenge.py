@@ -1,0 +1,349 @@
+"""The platform's REST API, one method per call; from an answer only what Casedrop uses is read.
+
+Every method raises errors.SetupProblem (token, rights, address), errors.Unavailable (not now),
+errors.Unclear (it may have been done) or errors.Refused (a definite no), by the table in answers.
+"""
+
+import html
+import json
+import ssl
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from casedrop.answers import Meaning, meaning
+from casedrop.errors import Refused, SetupProblem, Unavailable, Unclear
+from casedrop.model import Geometry, Json, SocketKind
+
+PAGE = 1000
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderStudy:
+    pk: str
+    slug: str
+    url: str
+    """The study's web page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value of a display set: `value` for plain ones, `file` and `image` are addresses."""
+
+    pk: int
+    value: Json
+    file: str | None
+    image: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DisplaySet:
+    pk: str
+    title: str
+    values: dict[str, Value]
+    """By socket slug."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """`status` is Initialized, Completed or Aborted; `age` in seconds by the platform's own clock."""
+
+    pk: str
+    s3_upload_id: str
+    status: str
+    api_url: str
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An upload session: idle while Queued; Re-Queued is under way; Succeeded is not yet attached."""
+
+    pk: str
+    api_url: str
+    status: str
+    error_message: str
+    images: tuple[str, ...]
+    """Addresses of the images it built."""
+
+
+class GrandChallenge:
+    """One server as one user. `url` ends in "/"; `token` is asked before every request."""
+
+    def __init__(self, url: str, token: Callable[[], str], connections: int = 16) -> None:
+        self.url = url
+        self._host = urlsplit(url).netloc
+        self._token = token
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        timeout = httpx.Timeout(60, connect=10, pool=None)
+        tls = ssl.create_default_context()
+        self._platform = httpx.Client(base_url=url, limits=limits, timeout=timeout, verify=tls)
+        self._storage = httpx.Client(limits=limits, timeout=timeout, verify=tls)
+
+    def close(self) -> None:
+        self._platform.close()
+        self._storage.close()
+
+    def whoami(self) -> str:
+        """The token's user name; "AnonymousUser" where the server saw no token."""
+        return str(self._read("whoami", "profiles/users/self/")["user"]["username"])
+
+    def reader_study(self, slug: str) -> ReaderStudy | None:
+        """None where it does not exist or this user may not see it: the platform does not tell which."""
+        found = self._read("reader_study", "reader-studies/", {"slug": slug})["results"]
+        return ReaderStudy(found[0]["pk"], found[0]["slug"], found[0]["url"]) if found else None
+
+    def socket(self, slug: str) -> SocketKind | None:
+        found = self._read("socket", "components/interfaces/", {"slug": slug})["results"]
+        return SocketKind(slug, found[0]["kind"], found[0]["super_kind"]) if found else None
+
+    def display_sets(self, study_pk: str) -> Iterator[DisplaySet]:
+        """All display sets of a study that this user may see, page by page.
+
+        Raises Unavailable where the study changed between two pages: a page could then miss one.
+        """
+        offset, count = 0, None
+        while True:
+            page = self._read(
+                "display_sets",
+                "reader-studies/display-sets/",
+                {"reader_study": study_pk, "limit": PAGE, "offset": offset},
+            )
+            if count not in (None, page["count"]):
+                raise Unavailable("The reader study changed while it was being listed.")
+            count = page["count"]
+            yield from map(_display_set, page["results"])
+            offset += len(page["results"])
+            if not page["next"] or not page["results"]:
+                return
+
+    def display_set(self, pk: str) -> DisplaySet:
+        return _display_set(self._read("display_set", f"reader-studies/display-sets/{pk}/"))
+
+    def create_display_set(self, study_slug: str, title: str) -> DisplaySet:
+        body = {"reader_study": study_slug, "title": title}
+        return _display_set(self._write("create_display_set", "POST", "reader-studies/display-sets/", body))
+
+    def update_display_set(self, pk: str, body: Json) -> DisplaySet:
+        """PATCH: everything in `body` is taken, or nothing (seen on a real server, recording 19)."""
+        path = f"reader-studies/display-sets/{pk}/"
+        return _display_set(self._write("update_display_set", "PATCH", path, body))
+
+    def create_upload(self, filename: str) -> Upload:
+        return self._upload("create_upload", "POST", "uploads/", {"filename": filename})
+
+    def upload(self, pk: str) -> Upload:
+        return self._upload("upload", "GET", f"uploads/{pk}/")
+
+    def presign(self, upload: Upload, numbers: list[int]) -> dict[int, str]:
+        """Addresses to PUT these parts to (numbers from 1), good for one hour."""
+        path = f"{_multipart(upload)}/generate-presigned-urls/"
+        urls = self._write("presign", "PATCH", path, {"part_numbers": numbers})["presigned_urls"]
+        return {int(number): url for number, url in urls.items()}
+
+    def parts(self, upload: Upload) -> dict[int, tuple[str, int]]:
+        """The parts that arrived: number -> (md5 or other ETag, size in bytes)."""
+        found = self._read("parts", f"{_multipart(upload)}/list-parts/")["parts"]
+        return {part["PartNumber"]: (part["ETag"].strip('"'), part["Size"]) for part in found}
+
+    def complete(self, upload: Upload, etags: dict[int, str]) -> Upload:
+        parts = [{"ETag": f'"{etag}"', "PartNumber": number} for number, etag in sorted(etags.items())]
+        path = f"{_multipart(upload)}/complete-multipart-upload/"
+        return self._upload("complete", "PATCH", path, {"parts": parts})
+
+    def put_part(self, url: str, body: Iterable[bytes], size: int, md5: bytes) -> str:
+        """Send one part; the storage checks `md5`, and we check its ETag where that is an MD5.
+
+        Returns the ETag. Raises Refused with DAMAGED where the bytes are not those of `md5`.
+        """
+        headers = {"Content-Length": str(size), "Content-MD5": b64encode(md5).decode()}
+        with _line("storage", writes=False):
+            response = self._storage.put(url, content=body, headers=headers)
+        _expect_success("put_part", response)
+        etag = str(response.headers.get("ETag", "")).strip('"')
+        if response.headers.get("x-amz-server-side-encryption", "AES256") == "AES256" and etag != md5.hex():
+            raise Refused(Meaning.DAMAGED, response.status_code, "The ETag is not the part's MD5.")
+        return etag
+
+    def create_session(self, uploads: list[str]) -> Session:
+        """An idle session of these upload addresses: it does nothing until a display set names it."""
+        body = {"uploads": uploads}
+        return _session(self._write("create_session", "POST", "cases/upload-sessions/", body))
+
+    def session(self, pk: str) -> Session:
+        return _session(self._read("session", f"cases/upload-sessions/{pk}/"))
+
+    def image(self, address: str) -> Geometry:
+        """Size and voxel size of an image, by its address in a display set."""
+        pk = urlsplit(address).path.rstrip("/").rsplit("/", 1)[-1]
+        found = self._read("image", f"cases/images/{pk}/")
+        voxel = (found["voxel_width_mm"], found["voxel_height_mm"], found["voxel_depth_mm"])
+        return Geometry((found["width"], found["height"], found["depth"]), voxel)
+
+    def download(self, address: str) -> Iterator[bytes]:
+        """The bytes of a file value. The token goes to the platform only, never on to its storage."""
+        if urlsplit(address).netloc == self._host:
+            with _line("platform", writes=False):
+                answer = self._platform.get(address, headers=self._bearer())
+            if not answer.is_redirect:
+                _expect_success("download", answer)
+                yield answer.content
+                return
+            address = answer.headers["location"]
+        with _line("storage", writes=False), self._storage.stream("GET", address) as response:
+            if not response.is_success:
+                response.read()
+                _expect_success("download", response, host="storage")
+            yield from response.iter_bytes(CHUNK)
+
+    def _upload(self, request: str, method: str, path: str, body: Json = None) -> Upload:
+        response = self._send(request, method, path, body)
+        with _understood():
+            record = response.json()
+            age = (_date(response) - datetime.fromisoformat(record["created"])).total_seconds()
+            return Upload(
+                record["pk"], record["s3_upload_id"], record["status"], record["api_url"], max(age, 0.0)
+            )
+
+    def _read(self, request: str, path: str, params: dict[str, str | int] | None = None) -> Any:
+        with _understood():
+            return self._send(request, "GET", path, params=params).json()
+
+    def _write(self, request: str, method: str, path: str, body: Json) -> Any:
+        with _understood():
+            return self._send(request, method, path, body).json()
+
+    def _send(
+        self,
+        request: str,
+        method: str,
+        path: str,
+        body: Json = None,
+        params: dict[str, str | int] | None = None,
+    ) -> httpx.Response:
+        content = None if body is None else json.dumps(body, allow_nan=False).encode()
+        headers = self._bearer() | ({"Content-Type": "application/json"} if content is not None else {})
+        with _line("platform", writes=method != "GET"):
+            response = self._platform.request(method, path, content=content, headers=headers, params=params)
+        _expect_success(request, response)
+        return response
+
+    def _bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token()}", "Accept": "application/json"}
+
+
+@contextmanager
+def _line(host: str, *, writes: bool) -> Iterator[None]:
+    """The library's errors hold addresses, so none of them, nor their text, goes on from here."""
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout):
+        raise Unavailable(f"The connection to the {host} could not be made.", host) from None
+    except (httpx.TransportError, httpx.StreamError):
+        if writes:
+            raise Unclear("The line broke before the platform's answer came.", answered=False) from None
+        raise Unavailable(f"The line to the {host} broke.", host) from None
+    except httpx.InvalidURL:
+        raise Unavailable(f"The {host} gave an address that cannot be read.", host) from None
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        raise Unclear("The platform's answer cannot be understood.", answered=True) from None
+
+
+def _expect_success(request: str, response: httpx.Response, host: str = "") -> None:
+    if response.is_success:
+        return
+    host = host or ("storage" if request == "put_part" else "platform")
+    text = _words(response)
+    match meaning(request, response.status_code, text):
+        case Meaning.SETUP:
+            raise SetupProblem(_setup_text(request, response.status_code))
+        case Meaning.UNAVAILABLE:
+            raise Unavailable(f"The {host} answered {response.status_code}.", host, _retry_after(response))
+        case Meaning.QUOTA:
+            raise Unavailable(f"The {host} takes no more for now: {text}", "quota", _retry_after(response))
+        case Meaning.UNCLEAR:
+            raise Unclear(f"The {host} answered {response.status_code}.", answered=True)
+        case definite:
+            raise Refused(definite, response.status_code, text)
+
+
+def _setup_text(request: str, status: int) -> str:
+    if status == httpx.codes.UNAUTHORIZED:
+        return "Grand Challenge does not accept the token: it is wrong, expired or revoked."
+    if request in ("create_display_set", "update_display_set"):
+        return (
+            "Grand Challenge does not know the reader study or a socket named in the rules, or this token's "
+            "user may not edit the reader study: `casedrop check` tells which."
+        )
+    return "Grand Challenge answers with a redirect: platform.url is not the address of its API."
+
+
+def _words(response: httpx.Response) -> str:
+    """The answer's own words, without HTML pages: "value is required …", several joined by spaces."""
+    if "xml" in response.headers.get("content-type", ""):
+        return response.text
+    try:
+        return " ".join(_strings(response.json()))
+    except ValueError:
+        return ""
+
+
+def _strings(body: Json) -> Iterator[str]:
+    if isinstance(body, str):
+        yield body
+    elif isinstance(body, dict | list):
+        for item in body.values() if isinstance(body, dict) else body:
+            yield from _strings(item)
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds to wait, from seconds or a date (RFC 9110, 10.2.3)."""
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        return max((parsedate_to_datetime(text) - _date(response)).total_seconds(), 0.0)
+    except ValueError:
+        return None
+
+
+def _date(response: httpx.Response) -> datetime:
+    """The platform's own clock; ours only where an answer carries no Date."""
+    try:
+        return parsedate_to_datetime(response.headers["Date"])
+    except (KeyError, ValueError):
+        return datetime.now(UTC)
+
+
+def _display_set(record: dict[str, Any]) -> DisplaySet:
+    """Older servers name a value's socket `interface`, newer ones `socket`; some give only `title_safe`."""
+    title = record["title"] if "title" in record else html.unescape(record["title_safe"])
+    values = {}
+    for item in record["values"]:
+        socket = item["socket"] if item.get("socket") else item["interface"]
+        slug = socket if isinstance(socket, str) else socket["slug"]
+        values[slug] = Value(item["pk"], item.get("value"), item.get("file"), item.get("image"))
+    return DisplaySet(record["pk"], title, values)
+
+
+def _session(record: dict[str, Any]) -> Session:
+    images = tuple(record["image_set"])
+    return Session(record["pk"], record["api_url"], record["status"], record["error_message"] or "", images)
+
+
+def _multipart(upload: Upload) -> str:
+    return f"uploads/{upload.pk}/{upload.s3_upload_id}"
