@@ -9,7 +9,7 @@ class CasedropError(Exception):
 
 
 class CaseProblem(CasedropError):
-    """This folder's data: the case goes to failed/ with these problems as its reason."""
+    """The data of a folder: the case goes to failed/ with these problems as its reason."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__(" ".join(problem.text for problem in problems))

@@ -1,9 +1,12 @@
 """What the modules of Casedrop tell each other: frozen records, nothing that acts."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
+
+from casedrop.stages import Stage
 
 Json = Any
 """What ``json.loads`` gives."""
@@ -159,6 +162,11 @@ class PlannedFile:
     md5s: tuple[str, ...] = ()
     geometry: Geometry | None = None
 
+    @property
+    def sent_size(self) -> int:
+        """Bytes that go to the platform; a rewritten header is Latin-1."""
+        return self.size if self.content is None else len(self.content)
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedSocket:
@@ -173,12 +181,18 @@ class PlannedSocket:
     files: tuple[PlannedFile, ...] = ()
     value: Json = None
 
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal contents: tells whether a socket must be assigned again."""
+        return json.dumps([self.value, [file.sha256 for file in self.files]], sort_keys=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a case folder will become: one display set. `left_out` names files no rule claimed.
 
-    `signature` is settle.signature of the listing it was made from.
+    `signature` is settle.signature of the listing it was made from, `entries` what that listing held
+    besides junk.
     """
 
     folder: str
@@ -186,6 +200,83 @@ class Plan:
     sockets: tuple[PlannedSocket, ...]
     signature: str = ""
     left_out: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRef:
+    """An upload of ours: `sha256` tells which bytes it carries, `part_size` how they were cut."""
+
+    pk: str
+    sha256: str
+    part_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A value the platform holds, as confirmed: the socket's fingerprint and the value's pk."""
+
+    fingerprint: str
+    pk: int
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Our record of a case folder: everything a restart must know. Times are seconds since 1970.
+
+    `root` is the id in the root's identity file; `platform` and `study` are addresses, so that neither
+    a drop's name nor a changed configuration moves a case. `uploads` goes by file path, `sessions`,
+    `held` and `replaced` (pk of the value before ours) by socket. `patch` is the journalled body of the
+    request whose answer is not known yet, "" when there is none.
+    """
+
+    id: int
+    root: str
+    folder: str
+    platform: str
+    study: str
+    study_pk: str
+    study_slug: str
+    stage: Stage
+    since: float
+    device: int = 0
+    inode: int = 0
+    plan: Plan | None = None
+    tries: int = 0
+    uploads: dict[str, UploadRef] = field(default_factory=dict)
+    sessions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    held: dict[str, Held] = field(default_factory=dict)
+    replaced: dict[str, int] = field(default_factory=dict)
+    one_time_title: str = ""
+    set_pk: str = ""
+    patch: str = ""
+    committed: bool = False
+    committed_at: float = 0.0
+    unclear: bool = False
+    """The commit was found done after a lost answer: tasks behind it may be lost too."""
+    problems: tuple[Problem, ...] = ()
+    target: Literal["", "done", "failed"] = ""
+    filed_as: str = ""
+    late_looks: int = 0
+
+    @property
+    def settled(self) -> Plan:
+        """The plan of a case that has one."""
+        if self.plan is None:
+            raise ValueError("a case without a plan has nothing to send")
+        return self.plan
+
+    @property
+    def address(self) -> str:
+        """The display set's web page."""
+        return f"{self.study}display-sets/{self.set_pk}/"
+
+    @property
+    def holds_title(self) -> bool:
+        """Whether its title may stand, or come to stand, on the platform."""
+        return self.plan is not None and (
+            self.committed or bool(self.patch) or self.stage not in (Stage.FAILED, Stage.SETTLING)
+        )
 
 
 @dataclass(frozen=True, slots=True)

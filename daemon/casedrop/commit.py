@@ -1,0 +1,210 @@
+"""One request gives the display set its title and all its values, or changes nothing.
+
+The display set is made empty under a one-time title that stands in the journal before the request: an
+answer that is lost is settled by looking for exactly that title, which nobody else can have. A set whose
+title is still the one-time one is not committed; any other title means it is.
+"""
+
+import json
+import secrets
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from casedrop.answers import Meaning
+from casedrop.errors import CaseProblem, Refused, SetupProblem, Unclear, Waits
+from casedrop.grand_challenge import DisplaySet, GrandChallenge
+from casedrop.model import Case, Json, PlannedSocket, Problem
+from casedrop.stages import Stage
+
+PERSON = 60.0
+"""Seconds until we look again at what waits for a person."""
+
+
+class Save(Protocol):
+    """Journal.save: the case with these changes, once they are on disk."""
+
+    def __call__(self, case: Case, **changes: Any) -> Case: ...
+
+
+def to_send(case: Case) -> list[PlannedSocket]:
+    """The sockets of the plan that the platform is not known to hold as planned."""
+    held = {socket: value.fingerprint for socket, value in case.held.items()}
+    return [socket for socket in case.settled.sockets if held.get(socket.socket) != socket.fingerprint]
+
+
+def shell(platform: GrandChallenge, case: Case, save: Save) -> Case:
+    """The case with its empty display set."""
+    if case.set_pk:
+        return case
+    made = _titled(platform, case) if case.one_time_title else None
+    if made is None:
+        case = save(case, one_time_title=f"casedrop-{secrets.token_urlsafe(16)}")
+        made = platform.create_display_set(case.study_slug, case.one_time_title)
+    return save(case, set_pk=made.pk)
+
+
+def _titled(platform: GrandChallenge, case: Case) -> DisplaySet | None:
+    found = (one for one in platform.display_sets(case.study_pk) if one.title == case.one_time_title)
+    return next(found, None)
+
+
+def sessions(platform: GrandChallenge, case: Case, address: Callable[[str], str], save: Save) -> Case:
+    """An idle session for each image: it tells later what became of the image.
+
+    `address` gives the address of the completed upload of a path. A session made but not journalled is
+    idle for ever and harmless.
+    """
+    for socket in to_send(case):
+        if socket.super_kind != "Image":
+            continue
+        addresses = [address(file.path) for file in socket.files]
+        try:
+            made = platform.create_session(addresses)
+        except Refused as no:
+            if no.meaning is not Meaning.NOT_OFFERED:
+                raise
+            continue
+        before = case.sessions.get(socket.socket, ())
+        case = save(case, sessions=case.sessions | {socket.socket: (*before, made.pk)})
+    return case
+
+
+def body(case: Case, upload_address: Callable[[str], str], session_address: Callable[[str], str]) -> Json:
+    """The one request: title (once) and every value to send."""
+    values = [_value(case, socket, upload_address, session_address) for socket in to_send(case)]
+    return {"values": values} if case.committed else {"title": case.settled.title, "values": values}
+
+
+def _value(
+    case: Case,
+    socket: PlannedSocket,
+    upload_address: Callable[[str], str],
+    session_address: Callable[[str], str],
+) -> Json:
+    value: dict[str, Json] = {"interface": socket.socket}
+    addresses = [upload_address(file.path) for file in socket.files]
+    if socket.super_kind == "Value":
+        value["value"] = socket.value
+    elif socket.super_kind == "File":
+        (value["user_upload"],) = addresses
+    elif socket.socket in case.sessions:
+        value["upload_session"] = session_address(case.sessions[socket.socket][-1])
+    else:
+        value["user_uploads"] = addresses
+    return value
+
+
+def commit(platform: GrandChallenge, case: Case, save: Save) -> Case:
+    """Send the journalled request until it is decided; a case that comes here twice is a repeat."""
+    return _send(platform, case, save, repeat=False)
+
+
+def settle_doubt(platform: GrandChallenge, case: Case, save: Save) -> Case:
+    """The request may have been done: look, and only if it was not, send exactly the same again."""
+    if _was_taken(platform, case):
+        return _accepted(case, save, unclear=True)
+    return _send(platform, case, save, repeat=True)
+
+
+def _send(platform: GrandChallenge, case: Case, save: Save, *, repeat: bool) -> Case:
+    try:
+        platform.update_display_set(case.set_pk, json.loads(case.patch))
+    except Refused as no:
+        if repeat and _was_taken(platform, case):
+            return _accepted(case, save, unclear=True)
+        if repeat and case.tries < 1:
+            raise Unclear("The repeated request was refused; one more look decides.", answered=True) from None
+        return _refused(case, no, save, repeat=repeat)
+    return _accepted(case, save, unclear=case.unclear)
+
+
+def _accepted(case: Case, save: Save, *, unclear: bool) -> Case:
+    return save(case, stage=Stage.CONFIRMING, committed=True, patch="", unclear=unclear, tries=0)
+
+
+def _was_taken(platform: GrandChallenge, case: Case) -> bool:
+    """Whether the journalled request was done, told by what it must have changed."""
+    current = _existing(platform, case)
+    if not case.committed:
+        return current.title != case.one_time_title
+    return any(_stirred(platform, case, current, name) for name in _sockets(case))
+
+
+def _stirred(platform: GrandChallenge, case: Case, current: DisplaySet, socket: str) -> bool:
+    """Whether a socket has another value than before the request, or its session is no longer idle."""
+    held = current.values.get(socket)
+    if held and held.pk != case.replaced.get(socket):
+        return True
+    made = case.sessions.get(socket, ())
+    return bool(made) and platform.session(made[-1]).status != "Queued"
+
+
+def _sockets(case: Case) -> list[str]:
+    """The sockets named in the journalled request."""
+    return [value["interface"] for value in json.loads(case.patch)["values"]]
+
+
+def _existing(platform: GrandChallenge, case: Case) -> DisplaySet:
+    try:
+        return platform.display_set(case.set_pk)
+    except Refused as no:
+        if no.meaning is Meaning.GONE:
+            raise deleted(case) from None
+        raise
+
+
+def deleted(case: Case) -> Waits:
+    return Waits(
+        f"Its display set {case.address} is gone from Grand Challenge or hidden from this user. If it was "
+        "deleted on purpose, move the folder out of drop/; Casedrop does not make a second one by itself.",
+        PERSON,
+    )
+
+
+def _refused(case: Case, no: Refused, save: Save, *, repeat: bool) -> Case:
+    """What a definite no to the request means for the case."""
+    match no.meaning:
+        case Meaning.GONE if not case.committed and not repeat:
+            save(case, stage=Stage.UPLOADING, patch="", set_pk="", one_time_title="")
+            raise Unclear("The empty display set was deleted by someone; a new one is made.", answered=True)
+        case Meaning.GONE:
+            raise deleted(case)
+        case Meaning.UPLOAD_DIED:
+            save(case, stage=Stage.UPLOADING, patch="")
+            raise Unclear("An upload is no longer there; it is sent anew.", answered=True)
+        case Meaning.TITLE_TAKEN:
+            save(case, stage=Stage.UPLOADING, patch="")
+            raise title_held(case)
+        case Meaning.FORBIDDEN:
+            raise SetupProblem("The token's user may no longer edit this reader study.")
+        case Meaning.CLOSED:
+            save(case, stage=Stage.UPLOADING, patch="")
+            raise closed(case)
+        case _:
+            save(case, stage=Stage.UPLOADING, patch="")
+            raise CaseProblem(_value_refused(_sockets(case), no))
+
+
+def title_held(case: Case) -> Waits:
+    return Waits(
+        f'The reader study already holds a display set titled "{case.settled.title}", and it was not made '
+        "from this folder by this Casedrop. Casedrop never touches such a set. Rename or delete it on Grand "
+        "Challenge, or move the folder out of drop/.",
+        PERSON,
+    )
+
+
+def closed(case: Case) -> CaseProblem:
+    text = (
+        f"The display set {case.address} has answers of readers (or ground truth), so Grand Challenge does "
+        "not let it be changed. Nothing was sent. Ask the reader study's editors to remove the answers first."
+    )
+    return CaseProblem(Problem("closed", text))
+
+
+def _value_refused(sockets: list[str], no: Refused) -> Problem:
+    return Problem(
+        "value-refused",
+        f"Grand Challenge refused the values of this display set (sent: {', '.join(sockets)}). It said: "
+        f"{no.text or no.status}. Nothing of it was stored. Correct the file or value that it names.",
+    )

@@ -1,0 +1,123 @@
+"""One rename to done/ or failed/, with a receipt or a reason beside it.
+
+Order: the text is written and fsynced as a hidden file in the target, the folder is renamed, the text is
+renamed, both directories are fsynced. The name and the folder's inode are journalled before, so a restart
+goes by the names on disk.
+"""
+
+import ctypes
+import errno
+import hashlib
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from casedrop.errors import FolderChanged
+
+RENAME_NOREPLACE = 1
+AT_FDCWD = -100
+LONGEST = 255
+"""Bytes in a file name (POSIX NAME_MAX of Linux file systems)."""
+
+SUFFIXES = {"done": ".receipt.json", "failed": ".reason.txt"}
+LATE = ".late.txt"
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def free_name(target: Path, folder: str, suffix: str, now: float) -> str:
+    """The folder's name, with a UTC suffix where the target already has that folder or text."""
+    stamp = datetime.fromtimestamp(now, UTC).strftime(" %Y%m%dT%H%M%SZ")
+    for ending in ("", stamp, *(f"{stamp}-{number}" for number in range(2, 100))):
+        name = shortened(folder, ending)
+        if not os.path.lexists(target / name) and not os.path.lexists(beside(target, name, suffix)):
+            return name
+    raise FileExistsError(errno.EEXIST, "no free name")
+
+
+def beside(target: Path, name: str, suffix: str) -> Path:
+    """The text that belongs to a folder's name; a name too long for the suffix is cut and told apart."""
+    return target / shortened(name, suffix)
+
+
+def shortened(name: str, suffix: str) -> str:
+    whole = os.fsencode(name)
+    room = LONGEST - len(os.fsencode(suffix))
+    if len(whole) <= room:
+        return name + suffix
+    mark = "~" + hashlib.sha256(whole).hexdigest()[:8]
+    return os.fsdecode(whole[: room - len(mark)]) + mark + suffix
+
+
+def file_away(source: Path, target: Path, name: str, identity: tuple[int, int], text: str) -> None:
+    """Bring folder and text to their names in `target`; what is already there is not done again.
+
+    `identity` is the folder's (device, inode), as journalled. Raises FolderChanged where neither name
+    holds that folder, FileExistsError where the name is taken by another, OSError where a rename fails.
+    """
+    suffix = SUFFIXES[target.name]
+    hidden = target / f".casedrop-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}.tmp"
+    final = beside(target, name, suffix)
+    if not os.path.lexists(final):
+        _write(hidden, text)
+    if not is_folder(target / name, identity):
+        if not is_folder(source, identity):
+            hidden.unlink(missing_ok=True)
+            raise FolderChanged("The folder is no longer where it was.")
+        rename(source, target / name)
+    if hidden.exists():
+        rename(hidden, final)
+    for directory in (target, source.parent):
+        fsync_directory(directory)
+
+
+def write_beside(target: Path, name: str, suffix: str, text: str) -> None:
+    """A text of ours beside a folder, written whole or not at all; one that is there is replaced."""
+    hidden = target / f".casedrop-{hashlib.sha256(os.fsencode(name + suffix)).hexdigest()[:16]}.tmp"
+    _write(hidden, text)
+    hidden.replace(beside(target, name, suffix))
+    fsync_directory(target)
+
+
+def forget_texts(target: Path, name: str) -> None:
+    """Remove the reason and the late note of a folder that has left; receipts are never touched."""
+    if not os.path.lexists(target / name):
+        for suffix in (SUFFIXES["failed"], LATE):
+            beside(target, name, suffix).unlink(missing_ok=True)
+
+
+def is_folder(path: Path, identity: tuple[int, int]) -> bool:
+    """Whether `path` is the very folder of (device, inode); an inode of 0 is one that is not known."""
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return not identity[1] or (found.st_dev, found.st_ino) == identity
+
+
+def rename(source: Path, target: Path) -> None:
+    """renameat2 with RENAME_NOREPLACE: a plain rename silently replaces an empty directory."""
+    names = (AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(target))
+    if _libc.renameat2(*names, RENAME_NOREPLACE) == 0:
+        return
+    code = ctypes.get_errno()
+    if code not in (errno.EINVAL, errno.ENOSYS):
+        raise OSError(code, os.strerror(code))
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    source.rename(target)
+
+
+def fsync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,170 @@
+"""How far each case got: one row per case, written before and after every step that cannot be undone.
+
+A case is changed by one thread at a time; the lock only keeps SQLite's connection to one caller.
+"""
+
+import json
+import os
+import sqlite3
+import threading
+import uuid
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import cattrs
+
+from casedrop.errors import ConfigurationError
+from casedrop.model import Case
+from casedrop.stages import AT_REST, move
+
+SCHEMA = 1
+
+TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE cases (
+    id INTEGER PRIMARY KEY,
+    root TEXT NOT NULL,
+    folder TEXT NOT NULL,
+    filed_as TEXT NOT NULL,
+    stage TEXT NOT NULL,
+    study TEXT NOT NULL,
+    title TEXT,
+    record TEXT NOT NULL
+) STRICT;
+CREATE INDEX cases_by_folder ON cases (root, folder);
+CREATE INDEX cases_by_stage ON cases (root, stage);
+CREATE UNIQUE INDEX titles ON cases (study, title) WHERE title IS NOT NULL;
+"""
+
+AT_REST_SQL = ", ".join(f"'{stage}'" for stage in sorted(AT_REST))
+
+
+class TitleHeldError(Exception):
+    """Another case of the journal holds this title in this reader study."""
+
+    def __init__(self, holder: Case) -> None:
+        super().__init__()
+        self.holder = holder
+
+
+class Journal:
+    """The narrow interface a journal of another kind would have to offer too."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the journal at `path`; raises ConfigurationError where it cannot be used."""
+        self._lock = threading.Lock()
+        try:
+            self._db = _open(path)
+        except (sqlite3.Error, OSError) as error:
+            raise ConfigurationError([_unusable(path, error)]) from None
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    @property
+    def id(self) -> str:
+        """Made with the journal: roots remember which journal is theirs."""
+        return self._meta("id")
+
+    def starts(self, root: str) -> int:
+        """How often a service has started on this root with this journal."""
+        return int(self._meta(f"starts {root}") or 0)
+
+    def count_start(self, root: str, starts: int) -> None:
+        with self._lock, self._db:
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"starts {root}", str(starts)))
+
+    def begin(self, case: Case) -> Case:
+        """Add a case, giving it its id. Raises TitleHeldError."""
+        with self._lock, self._db:
+            (highest,) = self._db.execute("SELECT coalesce(max(id), 0) FROM cases").fetchone()
+        return self._put(replace(case, id=highest + 1))
+
+    def save(self, case: Case, **changes: Any) -> Case:
+        """The case with these changes, once they are on disk. Raises TitleHeldError, IllegalMoveError."""
+        after = replace(case, **changes)
+        move(case.stage, after.stage)
+        return self._put(after)
+
+    def case(self, case_id: int) -> Case:
+        return self._cases("id = ?", case_id)[0]
+
+    def under_way(self, root: str) -> list[Case]:
+        """All cases of a root that are not at rest, oldest first."""
+        return self._cases(f"root = ? AND stage NOT IN ({AT_REST_SQL}) ORDER BY id", root)
+
+    def latest(self, root: str, folder: str) -> Case | None:
+        """The newest case of a folder, by its name in drop/ or by the name it was filed under."""
+        found = self._cases(
+            "root = ? AND (folder = ? OR filed_as = ?) ORDER BY id DESC LIMIT 1", root, folder, folder
+        )
+        return found[0] if found else None
+
+    def recent(self, root: str, stage: str, count: int) -> list[Case]:
+        """The newest cases at rest in this stage."""
+        return self._cases("root = ? AND stage = ? ORDER BY id DESC LIMIT ?", root, stage, count)
+
+    def failed(self, root: str) -> dict[str, Case]:
+        """All failed cases of a root by the name they were filed under."""
+        return {case.filed_as: case for case in self._cases("root = ? AND stage = 'failed'", root)}
+
+    def _put(self, case: Case) -> Case:
+        title = case.settled.title if case.holds_title else None
+        study = f"{case.platform} {case.study_pk}"
+        row = (case.id, case.root, _name(case.folder), _name(case.filed_as), case.stage, study, title)
+        try:
+            with self._lock, self._db:
+                self._db.execute(
+                    "INSERT OR ABORT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+                    " filed_as = excluded.filed_as, stage = excluded.stage, study = excluded.study,"
+                    " title = excluded.title, record = excluded.record",
+                    (*row, json.dumps(asdict(case))),
+                )
+        except sqlite3.IntegrityError:
+            holders = self._cases("study = ? AND title = ?", study, title)
+            if not holders:
+                raise
+            raise TitleHeldError(holders[0]) from None
+        return case
+
+    def _cases(self, where: str, *values: str | int | None) -> list[Case]:
+        names = [_name(value) if isinstance(value, str) else value for value in values]
+        with self._lock:
+            found = self._db.execute(f"SELECT record FROM cases WHERE {where}", names)  # noqa: S608
+            rows = found.fetchall()
+        return [cattrs.structure(json.loads(record), Case) for (record,) in rows]
+
+    def _meta(self, key: str) -> str:
+        with self._lock:
+            found = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return str(found[0]) if found else ""
+
+
+def _name(text: str) -> str:
+    """File names may hold surrogates, which SQLite's UTF-8 does not take."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    db = sqlite3.connect(path, check_same_thread=False, timeout=10)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA:
+        raise sqlite3.DatabaseError("it was written by a newer Casedrop")
+    if version == 0:
+        with db:
+            db.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {SCHEMA};")
+            db.execute("INSERT INTO meta VALUES ('id', ?)", (uuid.uuid4().hex,))
+    return db
+
+
+def _unusable(path: Path, error: Exception) -> str:
+    said = error.strerror if isinstance(error, OSError) else str(error)
+    return (
+        f"The journal {path} cannot be used ({said}). It is not touched. Restore it from a backup, install "
+        "the newer Casedrop, or give the service rights to it; without its journal Casedrop does not start."
+    )

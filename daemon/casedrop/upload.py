@@ -1,0 +1,149 @@
+"""One file goes up in parts: resumable, checked part by part, in memory that does not grow with it."""
+
+import io
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass
+from itertools import islice
+
+from casedrop.answers import Meaning
+from casedrop.errors import FolderChanged, Refused, Unavailable, Unclear
+from casedrop.grand_challenge import GrandChallenge, Upload
+from casedrop.model import PlannedFile, UploadRef
+
+CHUNK = 1 << 20
+"""httpcore slices what is left after each send, so one large `bytes` would be copied over and over."""
+
+FRESH = 20 * 3600
+"""Seconds after which an upload is not trusted to outlive its use: the platform drops it after 24 h."""
+
+URL_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What uploads share: the platform, the part threads, and how many parts one file may have in them."""
+
+    platform: GrandChallenge
+    threads: Executor
+    window: int
+    check: Callable[[], None]
+    """Called before every read; raises Stopping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A planned file, how to open it, and who counts its bytes."""
+
+    file: PlannedFile
+    open: Callable[[], io.RawIOBase | io.BytesIO]
+    sent: Callable[[int], None]
+
+
+def usable(platform: GrandChallenge, ref: UploadRef) -> Upload | None:
+    """The upload as the platform knows it, None where it is gone or too old to build on."""
+    try:
+        upload = platform.upload(ref.pk)
+    except Refused as no:
+        if no.meaning is not Meaning.GONE:
+            raise
+        return None
+    return upload if upload.status in ("Initialized", "Completed") and upload.age < FRESH else None
+
+
+def upload(lane: Lane, source: Source, ref: UploadRef | None, note: Callable[[UploadRef], None]) -> None:
+    """Bring one file up, going on where `ref` left off; `note` journals a new upload before its parts.
+
+    Raises FolderChanged where the file has become shorter, Refused with DAMAGED where it has other bytes.
+    """
+    file = source.file
+    found = usable(lane.platform, ref) if ref and ref.sha256 == file.sha256 else None
+    if found is None:
+        found = lane.platform.create_upload(file.upload_name)
+        note(UploadRef(found.pk, file.sha256, file.part_size))
+    if found.status == "Completed":
+        source.sent(file.sent_size)
+        return
+    etags = _arrived(lane.platform, found, file)
+    source.sent(sum(_size(file, number) for number in etags))
+    missing = [number for number in range(1, len(file.md5s) + 1) if number not in etags]
+    etags |= _send_parts(lane, source, found, missing)
+    _complete(lane.platform, found, etags)
+
+
+def _arrived(platform: GrandChallenge, upload: Upload, file: PlannedFile) -> dict[int, str]:
+    """The parts already there. An ETag that is no MD5 cannot be trusted after a restart: sent again."""
+    return {
+        number: etag
+        for number, (etag, size) in platform.parts(upload).items()
+        if number <= len(file.md5s) and (etag, size) == (file.md5s[number - 1], _size(file, number))
+    }
+
+
+def _send_parts(lane: Lane, source: Source, upload: Upload, missing: list[int]) -> dict[int, str]:
+    """At most `window` parts of a file are under way, so that a huge case leaves room for small ones."""
+    etags: dict[int, str] = {}
+    queue = _addresses(lane, upload, missing)
+    running: dict[Future[str], int] = {}
+    try:
+        while True:
+            for number, url in islice(queue, lane.window - len(running)):
+                running[lane.threads.submit(_send_part, lane, source, upload, number, url)] = number
+            if not running:
+                return etags
+            for part in wait(running, return_when=FIRST_COMPLETED).done:
+                number = running.pop(part)
+                etags[number] = part.result()
+    finally:
+        for part in running:
+            part.cancel()
+        wait(running)
+
+
+def _addresses(lane: Lane, upload: Upload, missing: list[int]) -> Iterator[tuple[int, str]]:
+    """Addresses live one hour: they are asked for in batches, shortly before they are used."""
+    numbers = iter(missing)
+    while batch := list(islice(numbers, 4 * lane.window)):
+        yield from sorted(lane.platform.presign(upload, batch).items())
+
+
+def _send_part(lane: Lane, source: Source, upload: Upload, number: int, url: str) -> str:
+    file = source.file
+    size, md5 = _size(file, number), bytes.fromhex(file.md5s[number - 1])
+    for _ in range(URL_TRIES):
+        try:
+            etag = lane.platform.put_part(url, _bytes(lane, source, number), size, md5)
+        except Refused as no:
+            if no.meaning is not Meaning.URL_EXPIRED:
+                raise
+            url = lane.platform.presign(upload, [number])[number]
+        else:
+            source.sent(size)
+            return etag
+    raise Unavailable("The storage refuses addresses the platform has just given.", "storage")
+
+
+def _bytes(lane: Lane, source: Source, number: int) -> Iterator[bytes]:
+    left = _size(source.file, number)
+    with source.open() as opened:
+        opened.seek((number - 1) * source.file.part_size)
+        while left:
+            lane.check()
+            chunk = opened.read(min(CHUNK, left))
+            if not chunk:
+                raise FolderChanged("A file has become shorter.")
+            left -= len(chunk)
+            yield chunk
+
+
+def _size(file: PlannedFile, number: int) -> int:
+    return min(file.part_size, file.sent_size - (number - 1) * file.part_size)
+
+
+def _complete(platform: GrandChallenge, upload: Upload, etags: dict[int, str]) -> None:
+    """A second "complete" is answered 500 although the first was done, so a doubt is settled by looking."""
+    try:
+        platform.complete(upload, etags)
+    except Unclear:
+        if platform.upload(upload.pk).status != "Completed":
+            raise
