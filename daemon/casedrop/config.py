@@ -1,0 +1,649 @@
+"""The settings: a TOML file under ``CASEDROP_`` environment variables, every mistake said at once.
+
+No message ever shows a value, an unknown key's least of all: it may be a misspelt secret. Names of drops,
+sockets and keys are shown when they are short words.
+"""
+
+import difflib
+import ipaddress
+import json
+import os
+import re
+import stat
+import string
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ModelWrapValidatorHandler,
+    StrictBool,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, core_schema
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from casedrop.errors import ConfigurationError
+from casedrop.model import Drop, FolderValue, Json, JsonValue, SocketRule, TextValue
+
+Location = tuple[int | str, ...]
+Tables = dict[str, Any]
+
+PREFIX = "CASEDROP_"
+TOKEN_VARIABLE = "CASEDROP_PLATFORM__TOKEN"  # noqa: S105
+CREDENTIAL = "casedrop-token"
+_OWN_VARIABLES = ("CASEDROP_CONFIG", TOKEN_VARIABLE)
+_WAYS = (
+    f"the environment variable {TOKEN_VARIABLE}, a file named by platform.token_file, "
+    f"or the systemd credential {CREDENTIAL}"
+)
+_SHORT_WORD = re.compile(r"[A-Za-z0-9._-]{1,60}")
+"""What is shown of names people gave: a token (64 characters) does not pass."""
+
+
+def _path(path: Path) -> Path:
+    if any(ord(character) < ord(" ") for character in str(path)):
+        raise ValueError("holds a control character")
+    if not path.is_absolute():
+        raise ValueError('must be a whole path that starts with "/"')
+    return path
+
+
+def _url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        port_fits = parts.port != 0
+    except ValueError:
+        host, port_fits = "", False
+    if not host or not port_fits or parts.scheme not in ("https", "http"):
+        raise ValueError("must be a web address like https://grand-challenge.org/api/v1/")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError('must be an address alone, without a user, "?" or "#"')
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ValueError("must begin with https://, or the token would cross the network for all to read")
+    return url.rstrip("/") + "/"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")  # noqa: TRY004 -- pydantic takes no TypeError
+    return value
+
+
+def _glob(pattern: str) -> str:
+    parts = pattern.split("/")
+    if not pattern.strip():
+        raise ValueError("an empty pattern matches nothing")
+    if "\\" in pattern:
+        raise ValueError("folders are parted by /, a backslash matches nothing")
+    if pattern.startswith(("/", "~")) or re.match("[A-Za-z]:", pattern):
+        raise ValueError("must be relative to the case folder, such as scans/*.mha")
+    if ".." in parts or "." in parts:
+        raise ValueError('"." and ".." match nothing, patterns stay within the case folder')
+    if pattern.endswith("/"):
+        raise ValueError("names a folder; for all files in it end it in /**")
+    return pattern
+
+
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _marker(name: str) -> str:
+    if name in (".", "..") or set(name) & set("/\\*?["):
+        raise ValueError("must be the plain name of a file directly in the case folder")
+    return name
+
+
+def _expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        # What stands in quotes is a piece of the pattern.
+        what = re.sub(r" ?['\"].*", "", error.msg)
+        where = "" if error.pos is None else f" at character {error.pos + 1}"
+        raise ValueError(f"is no regular expression: {what}{where}") from None
+    return pattern
+
+
+def _value_expression(pattern: str) -> str:
+    if "value" not in re.compile(_expression(pattern)).groupindex:
+        raise ValueError("must have a group named value, such as _(?P<value>[0-9]+)$")
+    return pattern
+
+
+def _title(title: str) -> str:
+    if set(title) & set("<>") or any(ord(character) < ord(" ") for character in title):
+        raise ValueError("must hold no <, > or control characters, the platform changes them")
+    try:
+        fields = list(string.Formatter().parse(title))
+    except ValueError:
+        raise ValueError("has a { or } without its partner") from None
+    if all(name is None for _, name, _, _ in fields):
+        raise ValueError("has no placeholder and would be the same for every folder; put in {folder}")
+    if any(name is not None and (spec or conversion) for _, name, spec, conversion in fields):
+        raise ValueError("placeholders take no : or !, write {folder}")
+    return title
+
+
+def _pointer(pointer: str) -> str:
+    if not re.fullmatch(r"(/([^~/]|~[01])*)*", pointer):
+        raise ValueError('must be "" or a JSON pointer that starts with "/", such as /score (RFC 6901)')
+    return pointer
+
+
+def _plain_json(value: Json) -> Json:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "must be something JSON can say; a date stands in quotes, inf and nan cannot"
+        ) from None
+    return value
+
+
+def _only_refuse(mode: str) -> str:
+    if mode != "refuse":
+        raise ValueError('"refuse" is the only mode yet')
+    return mode
+
+
+_NUMBER = BeforeValidator(_no_bool)
+Seconds = Annotated[
+    float, _NUMBER, Field(gt=0, le=1e9, allow_inf_nan=False, description="a number of seconds above 0")
+]
+WholePath = Annotated[Path, AfterValidator(_path), Field(description='a whole path that starts with "/"')]
+Glob = Annotated[str, AfterValidator(_glob)]
+Globs = Annotated[
+    tuple[Glob, ...], BeforeValidator(_one_or_more), Field(description='a pattern such as "*.mha", or a list')
+]
+Slug = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="a slug, the last part of its web address on Grand Challenge: letters, digits, - and _",
+    ),
+]
+Expression = Annotated[str, AfterValidator(_expression), Field(description="a regular expression in quotes")]
+
+
+class Table(BaseModel):
+    """A table of the file; a field's description says what is meant, the messages quote it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Platform(Table):
+    url: Annotated[str, AfterValidator(_url), Field(description="a web address in quotes")] = (
+        "https://grand-challenge.org/api/v1/"
+    )
+    token_file: WholePath | None = None
+
+
+class State(Table):
+    directory: WholePath = Path("/var/lib/casedrop")
+
+
+class Settle(Table):
+    quiet_seconds: Seconds = 30
+    rescan_seconds: Seconds = 30
+    incomplete_seconds: Annotated[Seconds, Field(ge=0)] = 900
+
+
+class Limits(Table):
+    cases: Annotated[int, _NUMBER, Field(ge=1, le=64, description="a whole number from 1 to 64")] = 4
+    connections: Annotated[int, _NUMBER, Field(ge=1, le=256, description="a whole number from 1 to 256")] = 16
+    import_seconds: Seconds = 43200
+    reassign_seconds: Seconds = 900
+
+
+class Logs(Table):
+    names: Annotated[Literal["hidden", "plain"], Field(description='"hidden" or "plain"')] = "hidden"
+
+
+class _ValueFromTable(Table):
+    json_file: Annotated[Glob | None, Field(alias="json", description="a pattern for a JSON file")] = None
+    pointer: Annotated[str, AfterValidator(_pointer), Field(description="a JSON pointer in quotes")] = ""
+    text: Annotated[Glob | None, Field(description="a pattern for a text file")] = None
+    folder: Annotated[str, AfterValidator(_value_expression)] | None = Field(
+        None, description="a regular expression with a group named value"
+    )
+
+    def source(self) -> JsonValue | TextValue | FolderValue:
+        if self.folder is not None:
+            return FolderValue(self.folder)
+        return JsonValue(self.json_file or "", self.pointer) if self.text is None else TextValue(self.text)
+
+
+class _SocketTable(Table):
+    socket: Slug
+    files: Globs = ()
+    fallback: Annotated[StrictBool, Field(description="true or false")] = False
+    required: Annotated[StrictBool, Field(description="true or false")] = True
+    value: Annotated[Json, AfterValidator(_plain_json)] = None
+    value_from: Annotated[
+        _ValueFromTable | None,
+        Field(description='a table such as { json = "score.json", pointer = "/score" }'),
+    ] = None
+
+    def rule(self) -> SocketRule:
+        return SocketRule(
+            socket=self.socket,
+            files=self.files,
+            fallback=self.fallback,
+            required=self.required,
+            value=self.value,
+            has_value="value" in self.model_fields_set,
+            value_from=None if self.value_from is None else self.value_from.source(),
+        )
+
+
+class _DropTable(Table):
+    name: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9._-]{1,60}$", description="1 to 60 letters, digits, dots, - and _"),
+    ]
+    root: WholePath
+    reader_study: Slug
+    folder: Expression | None = None
+    title: Annotated[str, AfterValidator(_title), Field(description="text such as {folder}")] = "{folder}"
+    unmatched: Annotated[Literal["fail", "ignore"], Field(description='"fail" or "ignore"')] = "fail"
+    existing_display_set: Annotated[
+        Literal["refuse"], BeforeValidator(_only_refuse), Field(description='"refuse"')
+    ] = "refuse"
+    ignore: Globs = ()
+    ready: Annotated[str, AfterValidator(_marker), Field(description="a file name in quotes")] = ""
+    sockets: Annotated[
+        tuple[_SocketTable, ...], Field(min_length=1, description="at least one table [[drops.sockets]]")
+    ]
+
+    def drop(self) -> Drop:
+        fields = {name: getattr(self, name) for name in _DropTable.model_fields}
+        rules = tuple(table.rule() for table in self.sockets)
+        return Drop(**fields | {"root": os.path.normpath(self.root), "sockets": rules})
+
+
+class _AsDrop:
+    """Lets a field of type Drop take the file's table, or a Drop."""
+
+    def __get_pydantic_core_schema__(
+        self, _: object, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        def convert(value: object, inner: Callable[[object], _DropTable]) -> Drop:
+            return value if isinstance(value, Drop) else inner(value).drop()
+
+        return core_schema.no_info_wrap_validator_function(convert, handler.generate_schema(_DropTable))
+
+
+class Settings(Table):
+    """Everything the file and the environment say; times in seconds."""
+
+    platform: Annotated[Platform, Field(description="a table [platform]")] = Platform()
+    state: Annotated[State, Field(description="a table [state]")] = State()
+    settle: Annotated[Settle, Field(description="a table [settle]")] = Settle()
+    limits: Annotated[Limits, Field(description="a table [limits]")] = Limits()
+    logs: Annotated[Logs, Field(description="a table [logs]")] = Logs()
+    drops: Annotated[
+        tuple[Annotated[Drop, _AsDrop()], ...],
+        Field(min_length=1, description="at least one table [[drops]]"),
+    ]
+
+
+TABLES: dict[tuple[str, ...], type[Table]] = {
+    (): Settings,
+    ("platform",): Platform,
+    ("state",): State,
+    ("settle",): Settle,
+    ("limits",): Limits,
+    ("logs",): Logs,
+    ("drops",): _DropTable,
+    ("drops", "sockets"): _SocketTable,
+    ("drops", "sockets", "value_from"): _ValueFromTable,
+}
+"""The file's tables by their path."""
+
+
+def options(table: tuple[str, ...]) -> list[str]:
+    """Names of the keys a table of the file may hold."""
+    return [field.alias or name for name, field in TABLES[table].model_fields.items()]
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Settings of the file at `path`, with the variables of `environ` over it.
+
+    Raises ConfigurationError with every mistake at once.
+    """
+    _read_toml(path)
+    known = {
+        f"{PREFIX}{table}__{option}".upper(): f"{table}__{option}"
+        for (table, *rest) in TABLES.keys() - {(), ("drops",)}
+        if not rest
+        for option in options((table,))
+    }
+    given = {known[name]: value for name, value in environ.items() if name in known}
+    problems = [
+        _unknown_variable(name, list(known))
+        for name in environ
+        if name.startswith(PREFIX) and name not in known and name not in _OWN_VARIABLES
+    ]
+
+    class Variables(EnvSettingsSource):
+        def _load_env_vars(self) -> Mapping[str, str | None]:
+            return given
+
+    class Loaded(BaseSettings, Settings):
+        model_config = SettingsConfigDict(
+            extra="forbid",
+            frozen=True,
+            hide_input_in_errors=True,
+            case_sensitive=True,
+            env_nested_delimiter="__",
+        )
+
+        @classmethod
+        def settings_customise_sources(  # type: ignore[override]  # the sources offered are not used
+            cls, settings_cls: type[BaseSettings], **_: object
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return Variables(settings_cls), TomlConfigSettingsSource(settings_cls, path)
+
+        @model_validator(mode="wrap")
+        @classmethod
+        def _own_words(cls, data: Tables, handler: ModelWrapValidatorHandler["Loaded"]) -> "Loaded":
+            loaded = None
+            try:
+                loaded = handler(data)
+            except ValidationError as error:
+                details = error.errors(include_url=False)
+                problems.extend(_sentence(detail, data, given) for detail in details if not _echo(detail))
+            problems.extend(f"{_where(location, data)}: {text}." for location, text in _across(data))
+            if problems or loaded is None:
+                raise ConfigurationError(problems)
+            return loaded
+
+    loaded = Loaded()
+    return Settings(**{name: getattr(loaded, name) for name in Settings.model_fields})
+
+
+_TOML_MISTAKES = {
+    "Unescaped": "a backslash within double quotes; paths take /, and patterns stand in single quotes",
+    "hex value": "a backslash within double quotes; paths take /, and patterns stand in single quotes",
+    "Invalid value": "no value TOML knows; text stands in quotes, true and false do not",
+    "twice": "a table that stands there already; each one of a list starts with [[ ]]",
+    "namespace": "a table that stands there already; each one of a list starts with [[ ]]",
+    "overwrite": "a key that stands there already",
+    "Duplicate": "a key that stands there already",
+    "Expected '='": 'a key without "=" and a value',
+    "Unclosed": "a bracket that is not closed",
+    "Unterminated": "a quote that is not closed",
+    "Illegal character": "a quote that is not closed, or a character TOML does not take",
+}
+
+
+def _read_toml(path: Path) -> None:
+    """Raise ConfigurationError unless the file can be read; tomllib's own words may quote it."""
+    try:
+        tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise ConfigurationError([f"{path}: cannot be read: {error.strerror}."]) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError([f"{path}: is not UTF-8 text; save it as UTF-8."]) from None
+    except ValueError as error:
+        said = str(error)
+        place = re.search(r"\(at (line \d+, column \d+|end of document)\)", said)
+        what = next(
+            (words for piece, words in _TOML_MISTAKES.items() if piece in said),
+            "something TOML does not take",
+        )
+        raise ConfigurationError([f"{path}, {place[1] if place else 'somewhere'}: {what}."]) from None
+
+
+def _shown(name: object) -> str | None:
+    return f'"{name}"' if isinstance(name, str) and _SHORT_WORD.fullmatch(name) else None
+
+
+def _where(location: Location, data: Any) -> str:
+    """The place of a mistake, with the names of the drop and the socket: ``drops "lung", title``."""
+    words: list[str] = []
+    for step in location:
+        data = _inside(data, step)
+        if isinstance(step, str):
+            words.append(step)
+        elif words[-1] in ("drops", "sockets"):
+            words[-1] = words[-1].removesuffix("s") if words[-1] == "sockets" else words[-1]
+            words[-1] += " " + (
+                _shown(_inside(data, "name")) or _shown(_inside(data, "socket")) or f"number {step + 1}"
+            )
+        else:
+            words[-1] += f" number {step + 1}"
+    return (", " if location[0] == "drops" else ".").join(words)
+
+
+def _inside(data: Any, step: int | str) -> Any:
+    try:
+        return data[step]
+    except (LookupError, TypeError):
+        return None
+
+
+def _sentence(detail: ErrorDetails, data: Tables, given: Mapping[str, str]) -> str:
+    """A mistake pydantic found, in own words: it tells where and which kind, the field what is meant."""
+    location = detail["loc"]
+    path = tuple(step for step in location if isinstance(step, str))
+    if detail["type"] == "extra_forbidden":
+        start = f"{_where(location[:-1], data)}: " if len(location) > 1 else ""
+        return start + _unknown_key(path[-1], path[:-1])
+    variable = "__".join(path)
+    where = PREFIX + variable.upper() if variable in given else _where(location, data)
+    if detail["type"] == "value_error":
+        return f"{where}: {detail['ctx']['error']}."
+    missing = "is missing; it " if detail["type"] == "missing" else ""
+    return f"{where}: {missing}must be {_meant(path)}."
+
+
+def _echo(detail: ErrorDetails) -> bool:
+    """Whether a list is called too short only because what stands in it has mistakes."""
+    return detail["type"] == "too_short" and bool(detail["input"])
+
+
+def _meant(path: tuple[str, ...]) -> str:
+    fields = TABLES[path[:-1]].model_fields.items()
+    return next(field.description or "" for name, field in fields if path[-1] in (name, field.alias))
+
+
+def _unknown_key(key: str, table: tuple[str, ...]) -> str:
+    name = f"unknown key {_shown(key) or '(not a short word)'}"
+    known = options(table) if table in TABLES else []
+    near = difflib.get_close_matches(key.lower(), [*known, "token"], 1)
+    if near == ["token"]:
+        return f"{name}. A token never stands in this file; give it by {_WAYS}."
+    if near:
+        return f'{name}. Did you mean "{near[0]}"?'
+    homes = [".".join(other) for other in TABLES if other and key in options(other)]
+    if homes:
+        return f"{name}. It belongs in [{homes[0]}]."
+    return f"{name}. Known here: {', '.join(known)}."
+
+
+def _unknown_variable(name: str, known: list[str]) -> str:
+    shown = name if _shown(name) else f"A variable that begins with {PREFIX}"
+    near = difflib.get_close_matches(name.upper(), [*known, *_OWN_VARIABLES], 1)
+    hint = f"Did you mean {near[0]}?" if near else "Drops and their sockets are set in the file alone."
+    return f"{shown}: unknown environment variable. {hint}"
+
+
+def _tables(data: Any, key: str) -> list[tuple[int, Tables]]:
+    """The tables of a list in data that may be of any shape."""
+    listed = _inside(data, key)
+    return (
+        [(n, table) for n, table in enumerate(listed) if isinstance(table, dict)]
+        if isinstance(listed, list)
+        else []
+    )
+
+
+def _across(data: Tables) -> Iterator[tuple[Location, str]]:
+    """Mistakes between keys, found in the raw data so that they are said beside all others."""
+    drops = _tables(data, "drops")
+    yield from _repeated(drops, "name", ("drops",), "another drop has this name")
+    yield from _roots(drops, data)
+    for n, drop in drops:
+        sockets = _tables(drop, "sockets")
+        yield from _placeholders(drop, ("drops", n, "title"))
+        yield from _repeated(
+            sockets, "socket", ("drops", n, "sockets"), "another rule fills this socket already"
+        )
+        for m, rule in sockets:
+            yield from _sources(rule, ("drops", n, "sockets", m))
+
+
+def _repeated(
+    tables: list[tuple[int, Tables]], key: str, at: Location, text: str
+) -> Iterator[tuple[Location, str]]:
+    seen: list[str] = []
+    for n, table in tables:
+        if table.get(key) in seen:
+            yield (*at, n), text
+        elif isinstance(table.get(key), str):
+            seen.append(table[key])
+
+
+def _real(path: object) -> str | None:
+    return (
+        os.path.realpath(path)
+        if isinstance(path, str) and path.startswith("/") and "\0" not in path
+        else None
+    )
+
+
+def _roots(drops: list[tuple[int, Tables]], data: Tables) -> Iterator[tuple[Location, str]]:
+    roots = [(n, root) for n, drop in drops if (root := _real(drop.get("root")))]
+    state = _real(_inside(data.get("state"), "directory"))
+    for k, (n, root) in enumerate(roots):
+        for other, other_root in roots[:k]:
+            if root == other_root:
+                yield ("drops", n, "root"), f"is also the root of {_where(('drops', other), data)}"
+            elif os.path.commonpath([root, other_root]) in (root, other_root):
+                yield (
+                    ("drops", n, "root"),
+                    f"and that of {_where(('drops', other), data)} lie one in the other",
+                )
+        if state and os.path.commonpath([root, state]) == root:
+            yield (
+                ("state", "directory"),
+                f"lies in the root of {_where(('drops', n), data)}; keep it off the share",
+            )
+
+
+def _placeholders(drop: Tables, at: Location) -> Iterator[tuple[Location, str]]:
+    try:
+        groups = re.compile(drop.get("folder") or "").groupindex
+        names = [
+            name for _, name, _, _ in string.Formatter().parse(drop.get("title") or "") if name is not None
+        ]
+    except (re.error, TypeError, ValueError):
+        return  # said where the key is checked
+    known = ["folder", *groups]
+    for name in sorted(set(names) - set(known)):
+        near = difflib.get_close_matches(name, known, 1)
+        meant = (
+            f"did you mean {{{near[0]}}}?"
+            if near
+            else "known are " + ", ".join(f"{{{one}}}" for one in known)
+        )
+        yield at, f"unknown placeholder {_shown(name) or '(not a short word)'}; {meant}"
+
+
+def _sources(rule: Tables, at: Location) -> Iterator[tuple[Location, str]]:
+    given = [key for key in ("files", "value", "value_from") if key in rule]
+    if not given:
+        yield at, "has no source; give files, value or value_from"
+    if len(given) > 1:
+        yield at, f"has {' and '.join(given)}; a socket has exactly one source"
+    if rule.get("files") == []:
+        yield (*at, "files"), "holds no pattern"
+    if "fallback" in rule and "files" not in rule:
+        yield (*at, "fallback"), "goes only with files"
+    origin = rule.get("value_from")
+    if isinstance(origin, dict):
+        if len(origin.keys() & {"json", "text", "folder"}) != 1:
+            yield (*at, "value_from"), "must have exactly one of json, text and folder"
+        if "pointer" in origin and "json" not in origin:
+            yield (*at, "value_from", "pointer"), "goes only with json"
+
+
+Origin = Literal["file", "environment", "credential"]
+
+
+def token_origin(settings: Settings, environ: Mapping[str, str]) -> Origin:
+    """Where `read_token` finds the token: a file is read again at any time, the others at a start."""
+    if settings.platform.token_file:
+        return "file"
+    return "environment" if environ.get(TOKEN_VARIABLE, "").strip() else "credential"
+
+
+def read_token(settings: Settings, environ: Mapping[str, str]) -> str:
+    """The token, from exactly one of the variable, ``token_file`` and the systemd credential.
+
+    Raises ConfigurationError, which never shows it.
+    """
+    problems: list[str] = []
+    tokens: dict[str, str] = {}
+    if environ.get(TOKEN_VARIABLE, "").strip():
+        tokens[TOKEN_VARIABLE] = environ[TOKEN_VARIABLE].strip()
+    credential = Path(environ.get("CREDENTIALS_DIRECTORY", "")) / CREDENTIAL
+    if credential.is_absolute() and credential.exists():
+        tokens[f"the credential {CREDENTIAL}"] = _read_secret(credential, problems)
+    if settings.platform.token_file:
+        tokens["platform.token_file"] = _read_secret(settings.platform.token_file, problems, private=True)
+    for source, token in tokens.items():
+        if not re.fullmatch(r"[!-~]*", token):
+            problems.append(
+                f"{source}: the token holds white space or characters no token has. It is one word, "
+                'without "Bearer" before it.'
+            )
+    if not tokens:
+        problems.append(f"There is no token for Grand Challenge. Give it by one of: {_WAYS}.")
+    if not problems and len(set(tokens.values())) > 1:
+        problems.append(f"{' and '.join(tokens)} give different tokens. Keep one and remove the other.")
+    if problems:
+        raise ConfigurationError(problems)
+    return next(iter(tokens.values()))
+
+
+def _read_secret(path: Path, problems: list[str], *, private: bool = False) -> str:
+    try:
+        text = path.read_bytes().decode(errors="replace").strip()
+        mode = path.stat().st_mode
+    except OSError as error:
+        problems.append(f"{path}: the token cannot be read: {error.strerror}.")
+        return ""
+    if private and mode & (stat.S_IROTH | stat.S_IWOTH):
+        problems.append(
+            f"{path}: everyone on this machine can read or change the token. Run: chmod 640 {path}"
+        )
+    if not text:
+        problems.append(f"{path}: is empty; it must hold the token.")
+    return text
