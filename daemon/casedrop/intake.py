@@ -1,0 +1,79 @@
+"""From what the scanner found to a case in the journal: here its plan is frozen."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from casedrop.grand_challenge import ReaderStudy
+from casedrop.journal import Journal, TitleHeldError
+from casedrop.model import Case, Finding, FindingState, Problem
+from casedrop.stages import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the cases of a root go."""
+
+    root: str
+    platform: str
+    study: ReaderStudy
+
+
+def begin(journal: Journal, to: Destination, finding: Finding) -> tuple[Case, Case | None]:
+    """The case of a folder that is READY or WRONG, and the case it continues.
+
+    A failed folder that comes back, or one that changed before its commit, keeps its case: with it what
+    is on the platform already. A title held by another folder's case is refused.
+    """
+    assert finding.grouping is not None
+    before = journal.latest(to.root, finding.folder)
+    again = before if before and before.stage in (Stage.FAILED, Stage.SETTLING) else None
+    if finding.state is FindingState.WRONG:
+        return _journalled(journal, to, finding, again, _failing(finding.grouping.problems)), again
+    facts = {"stage": Stage.PLANNED, "target": "", "plan": finding.grouping.plan, "problems": ()}
+    try:
+        return _journalled(journal, to, finding, again, facts), again
+    except TitleHeldError as held:
+        return _journalled(journal, to, finding, again, _failing((_title_held(held.holder),))), again
+
+
+def _failing(problems: tuple[Problem, ...]) -> dict[str, Any]:
+    return {"stage": Stage.FILING, "target": "failed", "problems": problems}
+
+
+def _journalled(
+    journal: Journal, to: Destination, finding: Finding, again: Case | None, facts: dict[str, Any]
+) -> Case:
+    facts |= {
+        "device": finding.device,
+        "inode": finding.inode,
+        "since": time.time(),
+        "filed_as": "",
+        "tries": 0,
+        "late_looks": 0,
+    }
+    if again:
+        return journal.save(again, **facts)
+    study = to.study
+    return journal.begin(
+        Case(
+            id=0,
+            root=to.root,
+            folder=finding.folder,
+            platform=to.platform,
+            study=study.url,
+            study_pk=study.pk,
+            study_slug=study.slug,
+            **facts,
+        )
+    )
+
+
+def _title_held(holder: Case) -> Problem:
+    where = f"as {holder.address}" if holder.committed else "and is on its way"
+    return Problem(
+        "title-held",
+        f'The title "{holder.settled.title}" belongs to the folder that was taken before {where}. Each title '
+        "can be used once in a reader study, so nothing of this folder was sent. If it is another patient or "
+        "visit, rename the folder; if it is the same, nothing needs to be done.",
+    )

@@ -1,0 +1,283 @@
+"""The way of a case in two straight lines, deliver and confirm, and the filing that ends it.
+
+Every line may be entered again at any point: it looks at the journal and the platform first and goes on
+from there. A restart, a lost answer and a second try are the same thing.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from casedrop import commit, confirm, file_away, receipts
+from casedrop.answers import Meaning
+from casedrop.errors import CaseProblem, FolderChanged, Refused, Waits
+from casedrop.grand_challenge import DisplaySet, GrandChallenge
+from casedrop.journal import Journal
+from casedrop.model import Case, Held, Listing, Problem, UploadRef
+from casedrop.prepare import open_source, prepare, unchanged
+from casedrop.stages import Stage
+from casedrop.upload import Lane, Source, upload, usable
+
+TITLES_SECONDS = 30.0
+"""How long a study's list of titles is good for; the commit checks the title again, for certain."""
+
+SESSION_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a case folder is: its root, and how to list what is there besides junk (now, by name)."""
+
+    root: Path
+    listing: Callable[[Path], Listing]
+    contact: str = ""
+
+    def folder(self, case: Case) -> Path:
+        return self.root / "drop" / case.folder
+
+
+@dataclass(slots=True)
+class Progress:
+    """Bytes of a case that are on the platform; read by the status, written by the part threads."""
+
+    total: int = 0
+    sent: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, count: int) -> None:
+        with self.lock:
+            self.sent += count
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """`import_seconds` and `reassign_seconds` are the configured limits of waiting for the platform."""
+
+    platform: GrandChallenge
+    journal: Journal
+    lane: Lane
+    import_seconds: float
+    reassign_seconds: float
+    progress: dict[int, Progress] = field(default_factory=dict)
+    titles: dict[str, tuple[float, frozenset[str]]] = field(default_factory=dict)
+
+    def deliver(self, case: Case, place: Place) -> Case:
+        """Prepare, upload and commit; the case is CONFIRMING afterwards."""
+        save = self.journal.save
+        if case.patch:
+            return commit.settle_doubt(self.platform, case, save)
+        if case.committed:
+            case = self._continued(case)
+        case = self._prepared(case, place)
+        if not case.set_pk:
+            self._refuse_held_title(case)
+        case = self._uploaded(case, place)
+        if not commit.to_send(case):
+            return save(case, stage=Stage.CONFIRMING, committed_at=time.time())
+        case = commit.shell(self.platform, case, save)
+        case = self._still(case, place)
+        self._expect_uploads(case)
+        case = commit.sessions(self.platform, case, lambda path: self._upload_address(case, path), save)
+        return commit.commit(self.platform, self._frozen(case), save)
+
+    def confirm(self, case: Case) -> Case:
+        """Look once. FILING when everything is decided; raises Waits while something is still to come."""
+        current = self._current(case)
+        outcomes = {
+            socket.socket: (socket, confirm.confirm(self.platform, case, current, socket))
+            for socket in commit.to_send(case)
+        }
+        held = {
+            name: Held(socket.fingerprint, outcome.pk)
+            for name, (socket, outcome) in outcomes.items()
+            if isinstance(outcome, confirm.Arrived)
+        }
+        if held:
+            case = self.journal.save(case, held=case.held | held)
+        return self._decided(case, [outcome for _, outcome in outcomes.values()])
+
+    def file(self, case: Case, place: Place) -> Case:
+        """The rename to done/ or failed/ with its text; DONE or FAILED afterwards."""
+        case = self._checked_before_filing(case, place)
+        target = place.root / case.target
+        suffix = file_away.SUFFIXES[case.target]
+        if not case.filed_as:
+            name = file_away.free_name(target, case.folder, suffix, time.time())
+            case = self.journal.save(case, filed_as=name)
+        identity = (case.device, case.inode)
+        text = receipts.text(case, place.contact, time.time())
+        try:
+            file_away.file_away(place.folder(case), target, case.filed_as, identity, text)
+        except FileExistsError:
+            self.journal.save(case, filed_as="")
+            raise Waits(
+                "Its name in the target folder has just been taken; another one is found.", 1
+            ) from None
+        except FolderChanged:
+            file_away.write_beside(target, case.filed_as, suffix, text)
+        except OSError as error:
+            raise Waits(f"It cannot be moved to {case.target}/ ({error.strerror}).", 30) from None
+        stage = Stage.DONE if case.target == "done" else Stage.FAILED
+        return self.journal.save(case, stage=stage, since=time.time())
+
+    def late(self, case: Case, place: Place) -> Case:
+        """Look once whether something arrived in a filed folder, and say so beside it."""
+        target = place.root / case.target
+        filed = target / case.filed_as
+        if case.plan is not None and file_away.is_folder(filed, (case.device, case.inode)):
+            try:
+                unchanged(str(filed), case.plan, place.listing(filed), self.lane.check)
+            except FolderChanged:
+                text = receipts.late_text(case, place.contact)
+                file_away.write_beside(target, case.filed_as, file_away.LATE, text)
+        return self.journal.save(case, late_looks=case.late_looks + 1)
+
+    def _continued(self, case: Case) -> Case:
+        """A set of ours that was never finished: what it holds as planned stays, the rest is sent again."""
+        current = self._current(case)
+        extra = sorted(current.values.keys() - {socket.socket for socket in case.settled.sockets})
+        if extra:
+            raise CaseProblem(_extra_sockets(case, extra))
+        if case.stage is Stage.PLANNED:
+            self._wait_for_sessions(case)
+            case = self.journal.save(case, sessions={})
+        self._expect_open(case)
+        held = {
+            name: value
+            for name, value in case.held.items()
+            if name in current.values and current.values[name].pk == value.pk
+        }
+        return self.journal.save(case, held=held)
+
+    def _wait_for_sessions(self, case: Case) -> None:
+        for pk in (pk for made in case.sessions.values() for pk in made):
+            if self.platform.session(pk).status in ("Started", "Re-Queued"):
+                raise Waits("Grand Challenge is still working on the earlier try.", SESSION_SECONDS)
+
+    def _expect_open(self, case: Case) -> None:
+        try:
+            self.platform.update_display_set(case.set_pk, {})
+        except Refused as no:
+            if no.meaning is Meaning.CLOSED:
+                raise commit.closed(case) from None
+            raise
+
+    def _current(self, case: Case) -> DisplaySet:
+        try:
+            return self.platform.display_set(case.set_pk)
+        except Refused as no:
+            if no.meaning is Meaning.GONE:
+                raise commit.deleted(case) from None
+            raise
+
+    def _prepared(self, case: Case, place: Place) -> Case:
+        folder = str(place.folder(case))
+        case = self._still(case, place)
+        sockets = tuple(prepare(folder, socket, self.lane.check) for socket in case.settled.sockets)
+        plan = replace(case.settled, sockets=sockets)
+        return self.journal.save(case, stage=Stage.UPLOADING, plan=plan)
+
+    def _refuse_held_title(self, case: Case) -> None:
+        at, titles = self.titles.get(case.study_pk, (-TITLES_SECONDS, frozenset()))
+        if time.monotonic() - at > TITLES_SECONDS or case.settled.title in titles:
+            at = time.monotonic()
+            titles = frozenset(one.title for one in self.platform.display_sets(case.study_pk))
+            self.titles[case.study_pk] = at, titles
+        if case.settled.title in titles:
+            raise commit.title_held(case)
+
+    def _uploaded(self, case: Case, place: Place) -> Case:
+        folder = str(place.folder(case))
+        files = [file for socket in commit.to_send(case) for file in socket.files]
+        progress = self.progress[case.id] = Progress(sum(file.sent_size for file in files))
+        for file in files:
+            source = Source(file, partial(open_source, folder, file), progress.add)
+            case = self._sent(case, source)
+        return case
+
+    def _sent(self, case: Case, source: Source) -> Case:
+        """One file; a new upload stands in the journal before its first part."""
+        path = source.file.path
+
+        def note(ref: UploadRef) -> None:
+            nonlocal case
+            case = self.journal.save(case, uploads=case.uploads | {path: ref})
+
+        upload(self.lane, source, case.uploads.get(path), note)
+        return case
+
+    def _still(self, case: Case, place: Place) -> Case:
+        folder = place.folder(case)
+        if not file_away.is_folder(folder, (case.device, case.inode)):
+            raise FolderChanged("The folder is no longer in drop/.")
+        plan = unchanged(str(folder), case.settled, place.listing(folder), self.lane.check)
+        return case if plan is case.plan else self.journal.save(case, plan=plan)
+
+    def _expect_uploads(self, case: Case) -> None:
+        """Just before the commit every upload is seen complete and young enough."""
+        for file in (file for socket in commit.to_send(case) for file in socket.files):
+            found = usable(self.platform, case.uploads[file.path])
+            if found is None or found.status != "Completed":
+                raise Waits("An upload has grown too old; it is sent anew.", 0)
+
+    def _frozen(self, case: Case) -> Case:
+        """The request stands in the journal before it is sent."""
+        replaced = {}
+        if case.committed:
+            current = self._current(case)
+            wanted = {socket.socket for socket in commit.to_send(case)}
+            replaced = {name: value.pk for name, value in current.values.items() if name in wanted}
+        body = commit.body(
+            case,
+            lambda path: self._upload_address(case, path),
+            lambda pk: f"{self.platform.url}cases/upload-sessions/{pk}/",
+        )
+        return self.journal.save(
+            case, stage=Stage.COMMITTING, patch=json.dumps(body), replaced=replaced, committed_at=time.time()
+        )
+
+    def _upload_address(self, case: Case, path: str) -> str:
+        return f"{self.platform.url}uploads/{case.uploads[path].pk}/"
+
+    def _decided(self, case: Case, outcomes: list[confirm.Arrived | confirm.Pending | Problem]) -> Case:
+        bad = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
+        pending = [outcome for outcome in outcomes if isinstance(outcome, confirm.Pending)]
+        waited = time.time() - case.committed_at
+        if pending and waited <= self.import_seconds:
+            if case.unclear and waited > self.reassign_seconds:
+                return self.journal.save(case, stage=Stage.UPLOADING, unclear=False)
+            raise Waits("Uploaded, being checked by Grand Challenge.", 0)
+        problems = (*bad, *(outcome.late for outcome in pending))
+        target = "failed" if problems else "done"
+        return self.journal.save(case, stage=Stage.FILING, target=target, filed_as="", problems=problems)
+
+    def _checked_before_filing(self, case: Case, place: Place) -> Case:
+        """Changed after the commit: what was sent is confirmed, but the folder is not what was sent."""
+        if case.target != "done" or not file_away.is_folder(place.folder(case), (case.device, case.inode)):
+            return case
+        try:
+            self._still(case, place)
+        except FolderChanged:
+            return self.journal.save(case, target="failed", filed_as="", problems=(_changed_after(case),))
+        return case
+
+
+def _extra_sockets(case: Case, extra: list[str]) -> Problem:
+    return Problem(
+        "extra-socket",
+        f"The display set {case.address} already holds {', '.join(extra)}, for which this folder has "
+        "nothing. Casedrop removes nothing from Grand Challenge. Put the missing file back into the folder, "
+        "or ask an editor of the reader study to remove that value.",
+    )
+
+
+def _changed_after(case: Case) -> Problem:
+    return Problem(
+        "changed-after-upload",
+        f"Everything was uploaded and confirmed as {case.address}, but the folder was changed afterwards, so "
+        "what lies here is not what Grand Challenge holds. Move the folder back into drop/ to send it again.",
+    )

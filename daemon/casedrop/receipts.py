@@ -1,0 +1,85 @@
+"""The texts beside a filed folder: receipts, reasons and late notes."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from casedrop.model import Case, PlannedSocket
+
+VERSION = 1
+
+
+def text(case: Case, contact: str, now: float) -> str:
+    """The receipt of a case that goes to done/, the reason of one that goes to failed/."""
+    return receipt(case, now) if case.target == "done" else reason(case, contact, now)
+
+
+def receipt(case: Case, now: float) -> str:
+    """JSON: version, folder, title, reader_study, display_set (web page), confirmed (UTC), sockets, left_out.
+
+    A socket has name, source, and value or files (path, bytes, sha256 of what was sent).
+    """
+    plan = case.settled
+    record = {
+        "version": VERSION,
+        "folder": case.folder,
+        "title": plan.title,
+        "reader_study": case.study_slug,
+        "display_set": case.address,
+        "confirmed": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
+        "sockets": [_socket(socket) for socket in plan.sockets],
+        "left_out": list(plan.left_out),
+    }
+    return json.dumps(record, indent=2) + "\n"
+
+
+def _socket(socket: PlannedSocket) -> dict[str, object]:
+    said: dict[str, object] = {"socket": socket.socket, "source": socket.source}
+    if socket.super_kind == "Value":
+        return said | {"value": socket.value}
+    files = [{"path": file.path, "bytes": file.sent_size, "sha256": file.sha256} for file in socket.files]
+    shape = socket.files[0].geometry
+    if socket.super_kind == "Image":
+        said["compared"] = asdict(shape) if shape else "attachment only: this format's header is not read"
+    return said | {"files": files}
+
+
+def reason(case: Case, contact: str, now: float) -> str:
+    """Plain words with Windows line ends: what happened, what is on the platform, who acts, how to go on."""
+    when = datetime.fromtimestamp(now).astimezone().strftime("%d %B %Y, %H:%M")
+    what = "\n\n".join(f"- {problem.text}" for problem in case.problems)
+    lines = (
+        f'The folder "{_shown(case.folder)}" was not accepted ({when}).\n\n'
+        f"What happened\n\n{what}\n\n"
+        f"What is on Grand Challenge now\n\n{_on_platform(case)}\n\n"
+        "What to do\n\nNothing of your data was changed or deleted. Put right what is named above, in this "
+        "folder, then move the folder back into drop/. Casedrop sends only what is missing.\n"
+    )
+    asked = f"\nQuestions: {contact}\n" if contact else ""
+    return (lines + asked).replace("\n", "\r\n")
+
+
+def late_text(case: Case, contact: str) -> str:
+    lines = (
+        f'Something in the folder "{_shown(case.folder)}" changed or arrived after it had been filed away. '
+        "It was not sent.\n\n"
+        "To send it, make a new case of it, or ask the data manager.\n"
+    )
+    asked = f"\nQuestions: {contact}\n" if contact else ""
+    return (lines + asked).replace("\n", "\r\n")
+
+
+def _on_platform(case: Case) -> str:
+    if not case.set_pk:
+        return "Nothing."
+    if not case.committed:
+        return f"An empty display set ({case.one_time_title}). It is used for this folder when it is tried again."
+    held = ", ".join(sorted(case.held)) or "no value that was confirmed"
+    return (
+        f"The display set {case.address} exists and readers can see it. Confirmed in it: {held}. It may be "
+        "incomplete until this folder is tried again."
+    )
+
+
+def _shown(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()

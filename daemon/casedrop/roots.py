@@ -1,0 +1,152 @@
+"""A drop's root: its folders, its identity file, and whose it is."""
+
+import errno
+import fcntl
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from casedrop.errors import SetupProblem
+
+IDENTITY = ".casedrop.json"
+FOLDERS = ("drop", "done", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """An opened root: `id` is its own, `descriptor` holds the lock on its identity file."""
+
+    path: Path
+    id: str
+    descriptor: int
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+def init(path: Path) -> bool:
+    """Make the folders and the identity file where they are missing; whether anything was made."""
+    made = not (path / IDENTITY).exists()
+    for name in FOLDERS:
+        (path / name).mkdir(parents=True, exist_ok=True)
+    if made:
+        _write(path, {"root": uuid.uuid4().hex, "journal": "", "starts": 0})
+    return made
+
+
+def open_root(path: Path, journal: str, starts: int) -> tuple[Root, int]:
+    """Lock the root and count this start. Returns the root and the count the journal must remember.
+
+    `starts` is what the journal remembers of this root. Raises SetupProblem where the root is not there,
+    is in use, or belongs to another or newer journal.
+    """
+    descriptor = _locked(path)
+    try:
+        identity = _read(path)
+        _expect_journal(path, identity, journal, starts)
+        expect_folders(path)
+        count = int(identity["starts"]) + 1
+        _write(path, identity | {"journal": journal, "starts": count})
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return Root(path, str(identity["root"]), descriptor), count
+
+
+def root_id(path: Path) -> str:
+    """The id of a root, to look up what the journal remembers of it. Raises SetupProblem."""
+    return str(_read(path)["root"])
+
+
+def take_over(path: Path, journal: str, starts: int) -> None:
+    """Give the root to this journal; what another journal had under way is left to people."""
+    _write(path, _read(path) | {"journal": journal, "starts": starts})
+
+
+def expect_folders(path: Path) -> None:
+    """One real rename from drop/ to each target: two mounts of one disk already cannot do that."""
+    probe = path / "drop" / f".casedrop-probe-{os.getpid()}"
+    try:
+        for target in ("done", "failed"):
+            probe.mkdir(exist_ok=True)
+            there = path / target / probe.name
+            probe.rename(there)
+            there.rmdir()
+    except OSError as error:
+        probe_left = probe.is_dir() and not any(probe.iterdir())
+        if probe_left:
+            probe.rmdir()
+        raise SetupProblem(_rename_text(path, error)) from None
+
+
+def is_there(path: Path, root: Root) -> bool:
+    """Whether the root still carries the identity it was opened with: a bare mount point does not."""
+    try:
+        return str(_read(path)["root"]) == root.id
+    except SetupProblem:
+        return False
+
+
+def _rename_text(path: Path, error: OSError) -> str:
+    if error.errno == errno.EXDEV:
+        return (
+            f"{path}: drop/, done/ and failed/ are not on one file system (or are separate mounts), so a "
+            "folder cannot be moved in one step. Mount their parent instead."
+        )
+    if error.errno == errno.ENOENT:
+        return f"{path}: drop/, done/ or failed/ is missing. Is the share mounted? Else run `casedrop init`."
+    return f"{path}: a test folder cannot be moved from drop/ to done/ and failed/ ({error.strerror})."
+
+
+def _locked(path: Path) -> int:
+    try:
+        descriptor = os.open(path / "drop", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SetupProblem(_missing(path, error)) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise SetupProblem(f"{path} is in use by another Casedrop service. Stop one of the two.") from None
+    return descriptor
+
+
+def _read(path: Path) -> dict[str, str | int]:
+    try:
+        found: dict[str, str | int] = json.loads((path / IDENTITY).read_text())
+    except OSError as error:
+        raise SetupProblem(_missing(path, error)) from None
+    except ValueError:
+        raise SetupProblem(f"{path / IDENTITY} is damaged. Restore it from a backup.") from None
+    return found
+
+
+def _missing(path: Path, error: OSError) -> str:
+    return (
+        f"{path} is no root of Casedrop ({error.strerror}). Is the share mounted? A new root is made by "
+        "`casedrop init`; the service itself never makes one, lest it fill a bare mount point."
+    )
+
+
+def _expect_journal(path: Path, identity: dict[str, str | int], journal: str, starts: int) -> None:
+    if identity["journal"] not in ("", journal):
+        raise SetupProblem(
+            f"{path} belongs to another journal. If that one is lost for good, run `casedrop init "
+            "--take-over`: titles Grand Challenge already holds then wait for a person."
+        )
+    if starts < int(identity["starts"]):
+        raise SetupProblem(
+            f"The journal is older than the root {path}: it is a restored copy. Run `casedrop init "
+            "--take-over` once you have checked that no folder in drop/ was finished since."
+        )
+
+
+def _write(path: Path, identity: dict[str, str | int]) -> None:
+    hidden = path / f"{IDENTITY}.tmp"
+    with hidden.open("w") as file:
+        json.dump(identity, file)
+        file.flush()
+        os.fsync(file.fileno())
+    hidden.replace(path / IDENTITY)

@@ -1,0 +1,84 @@
+"""What the service writes to status.json, and how a terminal shows it. Pure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from casedrop.model import Case, Finding
+from casedrop.stages import Stage
+
+WORDS = {
+    Stage.PLANNED: "on its way",
+    Stage.UPLOADING: "uploading",
+    Stage.COMMITTING: "uploading",
+    Stage.CONFIRMING: "being checked by Grand Challenge",
+    Stage.FILING: "being filed away",
+    Stage.DONE: "done",
+    Stage.FAILED: "failed",
+    Stage.SETTLING: "settling",
+}
+
+
+def of_case(case: Case, why: str, progress: tuple[int, int] | None = None) -> dict[str, Any]:
+    """folder, state (WORDS), since (seconds since 1970), why, and where known display_set, filed_as, bytes."""
+    said: dict[str, Any] = {
+        "folder": shown(case.folder),
+        "state": WORDS[case.stage],
+        "since": case.since,
+        "why": why or " ".join(problem.text for problem in case.problems),
+    }
+    if case.committed:
+        said["display_set"] = case.address
+    if case.filed_as:
+        said["filed_as"] = shown(case.filed_as)
+    if progress and case.stage is Stage.UPLOADING:
+        said["sent_bytes"], said["total_bytes"] = progress
+    return said
+
+
+def of_finding(finding: Finding, boot: float) -> dict[str, Any]:
+    """The same for a name under drop/ that is no case yet; `boot` is when the boot clock was 0."""
+    said = {
+        "folder": shown(finding.folder),
+        "state": str(finding.state),
+        "since": boot + finding.since,
+        "why": finding.why,
+    }
+    return said if finding.until is None else said | {"until": boot + finding.until}
+
+
+def lines(report: dict[str, Any], now: float) -> Iterator[str]:
+    """The status for people, one line a case."""
+    age = now - report["time"]
+    if age > 30:  # noqa: PLR2004
+        yield f"The service wrote this {age:.0f} s ago: it may be stopped (systemctl status casedrop)."
+    for drop in report["drops"]:
+        yield f"{drop['name']}"
+        if drop["held"]:
+            yield f"  HELD: {drop['held']}"
+        if drop["paused"]:
+            yield f"  Uploads paused: {drop['paused']}"
+        if not drop["cases"]:
+            yield "  no folders"
+        for case in drop["cases"]:
+            yield f"  {case['folder']}: {_state(case, now)}{_why(case)}"
+
+
+def _state(case: dict[str, Any], now: float) -> str:
+    if case.get("total_bytes"):
+        return f"{case['state']} {100 * case['sent_bytes'] // case['total_bytes']} %"
+    if "until" in case:
+        return f"{case['state']}, {max(case['until'] - now, 0):.0f} s more at most"
+    return str(case["state"])
+
+
+def _why(case: dict[str, Any]) -> str:
+    parts = [
+        text for text in (case["why"], case.get("display_set") if case["state"] == "done" else "") if text
+    ]
+    return "".join(f" - {part}" for part in parts)
+
+
+def shown(name: str) -> str:
+    """A file name as people can read it on one line."""
+    readable = name.encode("utf-8", "backslashreplace").decode()
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in readable)
