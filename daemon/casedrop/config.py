@@ -5,17 +5,13 @@ sockets and keys are shown when they are short words.
 """
 
 import difflib
-import ipaddress
-import json
 import os
 import re
 import stat
-import string
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -38,11 +34,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from casedrop import config_checks as checks
+from casedrop.config_checks import Tables
 from casedrop.errors import ConfigurationError
 from casedrop.model import Drop, FolderValue, Json, JsonValue, SocketRule, TextValue
-
-Location = tuple[int | str, ...]
-Tables = dict[str, Any]
 
 PREFIX = "CASEDROP_"
 TOKEN_VARIABLE = "CASEDROP_PLATFORM__TOKEN"  # noqa: S105
@@ -52,133 +47,20 @@ _WAYS = (
     f"the environment variable {TOKEN_VARIABLE}, a file named by platform.token_file, "
     f"or the systemd credential {CREDENTIAL}"
 )
-_SHORT_WORD = re.compile(r"[A-Za-z0-9._-]{1,60}")
-"""What is shown of names people gave: a token (64 characters) does not pass."""
 
 
-def _path(path: Path) -> Path:
-    if any(ord(character) < ord(" ") for character in str(path)):
-        raise ValueError("holds a control character")
-    if not path.is_absolute():
-        raise ValueError('must be a whole path that starts with "/"')
-    return path
-
-
-def _url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        port_fits = parts.port != 0
-    except ValueError:
-        host, port_fits = "", False
-    if not host or not port_fits or parts.scheme not in ("https", "http"):
-        raise ValueError("must be a web address like https://grand-challenge.org/api/v1/")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise ValueError('must be an address alone, without a user, "?" or "#"')
-    if parts.scheme == "http" and not _is_loopback(host):
-        raise ValueError("must begin with https://, or the token would cross the network for all to read")
-    return url.rstrip("/") + "/"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def _no_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")  # noqa: TRY004 -- pydantic takes no TypeError
-    return value
-
-
-def _glob(pattern: str) -> str:
-    parts = pattern.split("/")
-    if not pattern.strip():
-        raise ValueError("an empty pattern matches nothing")
-    if "\\" in pattern:
-        raise ValueError("folders are parted by /, a backslash matches nothing")
-    if pattern.startswith(("/", "~")) or re.match("[A-Za-z]:", pattern):
-        raise ValueError("must be relative to the case folder, such as scans/*.mha")
-    if ".." in parts or "." in parts:
-        raise ValueError('"." and ".." match nothing, patterns stay within the case folder')
-    if pattern.endswith("/"):
-        raise ValueError("names a folder; for all files in it end it in /**")
-    return pattern
-
-
-def _one_or_more(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _marker(name: str) -> str:
-    if name in (".", "..") or set(name) & set("/\\*?["):
-        raise ValueError("must be the plain name of a file directly in the case folder")
-    return name
-
-
-def _expression(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        # What stands in quotes is a piece of the pattern.
-        what = re.sub(r" ?['\"].*", "", error.msg)
-        where = "" if error.pos is None else f" at character {error.pos + 1}"
-        raise ValueError(f"is no regular expression: {what}{where}") from None
-    return pattern
-
-
-def _value_expression(pattern: str) -> str:
-    if "value" not in re.compile(_expression(pattern)).groupindex:
-        raise ValueError("must have a group named value, such as _(?P<value>[0-9]+)$")
-    return pattern
-
-
-def _title(title: str) -> str:
-    if set(title) & set("<>") or any(ord(character) < ord(" ") for character in title):
-        raise ValueError("must hold no <, > or control characters, the platform changes them")
-    try:
-        fields = list(string.Formatter().parse(title))
-    except ValueError:
-        raise ValueError("has a { or } without its partner") from None
-    if all(name is None for _, name, _, _ in fields):
-        raise ValueError("has no placeholder and would be the same for every folder; put in {folder}")
-    if any(name is not None and (spec or conversion) for _, name, spec, conversion in fields):
-        raise ValueError("placeholders take no : or !, write {folder}")
-    return title
-
-
-def _pointer(pointer: str) -> str:
-    if not re.fullmatch(r"(/([^~/]|~[01])*)*", pointer):
-        raise ValueError('must be "" or a JSON pointer that starts with "/", such as /score (RFC 6901)')
-    return pointer
-
-
-def _plain_json(value: Json) -> Json:
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        raise ValueError(
-            "must be something JSON can say; a date stands in quotes, inf and nan cannot"
-        ) from None
-    return value
-
-
-def _only_refuse(mode: str) -> str:
-    if mode != "refuse":
-        raise ValueError('"refuse" is the only mode yet')
-    return mode
-
-
-_NUMBER = BeforeValidator(_no_bool)
+_NUMBER = BeforeValidator(checks.number)
 Seconds = Annotated[
     float, _NUMBER, Field(gt=0, le=1e9, allow_inf_nan=False, description="a number of seconds above 0")
 ]
-WholePath = Annotated[Path, AfterValidator(_path), Field(description='a whole path that starts with "/"')]
-Glob = Annotated[str, AfterValidator(_glob)]
+WholePath = Annotated[
+    Path, AfterValidator(checks.whole_path), Field(description='a whole path that starts with "/"')
+]
+Glob = Annotated[str, AfterValidator(checks.glob)]
 Globs = Annotated[
-    tuple[Glob, ...], BeforeValidator(_one_or_more), Field(description='a pattern such as "*.mha", or a list')
+    tuple[Glob, ...],
+    BeforeValidator(checks.one_or_more),
+    Field(description='a pattern such as "*.mha", or a list'),
 ]
 Slug = Annotated[
     str,
@@ -187,7 +69,9 @@ Slug = Annotated[
         description="a slug, the last part of its web address on Grand Challenge: letters, digits, - and _",
     ),
 ]
-Expression = Annotated[str, AfterValidator(_expression), Field(description="a regular expression in quotes")]
+Expression = Annotated[
+    str, AfterValidator(checks.expression), Field(description="a regular expression in quotes")
+]
 
 
 class Table(BaseModel):
@@ -197,7 +81,7 @@ class Table(BaseModel):
 
 
 class Platform(Table):
-    url: Annotated[str, AfterValidator(_url), Field(description="a web address in quotes")] = (
+    url: Annotated[str, AfterValidator(checks.address), Field(description="a web address in quotes")] = (
         "https://grand-challenge.org/api/v1/"
     )
     token_file: WholePath | None = None
@@ -226,9 +110,11 @@ class Logs(Table):
 
 class _ValueFromTable(Table):
     json_file: Annotated[Glob | None, Field(alias="json", description="a pattern for a JSON file")] = None
-    pointer: Annotated[str, AfterValidator(_pointer), Field(description="a JSON pointer in quotes")] = ""
+    pointer: Annotated[str, AfterValidator(checks.pointer), Field(description="a JSON pointer in quotes")] = (
+        ""
+    )
     text: Annotated[Glob | None, Field(description="a pattern for a text file")] = None
-    folder: Annotated[str, AfterValidator(_value_expression)] | None = Field(
+    folder: Annotated[str, AfterValidator(checks.value_expression)] | None = Field(
         None, description="a regular expression with a group named value"
     )
 
@@ -243,7 +129,7 @@ class _SocketTable(Table):
     files: Globs = ()
     fallback: Annotated[StrictBool, Field(description="true or false")] = False
     required: Annotated[StrictBool, Field(description="true or false")] = True
-    value: Annotated[Json, AfterValidator(_plain_json)] = None
+    value: Annotated[Json, AfterValidator(checks.plain_json)] = None
     value_from: Annotated[
         _ValueFromTable | None,
         Field(description='a table such as { json = "score.json", pointer = "/score" }'),
@@ -269,13 +155,15 @@ class _DropTable(Table):
     root: WholePath
     reader_study: Slug
     folder: Expression | None = None
-    title: Annotated[str, AfterValidator(_title), Field(description="text such as {folder}")] = "{folder}"
+    title: Annotated[str, AfterValidator(checks.title), Field(description="text such as {folder}")] = (
+        "{folder}"
+    )
     unmatched: Annotated[Literal["fail", "ignore"], Field(description='"fail" or "ignore"')] = "fail"
     existing_display_set: Annotated[
-        Literal["refuse"], BeforeValidator(_only_refuse), Field(description='"refuse"')
+        Literal["refuse"], BeforeValidator(checks.only_refuse), Field(description='"refuse"')
     ] = "refuse"
     ignore: Globs = ()
-    ready: Annotated[str, AfterValidator(_marker), Field(description="a file name in quotes")] = ""
+    ready: Annotated[str, AfterValidator(checks.marker), Field(description="a file name in quotes")] = ""
     sockets: Annotated[
         tuple[_SocketTable, ...], Field(min_length=1, description="at least one table [[drops.sockets]]")
     ]
@@ -378,7 +266,9 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
             except ValidationError as error:
                 details = error.errors(include_url=False)
                 problems.extend(_sentence(detail, data, given) for detail in details if not _echo(detail))
-            problems.extend(f"{_where(location, data)}: {text}." for location, text in _across(data))
+            problems.extend(
+                f"{checks.where(location, data)}: {text}." for location, text in checks.across(data)
+            )
             if problems or loaded is None:
                 raise ConfigurationError(problems)
             return loaded
@@ -420,43 +310,15 @@ def _read_toml(path: Path) -> None:
         raise ConfigurationError([f"{path}, {place[1] if place else 'somewhere'}: {what}."]) from None
 
 
-def _shown(name: object) -> str | None:
-    return f'"{name}"' if isinstance(name, str) and _SHORT_WORD.fullmatch(name) else None
-
-
-def _where(location: Location, data: Any) -> str:
-    """The place of a mistake, with the names of the drop and the socket: ``drops "lung", title``."""
-    words: list[str] = []
-    for step in location:
-        data = _inside(data, step)
-        if isinstance(step, str):
-            words.append(step)
-        elif words[-1] in ("drops", "sockets"):
-            words[-1] = words[-1].removesuffix("s") if words[-1] == "sockets" else words[-1]
-            words[-1] += " " + (
-                _shown(_inside(data, "name")) or _shown(_inside(data, "socket")) or f"number {step + 1}"
-            )
-        else:
-            words[-1] += f" number {step + 1}"
-    return (", " if location[0] == "drops" else ".").join(words)
-
-
-def _inside(data: Any, step: int | str) -> Any:
-    try:
-        return data[step]
-    except (LookupError, TypeError):
-        return None
-
-
 def _sentence(detail: ErrorDetails, data: Tables, given: Mapping[str, str]) -> str:
     """A mistake pydantic found, in own words: it tells where and which kind, the field what is meant."""
     location = detail["loc"]
     path = tuple(step for step in location if isinstance(step, str))
     if detail["type"] == "extra_forbidden":
-        start = f"{_where(location[:-1], data)}: " if len(location) > 1 else ""
+        start = f"{checks.where(location[:-1], data)}: " if len(location) > 1 else ""
         return start + _unknown_key(path[-1], path[:-1])
     variable = "__".join(path)
-    where = PREFIX + variable.upper() if variable in given else _where(location, data)
+    where = PREFIX + variable.upper() if variable in given else checks.where(location, data)
     if detail["type"] == "value_error":
         return f"{where}: {detail['ctx']['error']}."
     missing = "is missing; it " if detail["type"] == "missing" else ""
@@ -474,7 +336,7 @@ def _meant(path: tuple[str, ...]) -> str:
 
 
 def _unknown_key(key: str, table: tuple[str, ...]) -> str:
-    name = f"unknown key {_shown(key) or '(not a short word)'}"
+    name = f"unknown key {checks.shown(key) or '(not a short word)'}"
     known = options(table) if table in TABLES else []
     near = difflib.get_close_matches(key.lower(), [*known, "token"], 1)
     if near == ["token"]:
@@ -488,110 +350,11 @@ def _unknown_key(key: str, table: tuple[str, ...]) -> str:
 
 
 def _unknown_variable(name: str, known: list[str]) -> str:
-    shown = name if _shown(name) else f"A variable that begins with {PREFIX}"
-    near = difflib.get_close_matches(name.upper(), [*known, *_OWN_VARIABLES], 1)
-    hint = f"Did you mean {near[0]}?" if near else "Drops and their sockets are set in the file alone."
+    shown = name if checks.shown(name) else f"A variable that begins with {PREFIX}"
+    endings = [one.removeprefix(PREFIX) for one in (*known, *_OWN_VARIABLES)]
+    near = difflib.get_close_matches(name.removeprefix(PREFIX).upper(), endings, 1)
+    hint = f"Did you mean {PREFIX}{near[0]}?" if near else "Drops are set in the file alone."
     return f"{shown}: unknown environment variable. {hint}"
-
-
-def _tables(data: Any, key: str) -> list[tuple[int, Tables]]:
-    """The tables of a list in data that may be of any shape."""
-    listed = _inside(data, key)
-    return (
-        [(n, table) for n, table in enumerate(listed) if isinstance(table, dict)]
-        if isinstance(listed, list)
-        else []
-    )
-
-
-def _across(data: Tables) -> Iterator[tuple[Location, str]]:
-    """Mistakes between keys, found in the raw data so that they are said beside all others."""
-    drops = _tables(data, "drops")
-    yield from _repeated(drops, "name", ("drops",), "another drop has this name")
-    yield from _roots(drops, data)
-    for n, drop in drops:
-        sockets = _tables(drop, "sockets")
-        yield from _placeholders(drop, ("drops", n, "title"))
-        yield from _repeated(
-            sockets, "socket", ("drops", n, "sockets"), "another rule fills this socket already"
-        )
-        for m, rule in sockets:
-            yield from _sources(rule, ("drops", n, "sockets", m))
-
-
-def _repeated(
-    tables: list[tuple[int, Tables]], key: str, at: Location, text: str
-) -> Iterator[tuple[Location, str]]:
-    seen: list[str] = []
-    for n, table in tables:
-        if table.get(key) in seen:
-            yield (*at, n), text
-        elif isinstance(table.get(key), str):
-            seen.append(table[key])
-
-
-def _real(path: object) -> str | None:
-    return (
-        os.path.realpath(path)
-        if isinstance(path, str) and path.startswith("/") and "\0" not in path
-        else None
-    )
-
-
-def _roots(drops: list[tuple[int, Tables]], data: Tables) -> Iterator[tuple[Location, str]]:
-    roots = [(n, root) for n, drop in drops if (root := _real(drop.get("root")))]
-    state = _real(_inside(data.get("state"), "directory"))
-    for k, (n, root) in enumerate(roots):
-        for other, other_root in roots[:k]:
-            if root == other_root:
-                yield ("drops", n, "root"), f"is also the root of {_where(('drops', other), data)}"
-            elif os.path.commonpath([root, other_root]) in (root, other_root):
-                yield (
-                    ("drops", n, "root"),
-                    f"and that of {_where(('drops', other), data)} lie one in the other",
-                )
-        if state and os.path.commonpath([root, state]) == root:
-            yield (
-                ("state", "directory"),
-                f"lies in the root of {_where(('drops', n), data)}; keep it off the share",
-            )
-
-
-def _placeholders(drop: Tables, at: Location) -> Iterator[tuple[Location, str]]:
-    try:
-        groups = re.compile(drop.get("folder") or "").groupindex
-        names = [
-            name for _, name, _, _ in string.Formatter().parse(drop.get("title") or "") if name is not None
-        ]
-    except (re.error, TypeError, ValueError):
-        return  # said where the key is checked
-    known = ["folder", *groups]
-    for name in sorted(set(names) - set(known)):
-        near = difflib.get_close_matches(name, known, 1)
-        meant = (
-            f"did you mean {{{near[0]}}}?"
-            if near
-            else "known are " + ", ".join(f"{{{one}}}" for one in known)
-        )
-        yield at, f"unknown placeholder {_shown(name) or '(not a short word)'}; {meant}"
-
-
-def _sources(rule: Tables, at: Location) -> Iterator[tuple[Location, str]]:
-    given = [key for key in ("files", "value", "value_from") if key in rule]
-    if not given:
-        yield at, "has no source; give files, value or value_from"
-    if len(given) > 1:
-        yield at, f"has {' and '.join(given)}; a socket has exactly one source"
-    if rule.get("files") == []:
-        yield (*at, "files"), "holds no pattern"
-    if "fallback" in rule and "files" not in rule:
-        yield (*at, "fallback"), "goes only with files"
-    origin = rule.get("value_from")
-    if isinstance(origin, dict):
-        if len(origin.keys() & {"json", "text", "folder"}) != 1:
-            yield (*at, "value_from"), "must have exactly one of json, text and folder"
-        if "pointer" in origin and "json" not in origin:
-            yield (*at, "value_from", "pointer"), "goes only with json"
 
 
 Origin = Literal["file", "environment", "credential"]

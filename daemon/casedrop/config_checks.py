@@ -1,0 +1,263 @@
+"""What a setting must be: each check takes what the file says and raises ValueError in own words.
+
+No message shows a value: it may be a secret in the wrong place. Names of drops and sockets are shown when
+they are short words.
+"""
+
+import difflib
+import ipaddress
+import json
+import os
+import re
+import string
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from casedrop.model import Json
+
+Location = tuple[int | str, ...]
+Tables = dict[str, Any]
+
+_SHORT_WORD = re.compile(r"[A-Za-z0-9._-]{1,60}")
+"""What is shown of names people gave: a token (64 characters) does not pass."""
+
+
+def whole_path(path: Path) -> Path:
+    if any(ord(character) < ord(" ") for character in str(path)):
+        raise ValueError("holds a control character")
+    if not path.is_absolute():
+        raise ValueError('must be a whole path that starts with "/"')
+    return path
+
+
+def address(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        port_fits = parts.port != 0
+    except ValueError:
+        host, port_fits = "", False
+    if not host or not port_fits or parts.scheme not in ("https", "http"):
+        raise ValueError("must be a web address like https://grand-challenge.org/api/v1/")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError('must be an address alone, without a user, "?" or "#"')
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ValueError("must begin with https://, or the token would cross the network for all to read")
+    return url.rstrip("/") + "/"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def number(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")  # noqa: TRY004 -- pydantic takes no TypeError
+    return value
+
+
+def glob(pattern: str) -> str:
+    parts = pattern.split("/")
+    if not pattern.strip():
+        raise ValueError("an empty pattern matches nothing")
+    if "\\" in pattern:
+        raise ValueError("folders are parted by /, a backslash matches nothing")
+    if pattern.startswith(("/", "~")) or re.match("[A-Za-z]:", pattern):
+        raise ValueError("must be relative to the case folder, such as scans/*.mha")
+    if ".." in parts or "." in parts:
+        raise ValueError('"." and ".." match nothing, patterns stay within the case folder')
+    if pattern.endswith("/"):
+        raise ValueError("names a folder; for all files in it end it in /**")
+    return pattern
+
+
+def one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def marker(name: str) -> str:
+    if name in (".", "..") or set(name) & set("/\\*?["):
+        raise ValueError("must be the plain name of a file directly in the case folder")
+    return name
+
+
+def expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except (OverflowError, RecursionError):
+        raise ValueError("is a regular expression too large to use") from None
+    except re.error as error:
+        # What stands in quotes is a piece of the pattern.
+        what = re.sub(r" ?['\"].*", "", error.msg)
+        where = "" if error.pos is None else f" at character {error.pos + 1}"
+        raise ValueError(f"is no regular expression: {what}{where}") from None
+    return pattern
+
+
+def value_expression(pattern: str) -> str:
+    if "value" not in re.compile(expression(pattern)).groupindex:
+        raise ValueError("must have a group named value, such as _(?P<value>[0-9]+)$")
+    return pattern
+
+
+def title(title: str) -> str:
+    if set(title) & set("<>") or any(ord(character) < ord(" ") for character in title):
+        raise ValueError("must hold no <, > or control characters, the platform changes them")
+    try:
+        fields = list(string.Formatter().parse(title))
+    except ValueError:
+        raise ValueError("has a { or } without its partner") from None
+    if all(name is None for _, name, _, _ in fields):
+        raise ValueError("has no placeholder and would be the same for every folder; put in {folder}")
+    if any(name is not None and (spec or conversion) for _, name, spec, conversion in fields):
+        raise ValueError("placeholders take no : or !, write {folder}")
+    return title
+
+
+def pointer(pointer: str) -> str:
+    if not re.fullmatch(r"(/([^~/]|~[01])*)*", pointer):
+        raise ValueError('must be "" or a JSON pointer that starts with "/", such as /score (RFC 6901)')
+    return pointer
+
+
+def plain_json(value: Json) -> Json:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "must be something JSON can say; a date stands in quotes, inf and nan cannot"
+        ) from None
+    return value
+
+
+def only_refuse(mode: str) -> str:
+    if mode != "refuse":
+        raise ValueError('"refuse" is the only mode yet')
+    return mode
+
+
+def shown(name: object) -> str | None:
+    return f'"{name}"' if isinstance(name, str) and _SHORT_WORD.fullmatch(name) else None
+
+
+def where(location: Location, data: Any) -> str:
+    """The place of a mistake, with the names of the drop and the socket: ``drops "lung", title``."""
+    words: list[str] = []
+    for step in location:
+        data = _inside(data, step)
+        if isinstance(step, str):
+            words.append(step)
+        elif words[-1] in ("drops", "sockets"):
+            kind, key = ("drops", "name") if words[-1] == "drops" else ("socket", "socket")
+            words[-1] = f"{kind} {shown(_inside(data, key)) or f'number {step + 1}'}"
+        else:
+            words[-1] += f" number {step + 1}"
+    return (", " if location[0] == "drops" else ".").join(words)
+
+
+def _inside(data: Any, step: int | str) -> Any:
+    try:
+        return data[step]
+    except (LookupError, TypeError):
+        return None
+
+
+def _tables(data: Any, key: str) -> list[tuple[int, Tables]]:
+    """The tables of a list in data that may be of any shape."""
+    listed = _inside(data, key)
+    return (
+        [(n, table) for n, table in enumerate(listed) if isinstance(table, dict)]
+        if isinstance(listed, list)
+        else []
+    )
+
+
+def across(data: Tables) -> Iterator[tuple[Location, str]]:
+    """Mistakes between keys, found in the raw data so that they are said beside all others."""
+    drops = _tables(data, "drops")
+    yield from _repeated(drops, "name", ("drops",), "another drop has this name")
+    yield from _roots(drops, data)
+    for n, drop in drops:
+        sockets = _tables(drop, "sockets")
+        yield from _placeholders(drop, ("drops", n, "title"))
+        yield from _repeated(
+            sockets, "socket", ("drops", n, "sockets"), "another rule fills this socket already"
+        )
+        for m, rule in sockets:
+            yield from _sources(rule, ("drops", n, "sockets", m))
+
+
+def _repeated(
+    tables: list[tuple[int, Tables]], key: str, at: Location, text: str
+) -> Iterator[tuple[Location, str]]:
+    seen: list[str] = []
+    for n, table in tables:
+        if table.get(key) in seen:
+            yield (*at, n), text
+        elif isinstance(table.get(key), str):
+            seen.append(table[key])
+
+
+def _real(path: object) -> str | None:
+    return (
+        os.path.realpath(path)
+        if isinstance(path, str) and path.startswith("/") and "\0" not in path
+        else None
+    )
+
+
+def _roots(drops: list[tuple[int, Tables]], data: Tables) -> Iterator[tuple[Location, str]]:
+    roots = [(n, root) for n, drop in drops if (root := _real(drop.get("root")))]
+    state = _real(_inside(data.get("state"), "directory"))
+    for k, (n, root) in enumerate(roots):
+        for other, other_root in roots[:k]:
+            if root == other_root:
+                yield ("drops", n, "root"), f"is also the root of {where(('drops', other), data)}"
+            elif os.path.commonpath([root, other_root]) in (root, other_root):
+                yield (
+                    ("drops", n, "root"),
+                    f"and that of {where(('drops', other), data)} lie one in the other",
+                )
+        if state and os.path.commonpath([root, state]) == root:
+            yield (
+                ("state", "directory"),
+                f"lies in the root of {where(('drops', n), data)}; keep it off the share",
+            )
+
+
+def _placeholders(drop: Tables, at: Location) -> Iterator[tuple[Location, str]]:
+    try:
+        groups = re.compile(drop.get("folder") or "").groupindex
+        names = [
+            name for _, name, _, _ in string.Formatter().parse(drop.get("title") or "") if name is not None
+        ]
+    except (re.error, OverflowError, RecursionError, TypeError, ValueError):
+        return  # said where the key is checked
+    known = ["folder", *groups]
+    for name in sorted(set(names) - set(known)):
+        near = difflib.get_close_matches(name, known, 1)
+        meant = ", ".join(f"{{{one}}}" for one in near or known if shown(one))
+        yield at, f"unknown placeholder {shown(name) or '(not a short word)'}; {meant} may be meant"
+
+
+def _sources(rule: Tables, at: Location) -> Iterator[tuple[Location, str]]:
+    given = [key for key in ("files", "value", "value_from") if key in rule]
+    if not given:
+        yield at, "has no source; give files, value or value_from"
+    if len(given) > 1:
+        yield at, f"has {' and '.join(given)}; a socket has exactly one source"
+    if rule.get("files") == []:
+        yield (*at, "files"), "holds no pattern"
+    if "fallback" in rule and "files" not in rule:
+        yield (*at, "fallback"), "goes only with files"
+    origin = rule.get("value_from")
+    if isinstance(origin, dict):
+        if len(origin.keys() & {"json", "text", "folder"}) != 1:
+            yield (*at, "value_from"), "must have exactly one of json, text and folder"
+        if "pointer" in origin and "json" not in origin:
+            yield (*at, "value_from", "pointer"), "goes only with json"

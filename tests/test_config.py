@@ -1,0 +1,464 @@
+"""Settings load from the examples, and every mistake is said at once, in own words, without values."""
+
+# ruff: noqa: E501 -- a mistake and its sentence stand side by side
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from casedrop.config import (
+    CREDENTIAL,
+    TABLES,
+    TOKEN_VARIABLE,
+    Settings,
+    load,
+    options,
+    read_token,
+    token_origin,
+)
+from casedrop.errors import ConfigurationError
+from casedrop.model import Drop, FolderValue, JsonValue, SocketRule, TextValue
+
+PROJECT = Path(__file__).parent.parent
+EXAMPLES = [PROJECT / "config/casedrop.toml", *sorted((PROJECT / "config/examples").glob("*.toml"))]
+
+DROP = """
+[[drops]]
+name = "lung"
+root = "/srv/casedrop/lung"
+reader_study = "lung-2026"
+"""
+RULE = """
+[[drops.sockets]]
+socket = "ct-image"
+files = "*.mha"
+"""
+GOOD = DROP + RULE
+WAYS = (
+    "the environment variable CASEDROP_PLATFORM__TOKEN, a file named by platform.token_file, "
+    "or the systemd credential casedrop-token"
+)
+SLUG = "a slug, the last part of its web address on Grand Challenge: letters, digits, - and _"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "casedrop.toml"
+
+
+def read(file: Path, text: str, **environ: str) -> Settings:
+    file.write_text(text, encoding="utf-8")
+    return load(file, environ)
+
+
+def problems(file: Path, text: str, **environ: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        read(file, text, **environ)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_load(example: Path) -> None:
+    assert load(example, {}).drops
+
+
+def test_the_annotated_example_mentions_every_option() -> None:
+    text = EXAMPLES[0].read_text(encoding="utf-8")
+    keys = {option for table in TABLES for option in options(table)}
+    assert [
+        key
+        for key in sorted(keys)
+        if not re.search(rf"(?m)^(# )?{key} = |[{{,] {key} = |\[{key}\]|\.{key}\]", text)
+    ] == []
+
+
+def test_the_annotated_example_shows_the_defaults(file: Path) -> None:
+    example = load(EXAMPLES[0], {})
+    assert example.model_copy(update={"drops": ()}) == read(file, GOOD).model_copy(update={"drops": ()})
+
+
+def test_rules_become_the_records_the_other_modules_use(file: Path) -> None:
+    rules = """
+        [[drops.sockets]]
+        socket = "b"
+        files = ["*.nii", "*.mha"]
+        fallback = true
+        required = false
+        [[drops.sockets]]
+        socket = "c"
+        value = false
+        [[drops.sockets]]
+        socket = "d"
+        value_from = { json = "score.json", pointer = "/score" }
+        [[drops.sockets]]
+        socket = "e"
+        value_from = { text = "score.txt" }
+        [[drops.sockets]]
+        socket = "f"
+        value_from = { folder = '_(?P<value>\\d+)$' }
+    """
+    assert read(file, GOOD + rules).drops == (
+        Drop(
+            name="lung",
+            root="/srv/casedrop/lung",
+            reader_study="lung-2026",
+            sockets=(
+                SocketRule("ct-image", ("*.mha",)),
+                SocketRule("b", ("*.nii", "*.mha"), fallback=True, required=False),
+                SocketRule("c", value=False, has_value=True),
+                SocketRule("d", value_from=JsonValue("score.json", "/score")),
+                SocketRule("e", value_from=TextValue("score.txt")),
+                SocketRule("f", value_from=FolderValue(r"_(?P<value>\d+)$")),
+            ),
+        ),
+    )
+
+
+def test_environment_wins_over_the_file(file: Path) -> None:
+    settings = read(
+        file,
+        "[settle]\nquiet_seconds = 5\nrescan_seconds = 6\n" + GOOD,
+        CASEDROP_SETTLE__QUIET_SECONDS="0.5",
+        CASEDROP_PLATFORM__TOKEN_FILE="/run/token",
+        CASEDROP_CONFIG="elsewhere",
+    )
+    assert (settings.settle.quiet_seconds, settings.settle.rescan_seconds) == (0.5, 6)
+    assert settings.platform.token_file == Path("/run/token")
+
+
+@pytest.mark.parametrize(
+    ("url", "becomes"),
+    [
+        ("https://grand-challenge.org/api/v1", "https://grand-challenge.org/api/v1/"),
+        ("http://127.0.0.1:8000/api/v1/", "http://127.0.0.1:8000/api/v1/"),
+        ("http://[::1]:8000/api/v1", "http://[::1]:8000/api/v1/"),
+        ("http://gc.localhost/api/v1", "http://gc.localhost/api/v1/"),
+    ],
+)
+def test_the_closing_slash_of_the_address_is_added(file: Path, url: str, becomes: str) -> None:
+    assert read(file, f'[platform]\nurl = "{url}"\n' + GOOD).platform.url == becomes
+
+
+def test_a_drop_of_the_records_makes_settings_too() -> None:
+    drop = Drop("lung", "/srv/lung", "lung", (SocketRule("ct", ("*",)),))
+    assert Settings(drops=(drop,)).drops == (drop,)
+
+
+HTTPS = "platform.url: must begin with https://, or the token would cross the network for all to read."
+ADDRESS = "platform.url: must be a web address like https://grand-challenge.org/api/v1/."
+HERE = 'drops "lung", socket "ct-image"'
+MISTAKES = {
+    '[platfrom]\nurl = "https://x.org"\n' + GOOD: 'unknown key "platfrom". Did you mean "platform"?',
+    '[platform]\nurll = "x"\n' + GOOD: 'platform: unknown key "urll". Did you mean "url"?',
+    '[platform]\ntoken = "x"\n'
+    + GOOD: f'platform: unknown key "token". A token never stands in this file; give it by {WAYS}.',
+    '[platform]\ntokn = "x"\n'
+    + GOOD: f'platform: unknown key "tokn". A token never stands in this file; give it by {WAYS}.',
+    "quiet_seconds = 3\n" + GOOD: 'unknown key "quiet_seconds". It belongs in [settle].',
+    "[logs]\nxyz = 3\n" + GOOD: 'logs: unknown key "xyz". Known here: names.',
+    "platform = 3\n" + GOOD: "platform: must be a table [platform].",
+    '[platform]\nurl = "http://grand-challenge.org/"\n' + GOOD: HTTPS,
+    '[platform]\nurl = "http://127.0.0.1.example.org/"\n' + GOOD: HTTPS,
+    '[platform]\nurl = "grand-challenge.org"\n' + GOOD: ADDRESS,
+    '[platform]\nurl = "ftp://grand-challenge.org"\n' + GOOD: ADDRESS,
+    '[platform]\nurl = "https://[::1"\n' + GOOD: ADDRESS,
+    '[platform]\nurl = "https://x.org:99999/"\n' + GOOD: ADDRESS,
+    '[platform]\nurl = "https://me:word@x.org/"\n'
+    + GOOD: 'platform.url: must be an address alone, without a user, "?" or "#".',
+    '[platform]\ntoken_file = "token"\n'
+    + GOOD: 'platform.token_file: must be a whole path that starts with "/".',
+    '[state]\ndirectory = "/var/\\u0000"\n' + GOOD: "state.directory: holds a control character.",
+    '[state]\ndirectory = "/srv/casedrop/lung/state"\n'
+    + GOOD: 'state.directory: lies in the root of drops "lung"; keep it off the share.',
+    "[settle]\nquiet_seconds = 0\n" + GOOD: "settle.quiet_seconds: must be a number of seconds above 0.",
+    "[settle]\nquiet_seconds = inf\n" + GOOD: "settle.quiet_seconds: must be a number of seconds above 0.",
+    "[settle]\nquiet_seconds = true\n" + GOOD: "settle.quiet_seconds: must be a number, not true or false.",
+    "[limits]\ncases = 0\n" + GOOD: "limits.cases: must be a whole number from 1 to 64.",
+    "[limits]\nconnections = 1.5\n" + GOOD: "limits.connections: must be a whole number from 1 to 256.",
+    '[logs]\nnames = "shown"\n' + GOOD: 'logs.names: must be "hidden" or "plain".',
+    "": "drops: is missing; it must be at least one table [[drops]].",
+    "drops = []\n": "drops: must be at least one table [[drops]].",
+    DROP: 'drops "lung", sockets: is missing; it must be at least one table [[drops.sockets]].',
+    GOOD.replace(
+        'name = "lung"\n', ""
+    ): "drops number 1, name: is missing; it must be 1 to 60 letters, digits, dots, - and _.",
+    GOOD.replace(
+        '"lung"', '"lung left"'
+    ): "drops number 1, name: must be 1 to 60 letters, digits, dots, - and _.",
+    GOOD.replace("/srv", "srv"): 'drops "lung", root: must be a whole path that starts with "/".',
+    GOOD.replace("lung-2026", "https://x.org/lung-2026/"): f'drops "lung", reader_study: must be {SLUG}.',
+    DROP
+    + "folder = '(P'\n"
+    + RULE: 'drops "lung", folder: is no regular expression: missing ), unterminated subpattern at character 1.',
+    DROP
+    + "folder = 'a{99999999999}'\n"
+    + RULE: 'drops "lung", folder: is a regular expression too large to use.',
+    DROP
+    + 'title = "case"\n'
+    + RULE: 'drops "lung", title: has no placeholder and would be the same for every folder; put in {folder}.',
+    DROP
+    + 'title = "{foldr}"\n'
+    + RULE: 'drops "lung", title: unknown placeholder "foldr"; {folder} may be meant.',
+    DROP
+    + "folder = '(?P<patient>.)'\ntitle = \"{x}\"\n"
+    + RULE: 'drops "lung", title: unknown placeholder "x"; {folder}, {patient} may be meant.',
+    DROP + 'title = "{folder"\n' + RULE: 'drops "lung", title: has a { or } without its partner.',
+    DROP
+    + 'title = "{folder!r}"\n'
+    + RULE: 'drops "lung", title: placeholders take no : or !, write {folder}.',
+    DROP
+    + 'title = "<{folder}>"\n'
+    + RULE: 'drops "lung", title: must hold no <, > or control characters, the platform changes them.',
+    DROP + 'unmatched = "warn"\n' + RULE: 'drops "lung", unmatched: must be "fail" or "ignore".',
+    DROP
+    + 'existing_display_set = "update"\n'
+    + RULE: 'drops "lung", existing_display_set: "refuse" is the only mode yet.',
+    DROP
+    + 'ready = "a/READY"\n'
+    + RULE: 'drops "lung", ready: must be the plain name of a file directly in the case folder.',
+    DROP + 'ignore = [""]\n' + RULE: 'drops "lung", ignore number 1: an empty pattern matches nothing.',
+    GOOD + 'fils = "x"\n': f'{HERE}: unknown key "fils". Did you mean "files"?',
+    GOOD + "value = 3\n": f"{HERE}: has files and value; a socket has exactly one source.",
+    GOOD.replace('files = "*.mha"', ""): f"{HERE}: has no source; give files, value or value_from.",
+    GOOD.replace('"*.mha"', "[]"): f"{HERE}, files: holds no pattern.",
+    GOOD.replace('"*.mha"', "3"): f'{HERE}, files: must be a pattern such as "*.mha", or a list.',
+    GOOD.replace(
+        '"*.mha"', "'a\\b'"
+    ): f"{HERE}, files number 1: folders are parted by /, a backslash matches nothing.",
+    GOOD.replace(
+        '"*.mha"', '["a", "C:/a"]'
+    ): f"{HERE}, files number 2: must be relative to the case folder, such as scans/*.mha.",
+    GOOD.replace(
+        '"*.mha"', '"/a"'
+    ): f"{HERE}, files number 1: must be relative to the case folder, such as scans/*.mha.",
+    GOOD.replace(
+        '"*.mha"', '"../a"'
+    ): f'{HERE}, files number 1: "." and ".." match nothing, patterns stay within the case folder.',
+    GOOD.replace(
+        '"*.mha"', '"a/"'
+    ): f"{HERE}, files number 1: names a folder; for all files in it end it in /**.",
+    GOOD + 'required = "no"\n': f"{HERE}, required: must be true or false.",
+    GOOD.replace("ct-image", "CT image"): f'drops "lung", socket number 1, socket: must be {SLUG}.',
+    GOOD + RULE: f"{HERE}: another rule fills this socket already.",
+    GOOD.replace("files = ", "fallback = true\nvalue = "): f"{HERE}, fallback: goes only with files.",
+    GOOD.replace(
+        'files = "*.mha"', "value = 2026-01-01"
+    ): f"{HERE}, value: must be something JSON can say; a date stands in quotes, inf and nan cannot.",
+    GOOD.replace(
+        'files = "*.mha"', "value_from = 3"
+    ): f'{HERE}, value_from: must be a table such as {{ json = "score.json", pointer = "/score" }}.',
+    GOOD.replace(
+        'files = "*.mha"', "value_from = {}"
+    ): f"{HERE}, value_from: must have exactly one of json, text and folder.",
+    GOOD.replace(
+        'files = "*.mha"', 'value_from = { text = "a", jsn = "b" }'
+    ): f'{HERE}, value_from: unknown key "jsn". Did you mean "json"?',
+    GOOD.replace(
+        'files = "*.mha"', 'value_from = { text = "a", pointer = "/b" }'
+    ): f"{HERE}, value_from, pointer: goes only with json.",
+    GOOD.replace(
+        'files = "*.mha"', 'value_from = { json = "a", pointer = "b" }'
+    ): f'{HERE}, value_from, pointer: must be "" or a JSON pointer that starts with "/", such as /score (RFC 6901).',
+    GOOD.replace(
+        'files = "*.mha"', 'value_from = { folder = "a" }'
+    ): f"{HERE}, value_from, folder: must have a group named value, such as _(?P<value>[0-9]+)$.",
+    GOOD + GOOD.replace("/lung", "/other"): 'drops "lung": another drop has this name.',
+    GOOD
+    + GOOD.replace('"lung"', '"other"').replace(
+        "/lung", "/./lung/"
+    ): 'drops "other", root: is also the root of drops "lung".',
+    GOOD
+    + GOOD.replace('"lung"', '"other"').replace(
+        "/lung", "/lung/a"
+    ): 'drops "other", root: and that of drops "lung" lie one in the other.',
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), MISTAKES.items(), ids=range(len(MISTAKES)))
+def test_a_mistake_is_said_alone_and_in_own_words(file: Path, text: str, sentence: str) -> None:
+    assert problems(file, text) == [sentence]
+
+
+def test_every_mistake_is_said_at_once(file: Path) -> None:
+    said = problems(file, "".join(text for text in MISTAKES if text.startswith((DROP, "\n[[drops]]"))))
+    assert len(said) > 40
+
+
+def test_links_to_one_root_are_the_same_root(tmp_path: Path, file: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    one, two = (GOOD.replace("/srv/casedrop/lung", str(tmp_path / name)) for name in ("real", "link"))
+    said = problems(file, one + two.replace('"lung"', '"other"'))
+    assert said == ['drops "other", root: is also the root of drops "lung".']
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "CASEDROP_PLATFORM__TOKN",
+            "CASEDROP_PLATFORM__TOKN: unknown environment variable. Did you mean CASEDROP_PLATFORM__TOKEN?",
+        ),
+        (
+            "CASEDROP_XYZ",
+            "CASEDROP_XYZ: unknown environment variable. Drops are set in the file alone.",
+        ),
+        (
+            "CASEDROP_SETTLE__QUIET_SECONDS",
+            "CASEDROP_SETTLE__QUIET_SECONDS: must be a number of seconds above 0.",
+        ),
+    ],
+)
+def test_a_mistake_in_the_environment_names_the_variable(file: Path, name: str, sentence: str) -> None:
+    assert problems(file, GOOD, **{name: "a secret"}) == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            'a = "b\\c"',
+            "line 1, column 9: a backslash within double quotes; paths take /, and patterns stand in single quotes.",
+        ),
+        ("[state]\nsecret", 'end of document: a key without "=" and a value.'),
+        (
+            "[a]\nb = yes",
+            "line 2, column 5: no value TOML knows; text stands in quotes, true and false do not.",
+        ),
+        (
+            "[a]\n[a]\n",
+            "line 2, column 3: a table that stands there already; each one of a list starts with [[ ]].",
+        ),
+        ("[a]\nb = 1\nb = 1", "end of document: a key that stands there already."),
+    ],
+)
+def test_what_is_no_toml_is_said_with_its_line(file: Path, text: str, sentence: str) -> None:
+    assert problems(file, text) == [f"{file}, {sentence}"]
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes(b"# \xe9")
+    said = {}
+    for name in ("none", "", "latin"):
+        with pytest.raises(ConfigurationError) as caught:
+            load(tmp_path / name, {})
+        said[name] = str(caught.value)
+    assert said == {
+        "none": f"{tmp_path / 'none'}: cannot be read: No such file or directory.",
+        "": f"{tmp_path}: cannot be read: Is a directory.",
+        "latin": f"{tmp_path / 'latin'}: is not UTF-8 text; save it as UTF-8.",
+    }
+
+
+SECRETS = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=64, max_size=80)
+SPOTS = re.findall(r'"[^"\n]*"|\d+(?= *#|\n)|(?m:^\w+)(?= = )', EXAMPLES[0].read_text(encoding="utf-8"))
+
+
+@given(SECRETS, st.sampled_from(sorted(set(SPOTS))), st.sampled_from(['"', "", "'"]), st.booleans())
+def test_no_message_shows_a_secret_wherever_it_was_pasted(
+    tmp_path_factory: pytest.TempPathFactory, secret: str, spot: str, quote: str, broken: bool
+) -> None:
+    text = EXAMPLES[0].read_text(encoding="utf-8").replace(spot, f"{quote}{secret}{quote}")
+    text = text.replace("[[drops]]", '[[drops]]\ntokn = "' + secret + '"') if broken else text
+    file = tmp_path_factory.getbasetemp() / "secret.toml"
+    environ = {
+        "CASEDROP_PLATFORM__TOKN": secret,
+        f"CASEDROP_{secret}": secret,
+        "CASEDROP_LIMITS__CASES": secret,
+    }
+    said = problems(file, text, **environ)
+    assert said
+    assert not any(secret in problem for problem in said)
+
+
+def settings_with(token_file: Path | None = None) -> Settings:
+    drop = Drop("lung", "/srv/lung", "lung", (SocketRule("ct", ("*",)),))
+    return Settings.model_validate({"platform": {"token_file": token_file}, "drops": (drop,)})
+
+
+def write_token(path: Path, text: str, mode: int = 0o600) -> Path:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+    return path
+
+
+def test_the_token_comes_from_each_of_the_three_places(tmp_path: Path) -> None:
+    environ = {TOKEN_VARIABLE: " abc "}
+    assert (read_token(settings_with(), environ), token_origin(settings_with(), environ)) == (
+        "abc",
+        "environment",
+    )
+    settings = settings_with(write_token(tmp_path / "token", "def\n", 0o640))
+    assert (read_token(settings, {}), token_origin(settings, {})) == ("def", "file")
+    write_token(tmp_path / CREDENTIAL, "ghi\n")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert (read_token(settings_with(), environ), token_origin(settings_with(), environ)) == (
+        "ghi",
+        "credential",
+    )
+
+
+def token_problems(settings: Settings, **environ: str) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        read_token(settings, environ)
+    return str(caught.value)
+
+
+def test_without_a_token_the_three_ways_are_said() -> None:
+    said = token_problems(settings_with(), CASEDROP_PLATFORM__TOKEN="")
+    assert said == f"There is no token for Grand Challenge. Give it by one of: {WAYS}."
+
+
+def test_two_different_tokens_are_refused_two_equal_ones_are_not(tmp_path: Path) -> None:
+    settings = settings_with(write_token(tmp_path / "token", "abc"))
+    assert read_token(settings, {TOKEN_VARIABLE: "abc"}) == "abc"
+    said = token_problems(settings, CASEDROP_PLATFORM__TOKEN="secret")
+    assert (
+        said
+        == f"{TOKEN_VARIABLE} and platform.token_file give different tokens. Keep one and remove the other."
+    )
+
+
+@pytest.mark.parametrize("token", ["Bearer secret", "secr\u00e9t", "secret\x00secret"])
+def test_a_token_with_odd_characters_is_refused_unseen(token: str) -> None:
+    said = token_problems(settings_with(), CASEDROP_PLATFORM__TOKEN=token)
+    assert said.startswith(f"{TOKEN_VARIABLE}: the token holds white space or characters no token has.")
+    assert "secr" not in said
+
+
+def test_a_token_file_must_be_there_filled_and_private(tmp_path: Path) -> None:
+    none = tmp_path / "none"
+    assert (
+        token_problems(settings_with(none)) == f"{none}: the token cannot be read: No such file or directory."
+    )
+    empty = write_token(tmp_path / "empty", "\n")
+    assert token_problems(settings_with(empty)) == f"{empty}: is empty; it must hold the token."
+    wide = write_token(tmp_path / "open", "abc", 0o644)
+    assert token_problems(settings_with(wide)) == (
+        f"{wide}: everyone on this machine can read or change the token. Run: chmod 640 {wide}"
+    )
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_the_unit_is_one_systemd_has_nothing_to_say_about(tmp_path: Path) -> None:
+    """`verify` exits 0 on unknown keys, so what counts is that it prints nothing."""
+    unit = (PROJECT / "systemd/casedrop.service").read_text(encoding="utf-8")
+    copy = tmp_path / "casedrop.service"
+    copy.write_text(re.sub("(?m)^ExecStart=.*$", "ExecStart=/bin/true", unit), encoding="utf-8")
+    run = subprocess.run(
+        ["systemd-analyze", "verify", str(copy)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    assert (
+        run.returncode,
+        [line for line in (run.stdout + run.stderr).splitlines() if "casedrop" in line],
+    ) == (0, [])
