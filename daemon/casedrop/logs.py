@@ -22,7 +22,7 @@ import structlog
 from casedrop.errors import SetupProblem
 
 KEY_BYTES = 32
-NAME_KEYS = frozenset({"folder", "file", "path", "title", "filed_as"})
+NAME_KEYS = frozenset({"case", "folder", "file", "path", "title", "filed_as"})
 """Facts whose values are names people gave."""
 LIBRARIES = ("httpx", "httpcore", "watchdog")
 """httpx writes whole presigned addresses at INFO, watchdog the names of files at DEBUG."""
