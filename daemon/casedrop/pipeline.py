@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from casedrop import commit, confirm, file_away, receipts
+from casedrop import commit, file_away, receipts
+from casedrop import confirm as look
 from casedrop.answers import Meaning
 from casedrop.errors import CaseProblem, FolderChanged, Refused, Waits
 from casedrop.grand_challenge import DisplaySet, GrandChallenge
@@ -88,13 +89,13 @@ class Pipeline:
         """Look once. FILING when everything is decided; raises Waits while something is still to come."""
         current = self._current(case)
         outcomes = {
-            socket.socket: (socket, confirm.confirm(self.platform, case, current, socket))
+            socket.socket: (socket, look.confirm(self.platform, case, current, socket))
             for socket in commit.to_send(case)
         }
         held = {
             name: Held(socket.fingerprint, outcome.pk)
             for name, (socket, outcome) in outcomes.items()
-            if isinstance(outcome, confirm.Arrived)
+            if isinstance(outcome, look.Arrived)
         }
         if held:
             case = self.journal.save(case, held=case.held | held)
@@ -243,9 +244,9 @@ class Pipeline:
     def _upload_address(self, case: Case, path: str) -> str:
         return f"{self.platform.url}uploads/{case.uploads[path].pk}/"
 
-    def _decided(self, case: Case, outcomes: list[confirm.Arrived | confirm.Pending | Problem]) -> Case:
+    def _decided(self, case: Case, outcomes: list[look.Arrived | look.Pending | Problem]) -> Case:
         bad = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
-        pending = [outcome for outcome in outcomes if isinstance(outcome, confirm.Pending)]
+        pending = [outcome for outcome in outcomes if isinstance(outcome, look.Pending)]
         waited = time.time() - case.committed_at
         if pending and waited <= self.import_seconds:
             if case.unclear and waited > self.reassign_seconds:

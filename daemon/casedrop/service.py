@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ from casedrop.logs import Names
 from casedrop.model import Case, Drop, Finding, FindingState, Listing, Problem
 from casedrop.pipeline import Pipeline, Place
 from casedrop.scan import Scanner, ScanTimes
-from casedrop.settle import is_junk
+from casedrop.settle import data
 from casedrop.stages import DELIVERED, Stage
 from casedrop.upload import Lane
 from casedrop.watch import boot_clock, list_folder
@@ -443,14 +443,7 @@ class Service:
 
 def _lister(drop: Drop) -> Callable[[Path], Listing]:
     """A folder's listing without junk, as the plan has it."""
-
-    def listing(folder: Path) -> Listing:
-        found = list_folder(str(folder))
-        return replace(
-            found, entries=tuple(one for one in found.entries if not is_junk(one.path, drop.ignore))
-        )
-
-    return listing
+    return lambda folder: data(list_folder(str(folder)), drop.ignore)
 
 
 def _gave_up(error: Exception) -> Problem:

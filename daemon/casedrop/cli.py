@@ -1,0 +1,163 @@
+"""The command line: thin, and quick to say what it can do; each command imports what it needs."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from casedrop.config import Settings
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+DEFAULT_CONFIG = "/etc/casedrop/casedrop.toml"
+CONFIGURATION_EXIT = 78
+HELD_EXIT = 75
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", help=f"Configuration file; else $CASEDROP_CONFIG, else {DEFAULT_CONFIG}."),
+]
+
+
+def main() -> None:
+    """Run the command line; what is wrong is said in words, never as a traceback."""
+    from casedrop.errors import ConfigurationError, SetupProblem  # noqa: PLC0415
+
+    try:
+        app()
+    except ConfigurationError as error:
+        for problem in error.problems:
+            typer.echo(problem, err=True)
+        sys.exit(CONFIGURATION_EXIT)
+    except SetupProblem as error:
+        typer.echo(str(error), err=True)
+        sys.exit(HELD_EXIT)
+
+
+@app.callback()
+def casedrop() -> None:
+    """Takes settled patient folders to Grand Challenge, and always says why."""
+
+
+def _settings(config: Path | None) -> "Settings":
+    from casedrop.config import load  # noqa: PLC0415
+
+    return load(config or Path(os.environ.get("CASEDROP_CONFIG", DEFAULT_CONFIG)), os.environ)
+
+
+@app.command()
+def init(
+    config: Config = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Give roots of another (lost) journal to this one.")
+    ] = False,
+) -> None:
+    """Make each drop's root: drop/, done/, failed/ and the identity file. May be repeated."""
+    from casedrop import roots  # noqa: PLC0415
+    from casedrop.start import state_directory  # noqa: PLC0415
+
+    settings = _settings(config)
+    for drop in settings.drops:
+        try:
+            made = roots.init(Path(drop.root))
+        except OSError as error:
+            typer.echo(f"{drop.root}: cannot be made ({error.strerror}).", err=True)
+            raise typer.Exit(CONFIGURATION_EXIT) from None
+        typer.echo(f"{drop.root}: {'made' if made else 'was there already'}")
+        if take_over:
+            from casedrop.journal import Journal  # noqa: PLC0415
+
+            journal = Journal(state_directory(settings) / "journal.sqlite")
+            roots.take_over(Path(drop.root), journal.id, journal.starts(roots.root_id(Path(drop.root))))
+            journal.close()
+            typer.echo(f"{drop.root}: now belongs to this journal")
+
+
+@app.command()
+def run(
+    config: Config = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Bring what is there now to its end, then stop.")
+    ] = False,
+    debug: Annotated[bool, typer.Option(help="More log lines.")] = False,
+) -> None:
+    """Run the service."""
+    from casedrop.watch import ignore_lease_signals  # noqa: PLC0415
+
+    ignore_lease_signals()
+    from casedrop.start import serve  # noqa: PLC0415
+
+    code = serve(_settings(config), os.environ, once=once, debug=debug)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # a thread that hangs on a dead share must not keep the service from ending
+
+
+@app.command()
+def check(
+    config: Config = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask nothing of Grand Challenge.")] = False,
+) -> None:
+    """Check the configuration, the roots, the token, the reader studies and the sockets."""
+    from casedrop.inspection import check_all  # noqa: PLC0415
+
+    findings = check_all(_settings(config), os.environ, offline=offline)
+    for ok, text in findings:
+        typer.echo(f"{'ok      ' if ok else 'PROBLEM '} {text}")
+    raise typer.Exit(0 if all(ok for ok, _ in findings) else CONFIGURATION_EXIT)
+
+
+@app.command()
+def plan(
+    folder: Path,
+    config: Config = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask nothing of Grand Challenge.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Say what a case folder would become, without touching anything."""
+    from casedrop.inspection import plan_folder  # noqa: PLC0415
+
+    text, good = plan_folder(_settings(config), os.environ, folder, offline=offline, as_json=as_json)
+    typer.echo(text)
+    raise typer.Exit(0 if good else 1)
+
+
+@app.command()
+def status(
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the status as JSON.")] = False,
+) -> None:
+    """Say what every folder is doing, and why it waits."""
+    import json  # noqa: PLC0415
+    import time  # noqa: PLC0415
+
+    from casedrop.status import lines  # noqa: PLC0415
+
+    path = _settings(config).state.directory / "status.json"
+    try:
+        report = json.loads(path.read_text())
+    except OSError as error:
+        typer.echo(f"There is no status yet: {path} ({error.strerror}). Is the service running?", err=True)
+        raise typer.Exit(HELD_EXIT) from None
+    typer.echo(json.dumps(report, indent=2) if as_json else "\n".join(lines(report, time.time())))
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the folders there to look around.")] = False,
+) -> None:
+    """Watch Casedrop work on a Grand Challenge of its own, in about 20 seconds."""
+    from casedrop.demo import show  # noqa: PLC0415
+
+    raise typer.Exit(show(keep=keep))
+
+
+@app.command()
+def sandbox(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8765) -> None:
+    """Run a local Grand Challenge to try rules against."""
+    from casedrop.sandbox.serve import serve  # noqa: PLC0415
+
+    serve(port)

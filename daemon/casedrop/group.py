@@ -1,0 +1,329 @@
+"""Files become a display set by the socket rules, or we say exactly why not. Pure.
+
+The order of rules never matters: a file that two rules match is a problem that names both, unless one of
+them takes only what no other rule takes (`fallback`).
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from casedrop.model import (
+    Drop,
+    Entry,
+    EntryKind,
+    FolderValue,
+    Grouping,
+    Json,
+    JsonValue,
+    Listing,
+    Plan,
+    PlannedFile,
+    PlannedSocket,
+    Problem,
+    SocketKind,
+    SocketRule,
+    TextValue,
+    Weight,
+)
+from casedrop.near import near_misses, several, shown
+from casedrop.settle import data, matches
+from casedrop.values import ValueProblemError, from_json, from_text, plain
+
+MAX_READ = 1 << 20
+"""Bytes of a value file or header that are read; a longer one is refused."""
+
+TITLE_LIMIT = 255
+NAME_LIMIT = 128
+"""Characters in a title and in an upload's file name (seen on a real server, recordings 05 and 03)."""
+
+IMAGE_EXTENSIONS = (
+    "nii.gz", "mha", "mhd", "raw", "zraw", "nii", "nrrd", "fda", "fds", "png", "jpg", "jpeg", "tif", "tiff",
+    "svs", "vms", "vmu", "ndpi", "scn", "mrxs", "bif", "dcm",
+)  # fmt: skip
+FILE_EXTENSIONS = ("csv", "zip", "pdf", "sqreg", "obj", "mp4", "nwk", "newick", "biom", "json", "txt")
+
+
+@dataclass(slots=True)
+class Folder:
+    """A folder under its rules while it is being grouped."""
+
+    name: str
+    drop: Drop
+    files: dict[str, Entry]
+    contents: Mapping[str, bytes]
+    kinds: Mapping[str, SocketKind] | None
+    claims: dict[str, list[str]]
+    problems: list[Problem] = field(default_factory=list)
+
+    def wrong(self, word: str, text: str) -> None:
+        self.problems.append(Problem(word, text))
+
+    def lacking(self, word: str, text: str) -> None:
+        self.problems.append(Problem(word, text, Weight.LACKING))
+
+
+def needed(listing: Listing, drop: Drop) -> tuple[str, ...]:
+    """The small files whose bytes `group` must see: sources of values, and .mhd headers."""
+    files = _files(listing, drop)
+    patterns = tuple(_value_file(rule) for rule in drop.sockets if _value_file(rule))
+    headers = (path for path in files if path.lower().endswith(".mhd"))
+    return tuple(sorted({*headers, *(path for path in files if patterns and matches(path, patterns))}))
+
+
+def group(
+    listing: Listing, drop: Drop, contents: Mapping[str, bytes], kinds: Mapping[str, SocketKind] | None
+) -> Grouping:
+    """The plan of a folder, or all its problems at once.
+
+    `contents` holds the first MAX_READ + 1 bytes of the `needed` files; `kinds` is None offline, where
+    a socket's kind is guessed from its source.
+    """
+    files = _files(listing, drop)
+    folder = Folder(listing.folder, drop, files, contents, kinds, {path: [] for path in files})
+    _claim(folder)
+    sockets = [planned for rule in drop.sockets if (planned := _socket(folder, rule))]
+    title = _title(folder, listing.folder)
+    left_out = _unclaimed(folder, listing)
+    claims = {path: tuple(names) for path, names in folder.claims.items()}
+    stops = any(problem.weight is not Weight.NOTE for problem in folder.problems)
+    plan = None if stops else Plan(listing.folder, title, tuple(sockets), left_out=left_out)
+    return Grouping(plan, tuple(folder.problems), claims)
+
+
+def check_rules(drop: Drop, kinds: Mapping[str, SocketKind | None]) -> list[str]:
+    """What of the rules does not fit the platform: unknown sockets, and sources of the wrong kind."""
+    found = []
+    for rule in drop.sockets:
+        at = f'drops "{drop.name}", socket "{rule.socket}"'
+        kind = kinds.get(rule.socket)
+        if kind is None:
+            found.append(f"{at}: Grand Challenge has no socket of that slug.")
+        elif kind.kind == "DICOM Image Set":
+            found.append(f"{at}: sockets of kind DICOM Image Set are not supported yet.")
+        elif rule.files and kind.super_kind == "Value":
+            found.append(
+                f"{at}: the socket holds a value ({kind.kind}), so it needs `value` or `value_from`, not `files`."
+            )
+        elif not rule.files and kind.super_kind != "Value":
+            found.append(f"{at}: the socket holds a file ({kind.kind}), so it needs `files`, not a value.")
+    return found
+
+
+def _files(listing: Listing, drop: Drop) -> dict[str, Entry]:
+    kept = data(listing, drop.ignore).entries
+    return {one.path: one for one in kept if one.kind is not EntryKind.FOLDER and one.path != drop.ready}
+
+
+def _claim(folder: Folder) -> None:
+    """Who takes which file; .raw data goes with the header that names it."""
+    for path, entry in folder.files.items():
+        if entry.kind is not EntryKind.FILE:
+            continue
+        taken = [rule for rule in folder.drop.sockets if _takes(rule, path)]
+        first = [rule for rule in taken if not rule.fallback] or taken
+        folder.claims[path] = [rule.socket for rule in first]
+    for path in [one for one in folder.files if one.lower().endswith(".mhd") and folder.claims[one]]:
+        raw = _raw_of(folder, path)
+        if raw in folder.files and not set(folder.claims[raw]) - set(folder.claims[path]):
+            folder.claims[raw] = list(folder.claims[path])
+    for path, names in folder.claims.items():
+        if len(names) > 1:
+            both = " and ".join(f'"{name}"' for name in names)
+            text = f"{shown(path)} is taken by the rules of {both}. Make one of the patterns narrower."
+            folder.wrong("two-rules", text)
+
+
+def _takes(rule: SocketRule, path: str) -> bool:
+    patterns = rule.files or ((_value_file(rule),) if _value_file(rule) else ())
+    return bool(patterns) and matches(path, tuple(patterns))
+
+
+def _value_file(rule: SocketRule) -> str:
+    match rule.value_from:
+        case JsonValue(json=pattern) | TextValue(text=pattern):
+            return pattern
+    return ""
+
+
+def _socket(folder: Folder, rule: SocketRule) -> PlannedSocket | None:
+    claimed = [path for path, names in folder.claims.items() if rule.socket in names]
+    if rule.files:
+        return _file_socket(folder, rule, claimed)
+    if rule.value_from is None:
+        return _value_socket(folder, rule, "the configuration", lambda kind: plain(rule.value, kind))
+    if isinstance(rule.value_from, FolderValue):
+        return _folder_value(folder, rule, rule.value_from)
+    return _read_value(folder, rule, rule.value_from, claimed)
+
+
+def _file_socket(folder: Folder, rule: SocketRule, claimed: list[str]) -> PlannedSocket | None:
+    headers = [path for path in claimed if path.lower().endswith(".mhd")]
+    if len(headers) == 1 and set(claimed) <= {headers[0], _raw_of(folder, headers[0])}:
+        return _mhd_socket(folder, rule, headers[0])
+    if len(claimed) > 1:
+        folder.wrong(
+            "two-files",
+            f"Socket {rule.socket} takes one file, but {several(claimed)} fit its rule "
+            f"({', '.join(rule.files)}). Remove the one that does not belong, or narrow the rule.",
+        )
+        return None
+    if not claimed:
+        _missing(folder, rule, rule.files)
+        return None
+    super_kind = _super_kind(folder, rule, claimed[0])
+    if super_kind == "Image" and not folder.files[claimed[0]].size:
+        folder.lacking("empty-file", f"{shown(claimed[0])} is empty (0 bytes). Copy it again.")
+        return None
+    file = _planned(folder.files[claimed[0]], rule.socket, _extension(claimed[0]))
+    return PlannedSocket(rule.socket, super_kind, shown(claimed[0]), (file,))
+
+
+def _mhd_socket(folder: Folder, rule: SocketRule, header: str) -> PlannedSocket | None:
+    """Header and data go under neutral names; the header that is sent names the data by its own."""
+    raw = _raw_of(folder, header)
+    if not raw:
+        folder.wrong(
+            "mhd-header",
+            f"{shown(header)} does not name one data file of its own folder (ElementDataFile). Save the image "
+            "as one .mha file.",
+        )
+        return None
+    if raw not in folder.files:
+        text = f"{shown(header)} names {shown(raw)} as its data, which is not there."
+        folder.lacking("missing-raw", text)
+        return None
+    extension = "zraw" if raw.lower().endswith(".zraw") else "raw"
+    text = folder.contents[header].decode("latin-1")
+    sent = re.sub(r"(?m)^(\s*ElementDataFile\s*=\s*).*$", rf"\g<1>{rule.socket}.{extension}", text)
+    files = (
+        _planned(folder.files[header], rule.socket, "mhd", sent),
+        _planned(folder.files[raw], rule.socket, extension),
+    )
+    return PlannedSocket(rule.socket, "Image", f"{shown(header)} with {shown(raw)}", files)
+
+
+def _raw_of(folder: Folder, header: str) -> str:
+    """The path of the data a .mhd names, "" where it names none, a list, or another folder."""
+    text = folder.contents.get(header, b"").decode("latin-1")
+    found = re.search(r"(?m)^\s*ElementDataFile\s*=\s*(.*?)\s*$", text)
+    name = found[1] if found else ""
+    try:
+        name = name.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return ""
+    if not name or "/" in name or "\\" in name or "%" in name or name in ("LOCAL", "LIST"):
+        return ""
+    return header.rpartition("/")[0] + "/" + name if "/" in header else name
+
+
+def _folder_value(folder: Folder, rule: SocketRule, source: FolderValue) -> PlannedSocket | None:
+    found = re.search(source.folder, folder.name)
+    if found is None:
+        if rule.required:
+            text = (
+                f'The folder\'s name "{shown(folder.name)}" does not fit the pattern of socket {rule.socket}'
+            )
+            folder.wrong("folder-value", f"{text} ({source.folder}). Rename the folder.")
+        return None
+    text = found["value"]
+    return _value_socket(folder, rule, "the folder's name", lambda kind: from_text(text, kind))
+
+
+def _read_value(
+    folder: Folder, rule: SocketRule, source: JsonValue | TextValue, claimed: list[str]
+) -> PlannedSocket | None:
+    if len(claimed) > 1:
+        text = f"Socket {rule.socket} reads one file, but {several(claimed)} fit its rule. Remove one."
+        folder.wrong("two-files", text)
+        return None
+    if not claimed:
+        _missing(folder, rule, (_value_file(rule),))
+        return None
+    content = folder.contents.get(claimed[0], b"")
+    if len(content) > MAX_READ:
+        folder.wrong("value-too-large", f"{shown(claimed[0])} is larger than a value may be (1 MiB).")
+        return None
+    if isinstance(source, JsonValue):
+        said = f"{shown(claimed[0])}{', ' + source.pointer if source.pointer else ''}"
+        return _value_socket(folder, rule, said, lambda kind: from_json(content, source.pointer, kind))
+    return _value_socket(folder, rule, shown(claimed[0]), lambda kind: from_text(_utf8(content), kind))
+
+
+def _utf8(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise ValueProblemError("is not UTF-8 text; save it again as UTF-8") from None
+
+
+def _value_socket(folder: Folder, rule: SocketRule, source: str, read: Any) -> PlannedSocket | None:
+    kind = folder.kinds[rule.socket].kind if folder.kinds else None
+    try:
+        value: Json = read(kind)
+    except ValueProblemError as problem:
+        folder.wrong("bad-value", f"Socket {rule.socket}: {source} {problem}.")
+        return None
+    return PlannedSocket(rule.socket, "Value", source, value=value)
+
+
+def _missing(folder: Folder, rule: SocketRule, patterns: tuple[str, ...]) -> None:
+    unclaimed = [path for path, names in folder.claims.items() if not names]
+    near = near_misses(patterns, unclaimed)
+    hint = f" {near}" if near else ""
+    if rule.required:
+        text = f"No file for socket {rule.socket} yet (it takes {' or '.join(patterns)}).{hint}"
+        folder.lacking("missing-file", text)
+    elif near:
+        text = f"Nothing fits the optional socket {rule.socket} ({' or '.join(patterns)}).{hint}"
+        folder.problems.append(Problem("near-miss", text, Weight.NOTE))
+
+
+def _unclaimed(folder: Folder, listing: Listing) -> tuple[str, ...]:
+    odd = [one for one in folder.files.values() if one.kind is not EntryKind.FILE]
+    if odd:
+        named = several([f"{one.path} ({one.kind})" for one in odd])
+        text = f"{named}: only plain files can be sent. Replace it by the file itself, or remove it."
+        folder.wrong("not-a-file", text)
+    rest = [path for path, names in folder.claims.items() if not names and folder.files[path] not in odd]
+    if rest and folder.drop.unmatched == "fail":
+        deep = all("/" in one.path for one in listing.entries if one.kind is EntryKind.FILE)
+        hint = " The folder holds only folders: was it copied one level too high?" if deep else ""
+        text = f"No rule takes {several(rest)}.{hint} Remove it, or ask the data manager to add a rule."
+        folder.wrong("unmatched-file", text)
+    return tuple(rest)
+
+
+def _title(folder: Folder, name: str) -> str:
+    groups = {}
+    if folder.drop.folder and (found := re.fullmatch(folder.drop.folder, name)):
+        groups = {key: text or "" for key, text in found.groupdict().items()}
+    title = unicodedata.normalize("NFC", folder.drop.title.format(folder=name, **groups).strip())
+    odd = [letter for letter in title if unicodedata.category(letter) in ("Cc", "Cs") or letter in "<>"]
+    if odd or not 1 <= len(title) <= TITLE_LIMIT:
+        folder.wrong(
+            "bad-title",
+            f'The title "{shown(title)}" cannot be used: a title has 1 to {TITLE_LIMIT} characters, no control '
+            "characters, none that are not UTF-8, and no < or >. Rename the folder.",
+        )
+    return title
+
+
+def _super_kind(folder: Folder, rule: SocketRule, path: str) -> Any:
+    if folder.kinds:
+        return folder.kinds[rule.socket].super_kind
+    return "Image" if _extension(path) in IMAGE_EXTENSIONS else "File"
+
+
+def _extension(path: str) -> str:
+    """Only a known one: anything else behind the last dot may be a piece of a name."""
+    lower = path.lower()
+    return next((one for one in (*IMAGE_EXTENSIONS, *FILE_EXTENSIONS) if lower.endswith(f".{one}")), "")
+
+
+def _planned(entry: Entry, socket: str, extension: str, content: str | None = None) -> PlannedFile:
+    ending = f".{extension}" if extension else ""
+    name = socket[: NAME_LIMIT - len(ending)] + ending
+    return PlannedFile(entry.path, name, entry.size, entry.mtime_ns, entry.ctime_ns, entry.inode, content)

@@ -1,0 +1,276 @@
+"""The scanner of one root: list, settle, probe, group; in one thread that cannot die.
+
+A share that hangs holds up its own scanner only; the service reads the last result and its age.
+"""
+
+import errno
+import os
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+
+from casedrop import settle, watch
+from casedrop.group import MAX_READ, group, needed
+from casedrop.model import (
+    Drop,
+    EntryKind,
+    Finding,
+    FindingState,
+    Grouping,
+    Listing,
+    Problem,
+    Snapshot,
+    SocketKind,
+    Weight,
+)
+from casedrop.settle import Settling
+from casedrop.watch import boot_clock
+
+WAITS_FOR_KINDS = "settled; waiting for Grand Challenge to tell which sockets there are"
+BURST = 0.2
+"""Seconds over which a burst of events is one wake-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanTimes:
+    """All in seconds."""
+
+    quiet_seconds: float
+    rescan_seconds: float
+    incomplete_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A folder's settling, and what its files mean once it is quiet (for `kinds`, by identity)."""
+
+    settling: Settling
+    grouping: Grouping | None = None
+    kinds: int = 0
+
+
+class Scanner:
+    """`scan(now)` is one look at everything; the thread only decides when."""
+
+    def __init__(self, drop: Drop, times: ScanTimes, wake: Callable[[], None]) -> None:
+        self.drop = drop
+        self.times = times
+        self.latest: Snapshot | None = None
+        self.problem: str | None = None
+        self.failed_since: float | None = None
+        self.in_hand: frozenset[str] = frozenset()
+        self.kinds: Mapping[str, SocketKind] | None = None
+        self._tell = wake
+        self._known: dict[str, Known] = {}
+        self._stirred = threading.Event()
+        self._stopping = False
+        self._waker: watch.Wake | None = None
+        self._path = os.path.join(drop.root, "drop")
+
+    def start(self) -> None:
+        threading.Thread(target=self._turn, name=f"scan {self.drop.name}", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._stirred.set()
+
+    def stir(self) -> None:
+        """Look again soon."""
+        self._stirred.set()
+
+    def forget(self, folder: str) -> None:
+        """Let a folder settle from the beginning."""
+        self._known.pop(folder, None)
+        self._stirred.set()
+
+    def scan(self, now: float) -> Snapshot:
+        """One look at every name under drop/. Raises OSError where drop/ cannot be read."""
+        in_hand = self.in_hand
+        with os.scandir(self._path) as found:
+            names = sorted(
+                (one.name, watch.kind_of(one.stat(follow_symlinks=False).st_mode)) for one in found
+            )
+        findings = [
+            self._look(name, kind, now)
+            for name, kind in names
+            if name not in in_hand and not settle.is_junk(name, self.drop.ignore)
+        ]
+        gone = self._known.keys() - {name for name, _ in names}
+        for name in gone | in_hand:
+            self._known.pop(name, None)
+        self.latest = Snapshot(now, tuple(findings))
+        return self.latest
+
+    def _turn(self) -> None:
+        while not self._stopping:
+            self._stirred.clear()
+            try:
+                self.scan(boot_clock())
+                self._listen()
+                self.problem, self.failed_since = None, None
+            except OSError as error:
+                self.problem = self._unreadable(error)
+            except Exception as error:  # noqa: BLE001  this thread may not end, whatever a folder holds
+                structlog.get_logger().error("scan surprised us", drop=self.drop.name, exc_info=error)
+                self.problem = f"{self.drop.root} could not be looked through because of a fault in Casedrop."
+            if self.problem and self.failed_since is None:
+                self.failed_since = boot_clock()
+            self._tell()
+            if not self._stirred.wait(self._pause(boot_clock())):
+                continue
+            threading.Event().wait(min(BURST, self.times.quiet_seconds / 4))
+        if self._waker:
+            self._waker.stop()
+
+    def _listen(self) -> None:
+        if self._waker is None and watch.file_system(self._path).events:
+            self._waker = watch.Wake(self._path, self._stirred.set)
+
+    def _pause(self, now: float) -> float:
+        """A quarter of the quiet period while something settles, else the rescan interval."""
+        settling = (FindingState.SETTLING, FindingState.LACKING)
+        findings = self.latest.findings if self.latest else ()
+        due = [one.until - now for one in findings if one.state in settling and one.until is not None]
+        quarter = self.times.quiet_seconds / 4
+        if not due:
+            return self.times.rescan_seconds
+        return min(
+            max(min(*due, quarter) if len(due) > 1 else min(due[0], quarter), 0.05), self.times.rescan_seconds
+        )
+
+    def _unreadable(self, error: OSError) -> str:
+        said = os.strerror(error.errno or errno.EIO)
+        return (
+            f"{self._path} cannot be read ({said}). Is the share mounted? Nothing is moved until it is back."
+        )
+
+    def _look(self, name: str, kind: EntryKind, now: float) -> Finding:
+        if kind is not EntryKind.FOLDER:
+            what = "a loose file" if kind is EntryKind.FILE else f"a {kind}"
+            return Finding(name, FindingState.LEFT_ALONE, f"{what}, left alone: only folders are taken", now)
+        if self.drop.folder and not re.fullmatch(self.drop.folder, name):
+            why = f"left alone: its name is not what this drop takes ({self.drop.folder})"
+            return Finding(name, FindingState.LEFT_ALONE, why, now)
+        try:
+            listing = watch.list_folder(os.path.join(self._path, name))
+            return self._settle(listing, now)
+        except OSError as error:
+            self._known.pop(name, None)
+            why = f"cannot be read ({os.strerror(error.errno or errno.EIO)})"
+            return Finding(name, FindingState.SETTLING, why, now, until=now + self.times.quiet_seconds)
+
+    def _settle(self, listing: Listing, now: float) -> Finding:
+        name = listing.folder
+        mark = settle.signature(listing, self.drop.ignore)
+        before = self._known.get(name)
+        settling = settle.look(before.settling if before else None, mark, now)
+        same = before if before and before.settling.signature == mark else None
+        self._known[name] = replace(same, settling=settling) if same else Known(settling)
+        kept = settle.data(listing, self.drop.ignore)
+        finding = Finding(
+            name,
+            FindingState.SETTLING,
+            "waiting until copying has finished",
+            settling.since,
+            max(settling.since + self.times.quiet_seconds, now + 0.01),
+            signature=mark,
+            device=listing.device,
+            inode=listing.inode,
+        )
+        if why := self._not_ready(kept):
+            return replace(finding, why=why, until=None)
+        if not settle.is_quiet(settling, now, self.times.quiet_seconds):
+            return finding
+        return self._quiet(finding, kept, now)
+
+    def _not_ready(self, listing: Listing) -> str:
+        if not any(one.kind is not EntryKind.FOLDER for one in listing.entries):
+            return "empty"
+        if settle.is_placeholder(listing.folder):
+            return "waiting for its name: this one is what a computer gives to a new folder"
+        if self.drop.ready and not any(one.path == self.drop.ready for one in listing.entries):
+            return f"waiting for the file {self.drop.ready}, which says that the copy is complete"
+        return ""
+
+    def _quiet(self, finding: Finding, listing: Listing, now: float) -> Finding:
+        """Nothing has changed for the quiet period: what the system knows, then what the files mean."""
+        again = now + self.times.quiet_seconds / 4
+        if busy := self._busy(listing):
+            return replace(finding, why=busy, until=again)
+        if self.kinds is None:
+            return replace(finding, why=WAITS_FOR_KINDS, until=again)
+        grouping = self._grouped(finding.folder, listing)
+        wrong = [one for one in grouping.problems if one.weight is Weight.WRONG]
+        lacking = [one for one in grouping.problems if one.weight is Weight.LACKING]
+        until = finding.since + self.times.incomplete_seconds
+        if not wrong and lacking and now < until:
+            why = " ".join(one.text for one in lacking)
+            return replace(finding, state=FindingState.LACKING, why=why, until=until, grouping=grouping)
+        state = FindingState.WRONG if wrong or lacking else FindingState.READY
+        why = " ".join(one.text for one in (*wrong, *lacking)) or "settled"
+        return replace(finding, state=state, why=why, until=None, grouping=grouping)
+
+    def _busy(self, listing: Listing) -> str:
+        folder = os.path.join(self._path, listing.folder)
+        temporary = [one.path for one in listing.entries if settle.is_temporary(one.path)]
+        if temporary:
+            return f"{temporary[0]} is still being copied, by its name"
+        writing = watch.writers(folder, listing) if watch.file_system(self._path).lease else []
+        return f"{writing[0]} is still being written" if writing else ""
+
+    def _grouped(self, name: str, listing: Listing) -> Grouping:
+        """Once per signature: reading values and looking for DICOM is not done at every scan."""
+        known = self._known[name]
+        if known.grouping is None or known.kinds != id(self.kinds):
+            grouping = group_folder(os.path.join(self._path, name), listing, self.drop, self.kinds)
+            grouping = self._sealed(grouping, listing, known.settling.signature)
+            self._known[name] = known = replace(known, grouping=grouping, kinds=id(self.kinds))
+        assert known.grouping is not None
+        return known.grouping
+
+    def _sealed(self, grouping: Grouping, listing: Listing, mark: str) -> Grouping:
+        if grouping.plan is None:
+            return grouping
+        return replace(grouping, plan=replace(grouping.plan, signature=mark, entries=listing.entries))
+
+
+def group_folder(
+    folder: str, listing: Listing, drop: Drop, kinds: Mapping[str, SocketKind] | None
+) -> Grouping:
+    """What the rules make of a folder, with what only its bytes tell: values, DICOM, cut-off files."""
+    contents = {path: watch.read_head(folder, path, MAX_READ + 1) for path in needed(listing, drop)}
+    grouping = group(listing, drop, contents, kinds)
+    found = [*_dicom_problems(folder, grouping), *_cut_off_problems(folder, listing)]
+    if not found:
+        return grouping
+    return replace(grouping, plan=None, problems=(*grouping.problems, *found))
+
+
+def _dicom_problems(folder: str, grouping: Grouping) -> list[Problem]:
+    claimed = [path for path, sockets in grouping.claims.items() if sockets and Path(folder, path).is_file()]
+    found = [path for path in claimed if watch.is_dicom(folder, path)]
+    if not found:
+        return []
+    text = (
+        f"{found[0]}{f' and {len(found) - 1} more files' if len(found) > 1 else ''}: DICOM cannot be "
+        "de-identified yet, and Casedrop sends no patient's name. Convert the series to .mha or .nii.gz."
+    )
+    return [Problem("dicom", text)]
+
+
+def _cut_off_problems(folder: str, listing: Listing) -> list[Problem]:
+    if not watch.file_system(folder).holes:
+        return []
+    return [
+        Problem(
+            "cut-off",
+            f"{path} looks cut off: its data ends before its size, as after a copy that was broken off. Copy "
+            "it again.",
+            Weight.LACKING,
+        )
+        for path in watch.cut_off(folder, listing)
+    ]

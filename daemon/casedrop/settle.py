@@ -1,0 +1,110 @@
+"""Has a folder stopped changing? Pure: what was seen and when are arguments.
+
+Modification times, sizes and close events each fool somebody (restored times, sizes set first, missing
+events), so only the whole tree's signature counts, unchanged over the quiet period and over two scans.
+"""
+
+import fnmatch
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from wcmatch import glob
+
+from casedrop.model import EntryKind, Listing
+
+JUNK = (
+    "thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "._*", ".appledouble", ".spotlight-v100",
+    ".fseventsd", ".trashes", ".trash*", "@eadir", "#recycle", "$recycle.bin", "lost+found",
+    "system volume information", ".snapshot", ".directory", ".casedrop*",
+)  # fmt: skip
+"""Names that the systems of the people leave behind; they neither become data nor reset the clock."""
+
+TEMPORARY = (
+    "*.part", "*.partial", "*.filepart", "*.crdownload", "*.download", "*.tmp", "*.temp", "~$*", ".~lock*",
+    ".nfs*", ".smbdelete*", ".goutputstream-*", ".fuse_hidden*", ".syncthing.*", "*.!ut", "*.opdownload",
+)  # fmt: skip
+
+RSYNC = re.compile(r"\..+\.[A-Za-z0-9]{6}")
+"""What rsync writes to before the rename: a dot, the name, six letters."""
+
+PLACEHOLDERS = re.compile(
+    r"(new folder|neuer ordner|untitled folder|nouveau dossier|nieuwe map|nueva carpeta|nuova cartella|"
+    r"nova pasta|ny mappe|ny mapp|uusi kansio|unbenannter ordner|dossier sans titre|ordner ohne titel)"
+    r"( ?\(?\d+\)?)?",
+    re.IGNORECASE,
+)
+
+GLOB = glob.GLOBSTAR | glob.IGNORECASE | glob.DOTGLOB | glob.MATCHBASE | glob.FORCEUNIX
+
+
+@lru_cache(maxsize=65536)
+def _is_junk_name(name: str) -> bool:
+    return any(fnmatch.fnmatchcase(name.lower(), pattern) for pattern in JUNK)
+
+
+def matches(path: str, patterns: tuple[str, ...]) -> bool:
+    """gitignore-like: no slash means any depth, a leading slash the case folder, case does not count."""
+    return any(_compiled(pattern).match(path) for pattern in patterns)
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> "glob.WcMatcher[str]":
+    if pattern.startswith("/"):
+        return glob.compile(pattern[1:], flags=GLOB & ~glob.MATCHBASE)
+    return glob.compile(pattern, flags=GLOB)
+
+
+def is_junk(path: str, ignore: tuple[str, ...] = ()) -> bool:
+    """Whether any part of a relative path is junk, or the drop's own `ignore` patterns name it."""
+    return any(map(_is_junk_name, path.split("/"))) or matches(path, ignore)
+
+
+def is_temporary(path: str) -> bool:
+    """Whether a copy or an editor is still at work on this file, by its name."""
+    name = path.rsplit("/", 1)[-1]
+    known = any(fnmatch.fnmatchcase(name.lower(), pattern) for pattern in TEMPORARY)
+    return known or RSYNC.fullmatch(name) is not None
+
+
+def is_placeholder(folder: str) -> bool:
+    """A name a file manager gives before the person has typed one."""
+    return PLACEHOLDERS.fullmatch(folder) is not None
+
+
+def data(listing: Listing, ignore: tuple[str, ...]) -> Listing:
+    """The listing without junk."""
+    return replace(listing, entries=tuple(one for one in listing.entries if not is_junk(one.path, ignore)))
+
+
+def signature(listing: Listing, ignore: tuple[str, ...] = ()) -> str:
+    """Hex; equal for equal trees. Of folders only the name counts: junk changes their times."""
+    whole = hashlib.blake2b(digest_size=16)
+    for entry in data(listing, ignore).entries:
+        facts: tuple[object, ...] = (entry.path, str(entry.kind))
+        if entry.kind is not EntryKind.FOLDER:
+            facts += (entry.size, entry.mtime_ns, entry.ctime_ns, entry.inode)
+        whole.update(repr(facts).encode("utf-8", "backslashreplace"))
+    return whole.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """What is known of one folder: its signature, since when (seconds), and in how many scans."""
+
+    signature: str
+    since: float
+    scans: int = 1
+
+
+def look(before: Settling | None, now_signature: str, now: float) -> Settling:
+    """One more scan. Another signature starts the clock anew."""
+    if before is None or before.signature != now_signature:
+        return Settling(now_signature, now)
+    return replace(before, scans=before.scans + 1)
+
+
+def is_quiet(settling: Settling, now: float, quiet_seconds: float) -> bool:
+    """Unchanged over the quiet period and over at least two scans."""
+    return settling.scans > 1 and now - settling.since >= quiet_seconds

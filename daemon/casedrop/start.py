@@ -1,0 +1,83 @@
+"""From settings to a running service: state directory, token, logs, signals."""
+
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from casedrop import logs
+from casedrop.config import Settings, read_token, token_origin
+from casedrop.errors import ConfigurationError, SetupProblem
+from casedrop.service import Service
+
+
+def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: bool) -> int:
+    """Run until stopped; the exit code of `casedrop run`."""
+    token = read_token(settings, environ)
+    directory = state_directory(settings)
+    lock = _lock(directory)
+    names = logs.configure(
+        sys.stderr,
+        names=settings.logs.names,
+        key=logs.name_key(directory),
+        debug=debug,
+        secrets=(token,),
+    )
+    service = Service(settings, _token_source(settings, environ, token), names)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: service.stop())
+    try:
+        return service.run(once=once)
+    finally:
+        os.close(lock)
+
+
+def state_directory(settings: Settings) -> Path:
+    """The state directory, made for us alone where it is missing. Raises ConfigurationError."""
+    directory = settings.state.directory
+    try:
+        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            [f"state.directory {directory} cannot be made ({error.strerror})."]
+        ) from None
+    return directory
+
+
+def _token_source(settings: Settings, environ: Mapping[str, str], token: str) -> Callable[[], str]:
+    """A token file is read again at every request, so that a renewed token needs no restart."""
+    if token_origin(settings, environ) != "file":
+        return lambda: token
+
+    def source() -> str:
+        try:
+            return read_token(settings, environ)
+        except ConfigurationError as error:
+            raise SetupProblem(str(error)) from None
+
+    return source
+
+
+def _lock(directory: Path) -> int:
+    """One service per state directory; the lock goes with the process, however it ends."""
+    path = directory / "lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigurationError(
+            [f"state.directory {directory} is not writable ({error.strerror})."]
+        ) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise SetupProblem(
+            f"Another Casedrop service (process {holder}) uses {directory}. Stop it, or give this one a state "
+            "directory of its own."
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    return descriptor

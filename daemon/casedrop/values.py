@@ -1,0 +1,87 @@
+"""Values as a socket's kind wants them; whether they fit its schema only the platform can tell. Pure."""
+
+import json
+import math
+from collections.abc import Callable
+
+from casedrop.model import Json
+
+
+class ValueProblemError(Exception):
+    """Why a value cannot be sent: the rest of a sentence that begins with its source."""
+
+
+def plain(value: Json, kind: str | None) -> Json:
+    """`value` if it is one that a socket of this kind (None: unknown) may hold.
+
+    2 is a Float and 3.0 an Integer for the platform, 0 is no Bool (seen on a real server, recording 05).
+    """
+    if _holds_nul(value):
+        raise ValueProblemError("holds a NUL character, which Grand Challenge does not take")
+    if kind in CHECKS and not CHECKS[kind](value):
+        raise ValueProblemError(f"is not what a socket of kind {kind} holds")
+    return value
+
+
+def from_text(text: str, kind: str | None) -> Json:
+    """Text as the kind wants it; as it is where the kind is String or not known."""
+    if kind in (None, "String"):
+        return plain(text, kind)
+    if kind == "Bool":
+        if text.lower() not in ("true", "false"):
+            raise ValueProblemError("is neither true nor false")
+        return text.lower() == "true"
+    if kind in ("Integer", "Float"):
+        return plain(_number(text, kind), kind)
+    return from_json(text.encode(), "", kind)
+
+
+def _number(text: str, kind: str) -> int | float:
+    try:
+        return int(text) if kind == "Integer" else float(text)
+    except ValueError:
+        comma = "; write the decimal point as a point, not a comma" if "," in text else ""
+        whole = "a whole number" if kind == "Integer" else "a number"
+        raise ValueProblemError(f"is not {whole}{comma}") from None
+
+
+def from_json(content: bytes, pointer: str, kind: str | None) -> Json:
+    """The value at an RFC 6901 pointer of a JSON document."""
+    try:
+        document = json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise ValueProblemError("is not valid JSON (or not UTF-8, or cut off)") from None
+    for step in pointer.split("/")[1:]:
+        document = _step(document, step.replace("~1", "/").replace("~0", "~"), pointer)
+    return plain(document, kind)
+
+
+def _step(document: Json, step: str, pointer: str) -> Json:
+    try:
+        return document[int(step)] if isinstance(document, list) else dict(document)[step]
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise ValueProblemError(f"has nothing at {pointer}") from None
+
+
+def _refuse_constant(_: str) -> Json:
+    raise ValueError
+
+
+def _holds_nul(value: Json) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(map(_holds_nul, (*value.keys(), *value.values())))
+    return isinstance(value, list) and any(map(_holds_nul, value))
+
+
+def _is_number(value: Json) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+CHECKS: dict[str, Callable[[Json], bool]] = {
+    "String": lambda value: isinstance(value, str),
+    "Integer": lambda value: _is_number(value) and value == int(value),
+    "Float": _is_number,
+    "Bool": lambda value: isinstance(value, bool),
+}
