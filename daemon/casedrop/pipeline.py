@@ -35,7 +35,6 @@ class Place:
 
     root: Path
     listing: Callable[[Path], Listing]
-    contact: str = ""
 
     def folder(self, case: Case) -> Path:
         return self.root / "drop" / case.folder
@@ -110,7 +109,7 @@ class Pipeline:
             name = file_away.free_name(target, case.folder, suffix, time.time())
             case = self.journal.save(case, filed_as=name)
         identity = (case.device, case.inode)
-        text = receipts.text(case, place.contact, time.time())
+        text = receipts.text(case, time.time())
         try:
             file_away.file_away(place.folder(case), target, case.filed_as, identity, text)
         except FileExistsError:
@@ -133,7 +132,7 @@ class Pipeline:
             try:
                 unchanged(str(filed), case.plan, place.listing(filed), self.lane.check)
             except FolderChanged:
-                text = receipts.late_text(case, place.contact)
+                text = receipts.late_text(case)
                 file_away.write_beside(target, case.filed_as, file_away.LATE, text)
         return self.journal.save(case, late_looks=case.late_looks + 1)
 

@@ -9,9 +9,9 @@ from casedrop.model import Case, PlannedSocket
 VERSION = 1
 
 
-def text(case: Case, contact: str, now: float) -> str:
+def text(case: Case, now: float) -> str:
     """The receipt of a case that goes to done/, the reason of one that goes to failed/."""
-    return receipt(case, now) if case.target == "done" else reason(case, contact, now)
+    return receipt(case, now) if case.target == "done" else reason(case, now)
 
 
 def receipt(case: Case, now: float) -> str:
@@ -44,7 +44,7 @@ def _socket(socket: PlannedSocket) -> dict[str, object]:
     return said | {"files": files}
 
 
-def reason(case: Case, contact: str, now: float) -> str:
+def reason(case: Case, now: float) -> str:
     """Plain words with Windows line ends: what happened, what is on the platform, who acts, how to go on."""
     when = datetime.fromtimestamp(now).astimezone().strftime("%d %B %Y, %H:%M")
     what = "\n\n".join(f"- {problem.text}" for problem in case.problems)
@@ -55,18 +55,16 @@ def reason(case: Case, contact: str, now: float) -> str:
         "What to do\n\nNothing of your data was changed or deleted. Put right what is named above, in this "
         "folder, then move the folder back into drop/. Casedrop sends only what is missing.\n"
     )
-    asked = f"\nQuestions: {contact}\n" if contact else ""
-    return (lines + asked).replace("\n", "\r\n")
+    return lines.replace("\n", "\r\n")
 
 
-def late_text(case: Case, contact: str) -> str:
+def late_text(case: Case) -> str:
     lines = (
         f'Something in the folder "{_shown(case.folder)}" changed or arrived after it had been filed away. '
         "It was not sent.\n\n"
         "To send it, make a new case of it, or ask the data manager.\n"
     )
-    asked = f"\nQuestions: {contact}\n" if contact else ""
-    return (lines + asked).replace("\n", "\r\n")
+    return lines.replace("\n", "\r\n")
 
 
 def _on_platform(case: Case) -> str:

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,23 +37,25 @@ def init(path: Path) -> bool:
     return made
 
 
-def open_root(path: Path, journal: str, starts: int) -> tuple[Root, int]:
-    """Lock the root and count this start. Returns the root and the count the journal must remember.
+def open_root(path: Path, journal: str, starts: int, remember: Callable[[str, int], None]) -> Root:
+    """Lock the root and count this start.
 
-    `starts` is what the journal remembers of this root. Raises SetupProblem where the root is not there,
-    is in use, or belongs to another or newer journal.
+    `starts` is what the journal remembers of this root; it is told the new count by `remember` first, so
+    that only a restored copy can ever be behind the root. Raises SetupProblem where the root is not
+    there, is in use, or belongs to another or newer journal.
     """
     descriptor = _locked(path)
     try:
         identity = _read(path)
         _expect_journal(path, identity, journal, starts)
         expect_folders(path)
-        count = int(identity["starts"]) + 1
+        count = max(int(identity["starts"]), starts) + 1
+        remember(str(identity["root"]), count)
         _write(path, identity | {"journal": journal, "starts": count})
     except BaseException:
         os.close(descriptor)
         raise
-    return Root(path, str(identity["root"]), descriptor), count
+    return Root(path, str(identity["root"]), descriptor)
 
 
 def root_id(path: Path) -> str:

@@ -31,6 +31,7 @@ from casedrop.settle import Settling
 from casedrop.watch import boot_clock
 
 WAITS_FOR_KINDS = "settled; waiting for Grand Challenge to tell which sockets there are"
+EMPTY = "empty"
 BURST = 0.2
 """Seconds over which a burst of events is one wake-up."""
 
@@ -161,7 +162,7 @@ class Scanner:
         except OSError as error:
             self._known.pop(name, None)
             why = f"cannot be read ({os.strerror(error.errno or errno.EIO)})"
-            return Finding(name, FindingState.SETTLING, why, now, until=now + self.times.quiet_seconds)
+            return Finding(name, FindingState.SETTLING, why, now)
 
     def _settle(self, listing: Listing, now: float) -> Finding:
         name = listing.folder
@@ -189,7 +190,7 @@ class Scanner:
 
     def _not_ready(self, listing: Listing) -> str:
         if not any(one.kind is not EntryKind.FOLDER for one in listing.entries):
-            return "empty"
+            return EMPTY
         if settle.is_placeholder(listing.folder):
             return "waiting for its name: this one is what a computer gives to a new folder"
         if self.drop.ready and not any(one.path == self.drop.ready for one in listing.entries):

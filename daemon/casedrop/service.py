@@ -40,7 +40,7 @@ from casedrop.journal import Journal
 from casedrop.logs import Names
 from casedrop.model import Case, Drop, Finding, FindingState, Listing, Problem
 from casedrop.pipeline import Pipeline, Place
-from casedrop.scan import Scanner, ScanTimes
+from casedrop.scan import EMPTY, Scanner, ScanTimes
 from casedrop.settle import data
 from casedrop.stages import DELIVERED, Stage
 from casedrop.upload import Lane
@@ -107,6 +107,7 @@ class Service:
         self.drops = [self._watched(drop) for drop in settings.drops]
         self.attempts: dict[int, Attempt] = {}
         self.breaker = Breaker()
+        self.looking_late: set[int] = set()
         self.started = time.time()
 
     def stop(self) -> None:
@@ -179,9 +180,8 @@ class Service:
     def _check(self, watched: Watched) -> None:
         if watched.root is None:
             known = self.journal.starts(roots.root_id(watched.path))
-            root, starts = roots.open_root(watched.path, self.journal.id, known)
-            self.journal.count_start(root.id, starts)
-            watched.root = root
+            journal = self.journal
+            watched.root = roots.open_root(watched.path, journal.id, known, journal.count_start)
         elif not roots.is_there(watched.path, watched.root):
             raise SetupProblem(f"{watched.path} does not carry its identity file. Is the share mounted?")
         study, kinds = check_platform(self.platform, watched.drop)
@@ -324,6 +324,7 @@ class Service:
         self.attempts.pop(case.id, None)
         self.pipeline.progress.pop(case.id, None)
         watched.released[case.folder] = now
+        watched.scanner.stir()
 
     def _waits(self, attempt: Attempt, waits: Waits, now: float) -> None:
         """Polling backs off from a quarter of a second to a minute."""
@@ -347,7 +348,7 @@ class Service:
         case = self.journal.save(case, tries=tries)
         attempt.why = "Grand Challenge answered with an error; tried again soon."
         attempt.next_look = now + min(60.0, 2.0**tries) * random.uniform(0.5, 1.0)  # noqa: S311
-        if tries >= TRIES and not case.patch:
+        if tries >= TRIES and not case.patch and case.stage is not Stage.FILING:
             self._fail(case, (_gave_up(error),))
 
     def _fail(self, case: Case, problems: tuple[Problem, ...]) -> None:
@@ -369,14 +370,20 @@ class Service:
         for stage in (Stage.DONE, Stage.FAILED):
             for case in self.journal.recent(watched.root.id, stage, 50):
                 ages = (self.settings.settle.quiet_seconds, LATE_SECOND_LOOK)
-                if case.late_looks < len(ages) and time.time() - case.since >= ages[case.late_looks]:
-                    with contextlib.suppress(OSError):
-                        self.pipeline.late(case, Place(watched.path, _lister(watched.drop)))
+                due = case.late_looks < len(ages) and time.time() - case.since >= ages[case.late_looks]
+                if due and case.id not in self.looking_late:
+                    self.looking_late.add(case.id)
+                    watched.filing.submit(self._late, watched, case)
+
+    def _late(self, watched: Watched, case: Case) -> None:
+        with contextlib.suppress(OSError):
+            self.pipeline.late(case, Place(watched.path, _lister(watched.drop)))
+        self.looking_late.discard(case.id)
 
     def _pause(self, now: float) -> float:
         looks = [one.next_look for one in self.attempts.values() if not one.running]
         looks += [one.next_check for one in self.drops if one.held or not one.study]
-        return min(max(min(looks, default=now + 1) - now, 0.05), 1.0)
+        return min(min((look - now for look in looks if look > now), default=1.0), 1.0)
 
     def _write_status(self, now: float) -> None:
         report = {
@@ -428,6 +435,7 @@ class Service:
             for finding in watched.scanner.latest.findings:
                 if finding.until is not None or finding.state in (FindingState.READY, FindingState.WRONG):
                     return None
+                waiting |= finding.state is FindingState.SETTLING and finding.why != EMPTY
         if waiting:
             return 75
         return 1 if self._any_failed() else 0

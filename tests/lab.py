@@ -1,0 +1,166 @@
+"""What the black-box tests are told in: folders, the service, and what became of them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from waiting import wait_for
+
+from casedrop import roots
+from casedrop.sandbox import Sandbox
+
+QUIET = 0.4
+
+CONFIG = """
+[platform]
+url = "{url}"
+token_file = "{token}"
+[state]
+directory = "{state}"
+[settle]
+quiet_seconds = {quiet}
+rescan_seconds = 0.5
+incomplete_seconds = {incomplete}
+[limits]
+import_seconds = {import_seconds}
+reassign_seconds = 2
+[[drops]]
+name = "lung"
+root = "{root}"
+reader_study = "lung-2026"
+{drop}
+[[drops.sockets]]
+socket = "ct-image"
+files = "*.mha"
+fallback = true
+[[drops.sockets]]
+socket = "airway-segmentation"
+files = "*_airways.mha"
+required = false
+[[drops.sockets]]
+socket = "report-pdf"
+files = "*.pdf"
+required = false
+[[drops.sockets]]
+socket = "some-score"
+value_from = {{ json = "score.json", pointer = "/score" }}
+required = false
+"""
+
+
+def mha(side: int = 8, fill: bytes = b"\1") -> bytes:
+    header = (
+        f"ObjectType = Image\nNDims = 3\nDimSize = {side} {side} {side}\nElementSpacing = 0.7 0.7 1.5\n"
+        "ElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
+    )
+    return header.encode() + fill * side**3
+
+
+class Lab:
+    def __init__(self, top: Path, sandbox: Sandbox) -> None:
+        self.top = top
+        self.sandbox = sandbox
+        self.root = top / "lung"
+        self.drop, self.done, self.failed = (self.root / name for name in roots.FOLDERS)
+        self.desk = top / "desk"
+        self.desk.mkdir()
+        self.state = top / "state"
+        self.config = top / "casedrop.toml"
+        self.token = top / "token"
+        self.log = top / "service.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.write_token(sandbox.token)
+        self.configure()
+        roots.init(self.root)
+
+    def write_token(self, token: str) -> None:
+        self.token.write_text(token)
+        self.token.chmod(0o600)
+
+    def configure(
+        self, drop: str = "", quiet: float = QUIET, incomplete: float = 2, import_seconds: float = 60
+    ) -> None:
+        self.config.write_text(
+            CONFIG.format(
+                url=self.sandbox.url,
+                token=self.token,
+                state=self.state,
+                root=self.root,
+                drop=drop,
+                quiet=quiet,
+                incomplete=incomplete,
+                import_seconds=import_seconds,
+            )
+        )
+
+    def start(self, *arguments: str) -> None:
+        command = [sys.executable, "-c", "from casedrop.cli import main; main()", "run", *arguments]
+        with self.log.open("ab") as log:
+            environ = os.environ | {"CASEDROP_CONFIG": str(self.config)}
+            self.process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        """kill -9, from whatever thread notices the moment."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+
+    def stop(self) -> int:
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.process.terminate()
+        code = self.process.wait(15)
+        self.process = None
+        return code
+
+    def once(self) -> int:
+        self.start("--once")
+        assert self.process is not None
+        return self.process.wait(100)
+
+    def folder(self, name: str, **files: bytes) -> Path:
+        """A folder on the desk; file names as keywords, `__` for a dot."""
+        path = self.desk / name
+        path.mkdir()
+        for file, content in files.items():
+            (path / file.replace("__", ".")).write_bytes(content)
+        return path
+
+    def move_in(self, name: str, **files: bytes) -> None:
+        self.folder(name, **files).rename(self.drop / name)
+
+    def status(self) -> dict[str, Any]:
+        report: dict[str, Any] = json.loads((self.state / "status.json").read_text())
+        return report["drops"][0]
+
+    def case(self, folder: str) -> dict[str, Any]:
+        try:
+            return next((one for one in self.status()["cases"] if one["folder"] == folder), {})
+        except OSError:
+            return {}
+
+    def wait_done(self, name: str, seconds: float = 30) -> dict[str, Any]:
+        path = self.done / f"{name}.receipt.json"
+        wait_for(path.exists, seconds, f"the receipt of {name}: {self._why(name)}")
+        receipt: dict[str, Any] = json.loads(path.read_text())
+        return receipt
+
+    def wait_failed(self, name: str, seconds: float = 30) -> str:
+        path = self.failed / f"{name}.reason.txt"
+        wait_for(path.exists, seconds, f"the reason of {name}")
+        return path.read_text()
+
+    def _why(self, name: str) -> str:
+        return self.log.read_text()[-500:] if self.log.exists() else name
+
+    def titles(self) -> list[str]:
+        return [one.title for one in self.sandbox.display_sets("lung-2026")]
+
+    def values(self, title: str) -> dict[str, Any]:
+        (found,) = [one for one in self.sandbox.display_sets("lung-2026") if one.title == title]
+        values: dict[str, Any] = found.values
+        return values

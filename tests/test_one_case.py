@@ -1,0 +1,233 @@
+"""Folders dropped on the running service, and what a researcher then finds."""
+
+import hashlib
+import json
+import os
+
+import pytest
+from waiting import wait_for
+
+from casedrop.grand_challenge import GrandChallenge
+from lab import Lab, mha
+
+
+def test_image_segmentation_report_and_score_become_one_display_set(lab: Lab) -> None:
+    lab.start()
+    pdf = b"%PDF-1.4 report"
+    lab.move_in(
+        "P001", ct__mha=mha(), ct_airways__mha=mha(fill=b"\0"), r__pdf=pdf, score__json=b'{"score": 2.5}'
+    )
+    receipt = lab.wait_done("P001")
+    values = lab.values("P001")
+    assert values["some-score"] == 2.5
+    assert values["report-pdf"]["sha256"] == hashlib.sha256(pdf).hexdigest()
+    assert values.keys() == {"ct-image", "airway-segmentation", "report-pdf", "some-score"}
+    assert {one["socket"] for one in receipt["sockets"]} == values.keys()
+    assert (lab.done / "P001" / "ct.mha").read_bytes() == mha()
+    assert not list(lab.drop.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name", ["Pat ient (1)", "Müller", 'it\'s "quoted"', "x" * 200, "a%20b&c", "con:aux?*|", "-rf"]
+)
+def test_odd_names_of_folders_are_taken_as_they_are(lab: Lab, name: str) -> None:
+    lab.move_in(name, ct__mha=mha())
+    assert lab.once() == 0
+    assert lab.titles() == [name]
+    assert (lab.done / name / "ct.mha").exists()
+
+
+def test_a_folder_whose_required_file_never_comes_fails_with_the_socket_named(lab: Lab) -> None:
+    lab.configure(incomplete=1)
+    lab.move_in("P001", score__json=b'{"score": 1}')
+    assert lab.once() == 1
+    reason = lab.wait_failed("P001")
+    assert "ct-image" in reason
+    assert "Nothing." in reason
+    assert lab.titles() == []
+
+
+def test_a_missing_file_that_comes_in_time_is_waited_for(lab: Lab) -> None:
+    lab.configure(incomplete=60)
+    lab.start()
+    lab.move_in("P001", score__json=b'{"score": 1}')
+    wait_for(lambda: lab.case("P001").get("state") == "lacking", what="it says what is lacking")
+    assert "ct-image" in lab.case("P001")["why"]
+    (lab.drop / "P001" / "ct.mha").write_bytes(mha())
+    lab.wait_done("P001")
+
+
+def test_an_image_the_platform_refuses_fails_and_its_retry_completes_the_same_display_set(lab: Lab) -> None:
+    lab.start()
+    lab.move_in("P001", ct__mha=b"no image", score__json=b'{"score": 1}')
+    reason = lab.wait_failed("P001")
+    assert "could not be imported" in reason
+    assert "some-score" in reason
+    (lab.failed / "P001" / "ct.mha").write_bytes(mha())
+    (lab.failed / "P001").rename(lab.drop / "P001")
+    lab.wait_done("P001")
+    assert lab.titles() == ["P001"]
+    assert lab.values("P001").keys() == {"ct-image", "some-score"}
+    assert not (lab.failed / "P001.reason.txt").exists()
+
+
+def test_a_value_the_platform_refuses_leaves_no_half_made_set(lab: Lab) -> None:
+    lab.move_in("P001", ct__mha=mha(), score__json=b'{"score": "high"}')
+    assert lab.once() == 1
+    assert "some-score" in lab.wait_failed("P001")
+    assert "P001" not in lab.titles()
+
+
+def test_all_that_is_wrong_is_said_at_once(lab: Lab) -> None:
+    folder = lab.folder("P001", a__mha=mha(), b__mha=mha(), notes__doc=b"x", score__json=b"{")
+    os.symlink("/etc/passwd", folder / "link")
+    os.mkfifo(folder / "pipe")
+    folder.rename(lab.drop / "P001")
+    assert lab.once() == 1
+    reason = lab.wait_failed("P001")
+    for word in ("a.mha", "b.mha", "notes.doc", "link", "pipe", "valid JSON"):
+        assert word in reason
+    assert "Traceback" not in reason
+
+
+def test_dicom_is_refused_until_it_can_be_de_identified(lab: Lab) -> None:
+    lab.move_in("P001", ct__mha=bytes(128) + b"DICM" + bytes(100))
+    assert lab.once() == 1
+    assert "DICOM cannot be de-identified yet" in lab.wait_failed("P001")
+    assert lab.titles() == []
+
+
+def test_loose_files_and_empty_folders_stay_and_are_no_failure(lab: Lab) -> None:
+    (lab.drop / "loose.mha").write_bytes(mha())
+    (lab.drop / "New folder").mkdir()
+    assert lab.once() == 0
+    assert sorted(one.name for one in lab.drop.iterdir()) == ["New folder", "loose.mha"]
+    assert "left alone" in lab.case("loose.mha")["why"]
+
+
+def test_a_zero_byte_file_and_a_file_of_several_parts_arrive_whole(lab: Lab) -> None:
+    big = os.urandom(20 << 20)
+    lab.move_in("P001", ct__mha=mha(), r__pdf=b"")
+    lab.move_in("P002", ct__mha=mha(), r__pdf=big)
+    assert lab.once() == 0
+    assert lab.values("P001")["report-pdf"]["sha256"] == hashlib.sha256(b"").hexdigest()
+    assert lab.values("P002")["report-pdf"]["sha256"] == hashlib.sha256(big).hexdigest()
+
+
+def test_the_same_folder_a_second_time_is_refused_and_nothing_is_doubled(lab: Lab) -> None:
+    lab.start()
+    lab.move_in("P001", ct__mha=mha())
+    lab.wait_done("P001")
+    lab.move_in("P001", ct__mha=mha(fill=b"\2"))
+    assert "belongs to the folder that was taken before" in lab.wait_failed("P001")
+    assert lab.titles() == ["P001"]
+
+
+def test_a_title_the_platform_already_holds_waits_for_a_person(lab: Lab) -> None:
+    GrandChallenge(lab.sandbox.url, lambda: lab.sandbox.token).create_display_set("lung-2026", "P001")
+    lab.move_in("P001", ct__mha=mha())
+    assert lab.once() == 75
+    assert (lab.drop / "P001").is_dir()
+    assert "never touches such a set" in lab.case("P001")["why"]
+    assert not any(path.endswith("uploads/") for method, path, _ in lab.sandbox.requests if method == "POST")
+
+
+def test_a_wrong_token_holds_the_drop_and_a_mended_one_lets_it_go_on(lab: Lab) -> None:
+    lab.write_token("0" * 64)
+    lab.move_in("P001", ct__mha=mha())
+    assert lab.once() == 75
+    assert (lab.drop / "P001").is_dir()
+    assert "token" in lab.status()["held"]
+    lab.write_token(lab.sandbox.token)
+    assert lab.once() == 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"method": "POST", "path": "uploads/$", "status": 503},
+        {"method": "POST", "path": "uploads/$", "status": 429, "headers": {"Retry-After": "1"}},
+        {"method": "POST", "path": "uploads/$", "cut": True, "after": True},
+        {"method": "PUT", "path": ".", "status": 503},
+        {"method": "PUT", "path": ".", "cut": True},
+        {"method": "PATCH", "path": "complete-multipart-upload/$", "status": 500, "after": True},
+        {"method": "POST", "path": "upload-sessions/$", "status": 500, "after": True},
+        {"method": "POST", "path": "display-sets/$", "status": 500, "after": True},
+        {"method": "POST", "path": "display-sets/$", "cut": True, "after": True},
+        {"method": "PATCH", "path": "display-sets/[^/]+/$", "status": 500},
+        {"method": "PATCH", "path": "display-sets/[^/]+/$", "status": 500, "after": True},
+        {"method": "PATCH", "path": "display-sets/[^/]+/$", "cut": True, "after": True},
+        {"method": "GET", "path": "display-sets/[^/]+/$", "status": 502},
+    ],
+    ids=str,
+)
+def test_an_error_or_a_lost_answer_costs_time_but_makes_no_second_set(
+    lab: Lab, fault: dict[str, object]
+) -> None:
+    lab.sandbox.faults.add(**fault)  # type: ignore[arg-type]
+    lab.move_in("P001", ct__mha=mha(), score__json=b'{"score": 1}')
+    assert lab.once() == 0, lab.log.read_text()
+    assert lab.titles() == ["P001"]
+    assert lab.values("P001").keys() == {"ct-image", "some-score"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "display-sets/$"),
+        ("PATCH", "display-sets/[^/]+/$"),
+        ("POST", "upload-sessions/$"),
+        ("PUT", "."),
+    ],
+)
+def test_killed_after_a_request_before_it_is_journalled_ends_in_one_display_set(
+    lab: Lab, method: str, path: str
+) -> None:
+    lab.sandbox.faults.add(method=method, path=path, cut=True, after=True, call=lab.kill)
+    lab.move_in("P001", ct__mha=mha(), score__json=b'{"score": 1}')
+    assert lab.once() == -9
+    assert lab.once() == 0, lab.log.read_text()
+    assert lab.titles() == ["P001"]
+    assert lab.values("P001").keys() == {"ct-image", "some-score"}
+    assert (lab.done / "P001").is_dir()
+
+
+def test_four_long_imports_do_not_hold_up_a_fifth_case(lab: Lab) -> None:
+    lab.start()
+    lab.sandbox.hold_imports()
+    for number in range(4):
+        lab.move_in(f"P00{number}", ct__mha=mha())
+    for number in range(4):
+        wait_for(
+            lambda n=number: "checked" in lab.case(f"P00{n}").get("state", ""), 30, "it is being checked"
+        )
+    lab.move_in("P009", r__pdf=b"%PDF", ct__mha=mha())
+    wait_for(lambda: "checked" in lab.case("P009").get("state", ""), 30, "the fifth is uploaded too")
+    lab.sandbox.release_imports()
+    for name in ("P000", "P001", "P002", "P003", "P009"):
+        lab.wait_done(name)
+
+
+def test_nothing_private_is_logged_or_shown_to_the_storage(lab: Lab) -> None:
+    lab.move_in("Secretname_Jane", janes_ct__mha=mha(), score__json=b'{"score": 1}')
+    lab.move_in("Secretname_John", johns_ct__mha=b"broken")
+    assert lab.once() == 1
+    log = lab.log.read_text()
+    paths = " ".join(path for _, path, _ in lab.sandbox.requests)
+    for secret in ("Secretname", "janes_ct", "johns_ct", lab.sandbox.token, "X-Amz-Signature"):
+        assert secret not in log
+    for secret in ("Secretname", "janes_ct", "johns_ct", lab.sandbox.token):
+        assert secret not in paths
+    assert all(json.loads(line)["event"] for line in log.splitlines())
+
+
+def test_a_second_service_on_the_same_state_directory_says_who_holds_it(lab: Lab) -> None:
+    lab.start()
+    first = lab.process
+    assert first is not None
+    wait_for((lab.state / "status.json").exists, what="the service runs")
+    lab.start()
+    second, lab.process = lab.process, first
+    assert second is not None
+    assert second.wait(20) == 75
+    assert str(first.pid) in lab.log.read_text()
