@@ -5,10 +5,10 @@ import json
 import os
 
 import pytest
-from waiting import wait_for
 
 from casedrop.grand_challenge import GrandChallenge
 from lab import Lab, mha
+from waiting import wait_for
 
 
 def test_image_segmentation_report_and_score_become_one_display_set(lab: Lab) -> None:

@@ -209,12 +209,10 @@ class Service:
         watched.next_check = now + RECHECK
 
     def _take_findings(self, watched: Watched, now: float) -> None:
-        snapshot = watched.scanner.latest
         in_hand = {case.folder for case in self._under_way(watched)}
-        if snapshot is not None and not watched.held and watched.study:
-            for finding in snapshot.findings:
-                fresh = snapshot.started > watched.released.get(finding.folder, 0.0)
-                if fresh and finding.folder not in in_hand:
+        if not watched.held and watched.study:
+            for finding in _fresh(watched):
+                if finding.folder not in in_hand:
                     in_hand |= self._take(watched, finding, now)
         watched.scanner.in_hand = frozenset(in_hand)
 
@@ -399,8 +397,8 @@ class Service:
     def _drop_status(self, watched: Watched, now: float) -> dict[str, Any]:
         cases = [self._case_status(case) for case in self._under_way(watched)]
         known = {case["folder"] for case in cases}
-        if watched.scanner.latest:
-            waiting = [one for one in watched.scanner.latest.findings if one.folder not in known]
+        if watched.root:
+            waiting = [one for one in _fresh(watched) if one.folder not in known]
             cases += [status.of_finding(one, time.time() - now) for one in waiting]
         if watched.root:
             for stage in (Stage.DONE, Stage.FAILED):
@@ -447,6 +445,14 @@ class Service:
             if watched.root
             for case in self.journal.recent(watched.root.id, Stage.FAILED, 1)
         )
+
+
+def _fresh(watched: Watched) -> list[Finding]:
+    """What the last scan found, without names whose case came to rest since that scan began."""
+    snapshot = watched.scanner.latest
+    if snapshot is None:
+        return []
+    return [one for one in snapshot.findings if snapshot.started > watched.released.get(one.folder, 0.0)]
 
 
 def _lister(drop: Drop) -> Callable[[Path], Listing]:

@@ -1,0 +1,202 @@
+"""What happens after a PATCH: values checked before, files and images taken a moment later."""
+
+import json
+import queue
+import re
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from casedrop.headers import HEAD, geometry
+from casedrop.model import Geometry
+from casedrop.sandbox.state import DisplaySet, Image, RefusedError, Session, State, Stored, Upload
+
+BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "FLOAT": 4, "DOUBLE": 8}
+GONE = "Invalid hyperlink - Object does not exist."
+NOT_IMPORTED = "1 file could not be imported"
+JSON_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "String": ("string", lambda value: isinstance(value, str)),
+    "Integer": ("integer", lambda value: _number(value) and value == int(value)),
+    "Float": ("number", _number),
+    "Bool": ("boolean", lambda value: isinstance(value, bool)),
+}
+STORED_AS_THEY_ARE = ("PDF file", "CSV file", "ZIP file", "MP4 file", "OBJ file", "SQREG file")
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+class Imports:
+    """One worker takes what PATCHes have promised, `seconds` after each."""
+
+    def __init__(self, state: State, seconds: float) -> None:
+        self.state = state
+        self.seconds = seconds
+        self.released = threading.Event()
+        self.released.set()
+        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._worker = threading.Thread(target=self._work, daemon=True)
+        self._worker.start()
+
+    def close(self) -> None:
+        self.released.set()
+        self._queue.put(None)
+
+    def _work(self) -> None:
+        while (task := self._queue.get()) is not None:
+            self.released.wait()
+            time.sleep(self.seconds)
+            task()
+
+    def patch(self, found: DisplaySet, body: dict[str, Any]) -> None:
+        """All of the body, or RefusedError and nothing (recording 19)."""
+        if found.closed:
+            text = "This display set cannot be changed, as answers for it already exist."
+            raise RefusedError(400, [text])
+        title = self.state.checked_title(found.study, body.get("title", found.title), found)
+        values = body.get("values", [])
+        problems = [self._problem(value) for value in values]
+        if any(problems):
+            raise RefusedError(400, {"values": problems})
+        if "\\u0000" in json.dumps(values):
+            raise RefusedError(500, None)
+        found.title, found.order = title, body.get("order", found.order)
+        for value in values:
+            self._assign(found, value)
+
+    def _problem(self, value: dict[str, Any]) -> dict[str, Any]:
+        slug = value.get("interface")
+        socket = self.state.sockets.get(str(slug))
+        if socket is None:
+            return {"interface": [f"Object with slug={slug} does not exist."]}
+        if socket.super_kind == "Value":
+            return self._value_problem(socket.kind, value)
+        if socket.super_kind == "File":
+            if not value.get("user_upload"):
+                text = f"user_upload or file is required for interface kind {socket.kind}"
+                return {"non_field_errors": [text]}
+            return {} if self._upload(value["user_upload"]) else {"user_upload": [GONE]}
+        if session := value.get("upload_session"):
+            made = self.state.sessions.get(_pk(session))
+            return {} if made and not made.used and made.status == "Queued" else {"upload_session": [GONE]}
+        if uploads := value.get("user_uploads"):
+            return {} if all(map(self._upload, uploads)) else {"user_uploads": [GONE]}
+        text = "upload_session, user_uploads or image are required for interface kind IMG"
+        return {"non_field_errors": [text]}
+
+    def _value_problem(self, kind: str, value: dict[str, Any]) -> dict[str, Any]:
+        if value.get("value") is None:
+            return {"non_field_errors": [f"value is required for interface kind {kind}"]}
+        name, fits = JSON_TYPES.get(kind, ("", lambda _: True))
+        if fits(value["value"]):
+            return {}
+        text = f"JSON does not fulfill schema: instance {value['value']!r} is not of type {name!r}"
+        return {"__all__": [text]}
+
+    def _upload(self, address: str) -> Upload | None:
+        return self.state.uploads.get(_pk(address))
+
+    def _assign(self, found: DisplaySet, value: dict[str, Any]) -> None:
+        slug = value["interface"]
+        kind = self.state.sockets[slug]
+        if kind.super_kind == "Value":
+            before = found.values.get(slug)
+            if before is None or before.value != value["value"]:
+                found.values[slug] = Stored(self.state.next_value_pk(), value=value["value"])
+        elif kind.super_kind == "File":
+            upload = _pk(value["user_upload"])
+            self._queue.put(lambda: self._take_file(found, slug, upload))
+        else:
+            session = self._session(value)
+            session.used, session.status = True, "Re-Queued"
+            self._queue.put(lambda: self._take_image(found, slug, session))
+
+    def _session(self, value: dict[str, Any]) -> Session:
+        if address := value.get("upload_session"):
+            return self.state.sessions[_pk(address)]
+        made = Session(str(uuid.uuid4()), [_pk(address) for address in value["user_uploads"]])
+        self.state.sessions[made.pk] = made
+        return made
+
+    def _take_file(self, found: DisplaySet, slug: str, upload_pk: str) -> None:
+        """No status tells of it: a JSON file that is none vanishes without a word (recording 07)."""
+        with self.state.lock:
+            upload = self.state.uploads.get(upload_pk)
+            if upload is None or upload.status != "Completed":
+                return
+            if self.state.sockets[slug].kind not in STORED_AS_THEY_ARE and not _is_json(upload.whole):
+                return
+            pk = self.state.next_value_pk()
+            found.values[slug] = Stored(pk, path=self._keep(upload), name=upload.filename)
+            self.state.consume([upload_pk])
+
+    def _keep(self, upload: Upload) -> Path:
+        kept = self.state.folder / f"kept-{upload.pk}"
+        shutil.move(upload.whole, kept)
+        return kept
+
+    def _take_image(self, found: DisplaySet, slug: str, session: Session) -> None:
+        """Succeeded comes first, attached a moment later, as on the platform (recording 08)."""
+        with self.state.lock:
+            uploads = [self.state.uploads.get(pk) for pk in session.uploads]
+            known = [one for one in uploads if one and one.status == "Completed"]
+            if len(known) != len(uploads) or not known:
+                session.status, session.error_message = "Failed", "An unexpected error occurred"
+                return
+            shape = _image(known)
+            if shape is None:
+                session.status, session.error_message = "Failed", NOT_IMPORTED
+                return
+            largest = max(known, key=lambda one: one.whole.stat().st_size)
+            name = min(one.filename for one in known)
+            image = Image(str(uuid.uuid4()), name, self._keep(largest), shape.size, shape.voxel_mm)
+            self.state.images[image.pk] = image
+            self.state.consume(session.uploads)
+            session.images, session.status, session.uploads = [image.pk], "Succeeded", []
+        time.sleep(min(self.seconds, 0.2))
+        with self.state.lock:
+            found.values[slug] = Stored(self.state.next_value_pk(), image=image.pk)
+
+
+def _image(uploads: list[Upload]) -> Geometry | None:
+    """The geometry of one image of these files, None where they are none or cut off."""
+    names = {one.filename.rsplit(".", 1)[-1]: one for one in uploads}
+    header = names.get("mhd") or uploads[0]
+    with header.whole.open("rb") as file:
+        head = file.read(HEAD)
+    shape = geometry(header.filename, head)
+    if shape is None or not header.filename.endswith((".mha", ".mhd")):
+        return shape
+    text = head.decode("latin-1")
+    data = re.search(r"(?m)^ElementDataFile *= *(\S+)\s*?\n?", text)
+    if data is None:
+        return None
+    if data[1] == "LOCAL":
+        return shape if _long_enough(text, shape, header.whole.stat().st_size - data.end()) else None
+    raw = next((one for one in uploads if one.filename == data[1]), None)
+    return shape if raw and _long_enough(text, shape, raw.whole.stat().st_size) else None
+
+
+def _long_enough(header: str, shape: Geometry, size: int) -> bool:
+    if re.search(r"(?m)^CompressedData *= *True", header):
+        return True
+    kind = re.search(r"(?m)^ElementType *= *MET_U?(\w+)", header)
+    width, height, depth = shape.size
+    return kind is not None and size >= width * height * (depth or 1) * BYTES.get(kind[1], 1)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return True
+
+
+def _pk(address: str) -> str:
+    return str(address).rstrip("/").rsplit("/", 1)[-1]

@@ -1,0 +1,166 @@
+"""The sandbox as a server in a thread."""
+
+import asyncio
+import socket
+import threading
+import uuid
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from casedrop.sandbox.api import HTML_500, Api
+from casedrop.sandbox.faults import Fault, Faults
+from casedrop.sandbox.imports import Imports
+from casedrop.sandbox.state import Socket, State, Stored, Study, sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A display set as the sandbox holds it; files and images are {"sha256": …} of their bytes."""
+
+    pk: str
+    title: str
+    order: int
+    values: dict[str, Any]
+
+
+class Sandbox:
+    """`with Sandbox() as sandbox`: `url` and `token` are all a client needs."""
+
+    def __init__(self, port: int = 0, import_seconds: float = 0.3) -> None:
+        self.state = State()
+        self.faults = Faults()
+        self.requests: list[tuple[str, str, int]] = []
+        self.imports = Imports(self.state, import_seconds)
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("127.0.0.1", port))
+        app = Starlette(routes=Api(self.state, self.imports).routes())
+        config = uvicorn.Config(_Faulty(app, self), log_level="critical", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}/api/v1/"
+
+    @property
+    def token(self) -> str:
+        return self.state.token
+
+    def __enter__(self) -> Self:
+        self._socket.listen(128)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(5)
+        self.imports.close()
+        self._socket.close()
+        self.state.close()
+
+    def join(self) -> None:
+        """Serve until interrupted."""
+        while self._thread.is_alive():
+            self._thread.join(0.5)
+
+    def furnish(self) -> None:
+        """A reader study with sockets of each kind."""
+        self.add_reader_study("lung-2026")
+        self.add_socket("ct-image", "Image", "Image")
+        self.add_socket("airway-segmentation", "Segmentation", "Image")
+        self.add_socket("some-score", "Float", "Value")
+        self.add_socket("report-pdf", "PDF file", "File")
+        self.add_socket("findings-json", "Anything", "File")
+
+    def add_socket(self, slug: str, kind: str, super_kind: str) -> None:
+        self.state.sockets[slug] = Socket(slug, kind, super_kind)
+
+    def add_reader_study(self, slug: str) -> None:
+        self.state.studies[slug] = Study(str(uuid.uuid4()), slug)
+
+    def display_sets(self, study: str) -> list[Holding]:
+        with self.state.lock:
+            return [
+                Holding(one.pk, one.title, one.order, {slug: self._held(v) for slug, v in one.values.items()})
+                for one in self.state.study_sets(self.state.studies[study].pk)
+            ]
+
+    def _held(self, value: Stored) -> Any:
+        path = self.state.images[value.image].path if value.image else value.path
+        return {"sha256": sha256(path)} if path else value.value
+
+    def close_display_set(self, pk: str) -> None:
+        """As if a reader had answered."""
+        self.state.display_sets[pk].closed = True
+
+    def delete_display_set(self, pk: str) -> None:
+        with self.state.lock:
+            del self.state.display_sets[pk]
+
+    def expire_uploads(self) -> None:
+        self.state.expire_uploads()
+
+    def hold_imports(self) -> None:
+        self.imports.released.clear()
+
+    def release_imports(self) -> None:
+        self.imports.released.set()
+
+
+class _Faulty:
+    """Around the application: keeps the log of requests and puts the faults in."""
+
+    def __init__(self, app: ASGIApp, sandbox: Sandbox) -> None:
+        self.app = app
+        self.sandbox = sandbox
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        fault = self.sandbox.faults.take(scope["method"], scope["path"])
+        if fault is None:
+            await self.app(scope, receive, self._logged(scope, send))
+            return
+        if fault.delay:
+            await asyncio.sleep(fault.delay)
+        if fault.after:
+            await self.app(scope, receive, _swallow)
+        if fault.call:
+            fault.call()
+        await self._answer(scope, send, fault)
+
+    async def _answer(self, scope: Scope, send: Send, fault: Fault) -> None:
+        self.sandbox.requests.append((scope["method"], scope["path"], 0 if fault.cut else fault.status))
+        if fault.cut:
+            await _cut(send)
+        headers = [(key.lower().encode(), value.encode()) for key, value in fault.headers.items()]
+        headers.append((b"content-type", b"text/html"))
+        await send({"type": "http.response.start", "status": fault.status, "headers": headers})
+        await send({"type": "http.response.body", "body": HTML_500.encode()})
+
+    def _logged(self, scope: Scope, send: Send) -> Send:
+        async def logged(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.sandbox.requests.append((scope["method"], scope["path"], message["status"]))
+            await send(message)
+
+        return logged
+
+
+async def _cut(send: Send) -> None:
+    """An answer that promises more than comes: the server closes the line in the middle of it."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
+    raise ConnectionAbortedError
+
+
+async def _swallow(_: Message) -> None:
+    pass

@@ -1,0 +1,208 @@
+"""What the sandbox holds, and the platform's rules over it."""
+
+import hashlib
+import secrets
+import shutil
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+URL_SECONDS = 3600
+UPLOAD_SECONDS = 86400
+SMALLEST_PART = 5 << 20
+
+
+class RefusedError(Exception):
+    """The platform answers `status` with `body` and changes nothing."""
+
+    def __init__(self, status: int, body: Any) -> None:
+        super().__init__()
+        self.status = status
+        self.body = body
+
+
+@dataclass(slots=True)
+class Socket:
+    slug: str
+    kind: str
+    super_kind: str
+
+
+@dataclass(slots=True)
+class Study:
+    pk: str
+    slug: str
+
+
+@dataclass(slots=True)
+class Stored:
+    """A value of a display set: plain, or the bytes of a file or image in `path`."""
+
+    pk: int
+    value: Any = None
+    path: Path | None = None
+    name: str = ""
+    image: str = ""
+
+
+@dataclass(slots=True)
+class DisplaySet:
+    pk: str
+    study: Study
+    title: str
+    order: int
+    values: dict[str, Stored] = field(default_factory=dict)
+    closed: bool = False
+
+
+@dataclass(slots=True)
+class Upload:
+    pk: str
+    filename: str
+    s3_upload_id: str
+    folder: Path
+    created: datetime
+    status: str = "Initialized"
+    etags: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> Path:
+        return self.folder / "whole"
+
+
+@dataclass(slots=True)
+class Session:
+    pk: str
+    uploads: list[str]
+    status: str = "Queued"
+    error_message: str = ""
+    images: list[str] = field(default_factory=list)
+    used: bool = False
+
+
+@dataclass(slots=True)
+class Image:
+    pk: str
+    name: str
+    path: Path
+    size: tuple[int, int, int | None]
+    voxel_mm: tuple[float | None, float | None, float | None]
+
+
+class State:
+    """Everything behind one lock; files lie in a temporary folder."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.folder = Path(tempfile.mkdtemp(prefix="casedrop-sandbox-"))
+        self.key = secrets.token_hex(16)
+        self.token = secrets.token_hex(32)
+        self.sockets: dict[str, Socket] = {}
+        self.studies: dict[str, Study] = {}
+        self.display_sets: dict[str, DisplaySet] = {}
+        self.uploads: dict[str, Upload] = {}
+        self.sessions: dict[str, Session] = {}
+        self.images: dict[str, Image] = {}
+        self.most_uploads = 2000
+        self._value_pk = 0
+
+    def close(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def next_value_pk(self) -> int:
+        self._value_pk += 1
+        return self._value_pk
+
+    def make_display_set(self, body: dict[str, Any]) -> DisplaySet:
+        study = self.studies.get(body.get("reader_study", ""))
+        if study is None:
+            slug = body.get("reader_study")
+            raise RefusedError(400, {"reader_study": [f"Object with slug={slug} does not exist."]})
+        if body.get("values"):
+            raise RefusedError(400, ["Values can only be added via update"])
+        title = self.checked_title(study, body.get("title", ""), None)
+        orders = [one.order for one in self.display_sets.values() if one.study is study]
+        order = body.get("order") or (max(orders, default=0) // 10 + 1) * 10
+        made = DisplaySet(str(uuid.uuid4()), study, title, order)
+        self.display_sets[made.pk] = made
+        return made
+
+    def checked_title(self, study: Study, title: Any, own: DisplaySet | None) -> str:
+        """Stripped; unique in its study unless empty (recording 05)."""
+        if not isinstance(title, str):
+            raise RefusedError(400, {"title": ["This field may not be null."]})
+        title = title.strip()
+        if len(title) > 255:
+            raise RefusedError(400, {"title": ["Ensure this field has no more than 255 characters."]})
+        others = (one for one in self.display_sets.values() if one.study is study and one is not own)
+        if title and any(one.title == title for one in others):
+            text = "The fields title, reader_study must make a unique set."
+            raise RefusedError(400, {"non_field_errors": [text]})
+        return title
+
+    def make_upload(self, filename: Any) -> Upload:
+        name = str(filename).strip()
+        if len(self.uploads) > self.most_uploads:
+            text = "You have created too many uploads. Please try again later."
+            raise RefusedError(400, {"non_field_errors": [text]})
+        if len(name) > 128:
+            raise RefusedError(400, {"filename": ["Ensure this field has no more than 128 characters."]})
+        if not name or "/" in name or "\0" in name:
+            raise RefusedError(400, {"filename": [f"{name} is not a valid filename"]})
+        pk = str(uuid.uuid4())
+        folder = self.folder / pk
+        folder.mkdir()
+        made = Upload(pk, name, secrets.token_urlsafe(32), folder, datetime.now(UTC))
+        self.uploads[pk] = made
+        return made
+
+    def complete(self, upload: Upload, parts: list[dict[str, Any]]) -> None:
+        """Raises RefusedError 500 for whatever S3 refuses, as the platform does (recording 04)."""
+        numbers = [part["PartNumber"] for part in parts]
+        good = upload.status == "Initialized" and numbers and numbers == sorted(set(numbers))
+        if not good or any(upload.etags.get(one["PartNumber"]) != one["ETag"].strip('"') for one in parts):
+            raise RefusedError(500, None)
+        files = [upload.folder / str(number) for number in numbers]
+        if any(file.stat().st_size < SMALLEST_PART for file in files[:-1]):
+            raise RefusedError(500, None)
+        with upload.whole.open("wb") as whole:
+            for file in files:
+                with file.open("rb") as part:
+                    shutil.copyfileobj(part, whole)
+        upload.status = "Completed"
+
+    def make_session(self, addresses: list[str]) -> Session:
+        pks = [address.rstrip("/").rsplit("/", 1)[-1] for address in addresses]
+        known = [self.uploads.get(pk) for pk in pks]
+        if any(one is None or one.status != "Completed" for one in known):
+            raise RefusedError(400, {"uploads": ["Invalid hyperlink - Object does not exist."]})
+        if len({one.filename for one in known if one}) < len(known):
+            raise RefusedError(400, {"non_field_errors": ["Filenames must be unique"]})
+        made = Session(str(uuid.uuid4()), pks)
+        self.sessions[made.pk] = made
+        return made
+
+    def consume(self, pks: list[str]) -> None:
+        for pk in pks:
+            self.uploads.pop(pk, None)
+
+    def expire_uploads(self) -> None:
+        """Drop what is older than a day, as the platform does every hour."""
+        oldest = datetime.now(UTC) - timedelta(seconds=UPLOAD_SECONDS)
+        with self.lock:
+            self.consume([one.pk for one in self.uploads.values() if one.created < oldest])
+
+    def study_sets(self, study_pk: str) -> Iterator[DisplaySet]:
+        yield from sorted(
+            (one for one in self.display_sets.values() if one.study.pk == study_pk), key=lambda one: one.order
+        )
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
