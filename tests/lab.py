@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from waiting import wait_for
-
 from casedrop import roots
 from casedrop.sandbox import Sandbox
+from waiting import wait_for
 
 QUIET = 0.4
 
@@ -135,7 +134,8 @@ class Lab:
 
     def status(self) -> dict[str, Any]:
         report: dict[str, Any] = json.loads((self.state / "status.json").read_text())
-        return report["drops"][0]
+        drop: dict[str, Any] = report["drops"][0]
+        return drop
 
     def case(self, folder: str) -> dict[str, Any]:
         try:

@@ -164,7 +164,7 @@ def test_a_wrong_token_holds_the_drop_and_a_mended_one_lets_it_go_on(lab: Lab) -
 def test_an_error_or_a_lost_answer_costs_time_but_makes_no_second_set(
     lab: Lab, fault: dict[str, object]
 ) -> None:
-    lab.sandbox.faults.add(**fault)  # type: ignore[arg-type]
+    lab.sandbox.faults.add(**fault)
     lab.move_in("P001", ct__mha=mha(), score__json=b'{"score": 1}')
     assert lab.once() == 0, lab.log.read_text()
     assert lab.titles() == ["P001"]

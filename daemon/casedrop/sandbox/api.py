@@ -195,7 +195,7 @@ class Api:
         return Response(status_code=200, headers={"ETag": f'"{md5.hexdigest()}"'})
 
     def _multipart(self, request: Request) -> Upload:
-        found = _found(self.state.uploads, request, "No UserUpload matches the given query.")
+        found: Upload = _found(self.state.uploads, request, "No UserUpload matches the given query.")
         if not found.s3_upload_id or found.s3_upload_id != request.path_params["s3"]:
             raise RefusedError(404, {"detail": "Not found."})
         return found

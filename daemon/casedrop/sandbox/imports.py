@@ -15,6 +15,11 @@ from casedrop.headers import HEAD, geometry
 from casedrop.model import Geometry
 from casedrop.sandbox.state import DisplaySet, Image, RefusedError, Session, State, Stored, Upload
 
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "FLOAT": 4, "DOUBLE": 8}
 GONE = "Invalid hyperlink - Object does not exist."
 NOT_IMPORTED = "1 file could not be imported"
@@ -25,10 +30,6 @@ JSON_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "Bool": ("boolean", lambda value: isinstance(value, bool)),
 }
 STORED_AS_THEY_ARE = ("PDF file", "CSV file", "ZIP file", "MP4 file", "OBJ file", "SQREG file")
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class Imports:
