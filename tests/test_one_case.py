@@ -204,9 +204,7 @@ def test_four_long_imports_do_not_hold_up_a_fifth_case(lab: Lab) -> None:
     for number in range(4):
         lab.move_in(f"P00{number}", ct__mha=mha())
     for number in range(4):
-        wait_for(
-            lambda n=number: "checked" in lab.case(f"P00{n}").get("state", ""), 30, "it is being checked"
-        )
+        wait_for(partial(_is_checked, lab, f"P00{number}"), 30, "it is being checked")
     lab.move_in("P009", r__pdf=b"%PDF", ct__mha=mha())
     wait_for(partial(_is_checked, lab, "P009"), 30, "the fifth is uploaded too")
     lab.sandbox.release_imports()

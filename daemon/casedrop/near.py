@@ -11,7 +11,7 @@ CLOSE = 0.8
 
 def shown(name: str) -> str:
     """A file name on one line: odd bytes and control characters as hexadecimal escapes."""
-    readable = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    readable = name.encode("utf-8", "backslashreplace").decode()
     return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in readable)
 
 

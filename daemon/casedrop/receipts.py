@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from casedrop.model import Case, PlannedSocket
+from casedrop.near import shown
 
 VERSION = 1
 
@@ -49,7 +50,7 @@ def reason(case: Case, now: float) -> str:
     when = datetime.fromtimestamp(now).astimezone().strftime("%d %B %Y, %H:%M")
     what = "\n\n".join(f"- {problem.text}" for problem in case.problems)
     lines = (
-        f'The folder "{_shown(case.folder)}" was not accepted ({when}).\n\n'
+        f'The folder "{shown(case.folder)}" was not accepted ({when}).\n\n'
         f"What happened\n\n{what}\n\n"
         f"What is on Grand Challenge now\n\n{_on_platform(case)}\n\n"
         "What to do\n\nNothing of your data was changed or deleted. Put right what is named above, in this "
@@ -60,7 +61,7 @@ def reason(case: Case, now: float) -> str:
 
 def late_text(case: Case) -> str:
     lines = (
-        f'Something in the folder "{_shown(case.folder)}" changed or arrived after it had been filed away. '
+        f'Something in the folder "{shown(case.folder)}" changed or arrived after it had been filed away. '
         "It was not sent.\n\n"
         "To send it, make a new case of it, or ask the data manager.\n"
     )
@@ -77,7 +78,3 @@ def _on_platform(case: Case) -> str:
         f"The display set {case.address} exists and readers can see it. Confirmed in it: {held}. It may be "
         "incomplete until this folder is tried again."
     )
-
-
-def _shown(name: str) -> str:
-    return name.encode("utf-8", "backslashreplace").decode()

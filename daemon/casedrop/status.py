@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from casedrop.model import Case, Finding
+from casedrop.near import shown
 from casedrop.stages import Stage
 
 WORDS = {
@@ -76,9 +77,3 @@ def _why(case: dict[str, Any]) -> str:
         text for text in (case["why"], case.get("display_set") if case["state"] == "done" else "") if text
     ]
     return "".join(f" - {part}" for part in parts)
-
-
-def shown(name: str) -> str:
-    """A file name as people can read it on one line."""
-    readable = name.encode("utf-8", "backslashreplace").decode()
-    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in readable)

@@ -1,21 +1,19 @@
-"""The requests of the REST API and of the storage behind it, as Casedrop makes them."""
+"""The requests of the REST API, as Casedrop makes them."""
 
-import base64
-import hashlib
-import hmac
-import time
+import html
+import json
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import parse_qs
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from casedrop.sandbox.imports import Imports
-from casedrop.sandbox.state import URL_SECONDS, DisplaySet, RefusedError, Session, State, Stored, Upload
+from casedrop.sandbox.state import DisplaySet, RefusedError, Session, State, Stored, Upload
+from casedrop.sandbox.storage import Storage
 
 HTML_500 = "<!doctype html><html><body><h1>Server Error (500)</h1></body></html>"
 Handler = Callable[[Request], Awaitable[Response]]
@@ -27,6 +25,7 @@ class Api:
     def __init__(self, state: State, imports: Imports) -> None:
         self.state = state
         self.imports = imports
+        self.storage = Storage(state)
 
     def routes(self) -> list[Route]:
         multipart = "/api/v1/uploads/{pk}/{s3}"
@@ -48,9 +47,7 @@ class Api:
             ("/media/{pk:int}/{name}", ["GET"], self.media),
         ]
         routes = [Route(path, self._guarded(handler), methods=methods) for path, methods, handler in table]
-        routes.append(Route("/storage/uploads/{pk}/{number:int}", self.put_part, methods=["PUT"]))
-        routes.append(Route("/storage/media/{pk:int}", self.stored, methods=["GET"]))
-        return routes
+        return [*routes, *self.storage.routes()]
 
     def _guarded(self, handler: Callable[[Request, Any], Response]) -> Handler:
         """Token, one transaction, and refusals as answers."""
@@ -62,7 +59,10 @@ class Api:
                 return JSONResponse({"detail": "Invalid token."}, 401, {"WWW-Authenticate": "Bearer"})
             if not known:
                 return _anonymous(request)
-            body = await request.json() if await request.body() else None
+            try:
+                body = json.loads(await request.body() or b"{}")
+            except ValueError as error:
+                return JSONResponse({"detail": f"JSON parse error - {error}"}, 400)
             return await run_in_threadpool(act, request, body)
 
         def act(request: Request, body: Any) -> Response:
@@ -93,20 +93,27 @@ class Api:
         if request.method == "POST":
             made = self.state.make_display_set(body)
             return JSONResponse(self._display_set(request, made), 201)
-        found = self.state.study_sets(request.query_params.get("reader_study", ""))
+        found = self.state.study_sets(self._filter(request))
         return _page(request, [self._display_set(request, one) for one in found])
+
+    def _filter(self, request: Request) -> str:
+        study = request.query_params.get("reader_study", "")
+        if not _is_uuid(study):
+            raise RefusedError(400, {"reader_study": [f"“{study}” is not a valid UUID."]})
+        if study not in {one.pk for one in self.state.studies.values()}:
+            text = "Select a valid choice. That choice is not one of the available choices."
+            raise RefusedError(400, {"reader_study": [text]})
+        return study
 
     def display_set(self, request: Request, body: Any) -> Response:
         found = _found(self.state.display_sets, request, "No DisplaySet matches the given query.")
         if request.method == "PATCH":
-            self.imports.patch(found, body or {})
+            self.imports.patch(found, body)
         return JSONResponse(self._display_set(request, found))
 
     def uploads(self, request: Request, body: Any) -> Response:
         if request.method == "POST":
-            return JSONResponse(
-                _upload(request, self.state.make_upload((body or {}).get("filename", ""))), 201
-            )
+            return JSONResponse(_upload(request, self.state.make_upload(body.get("filename", ""))), 201)
         return _page(request, [_upload(request, one) for one in self.state.uploads.values()])
 
     def upload(self, request: Request, _: Any) -> Response:
@@ -117,12 +124,15 @@ class Api:
         found = self._multipart(request)
         if found.status != "Initialized":
             raise RefusedError(403, {"detail": "Upload limit reached"})
-        numbers = body["part_numbers"]
+        numbers = _required(body, "part_numbers")
         for index, number in enumerate(numbers):
             if not 1 <= number <= 10_000:
-                text = "Ensure this value is greater than or equal to 1."
-                raise RefusedError(400, {"part_numbers": {str(index): [text]}})
-        urls = {str(one): self._signed(request, f"/storage/uploads/{found.pk}/{one}") for one in numbers}
+                bound = "greater than or equal to 1" if number < 1 else "less than or equal to 10000"
+                raise RefusedError(400, {"part_numbers": {str(index): [f"Ensure this value is {bound}."]}})
+        urls = {
+            str(one): self.storage.signed(_base(request), f"/storage/uploads/{found.pk}/{one}")
+            for one in numbers
+        }
         return JSONResponse(_upload(request, found) | {"presigned_urls": urls})
 
     def list_parts(self, request: Request, _: Any) -> Response:
@@ -137,7 +147,7 @@ class Api:
 
     def complete(self, request: Request, body: Any) -> Response:
         found = self._multipart(request)
-        self.state.complete(found, body["parts"])
+        self.state.complete(found, _required(body, "parts"))
         return JSONResponse(_upload(request, found))
 
     def abort(self, request: Request, _: Any) -> Response:
@@ -156,43 +166,15 @@ class Api:
 
     def image(self, request: Request, _: Any) -> Response:
         found = _found(self.state.images, request, "No Image matches the given query.")
-        (width, height, depth), (x, y, z) = found.size, found.voxel_mm
+        (width, height, depth), (x, y, z) = found.shape.size, found.shape.voxel_mm
         return JSONResponse(
             {"pk": found.pk, "name": found.name, "width": width, "height": height, "depth": depth}
             | {"voxel_width_mm": x, "voxel_height_mm": y, "voxel_depth_mm": z}
         )
 
     def media(self, request: Request, _: Any) -> Response:
-        to = self._signed(request, f"/storage/media/{request.path_params['pk']}")
+        to = self.storage.signed(_base(request), f"/storage/media/{request.path_params['pk']}")
         return Response(status_code=302, headers={"Location": to})
-
-    async def stored(self, request: Request) -> Response:
-        if refused := self._refuse_unsigned(request):
-            return refused
-        values = (value for one in self.state.display_sets.values() for value in one.values.values())
-        found = next((one for one in values if one.pk == request.path_params["pk"] and one.path), None)
-        return FileResponse(found.path) if found and found.path else _xml(404, "NoSuchKey")
-
-    async def put_part(self, request: Request) -> Response:
-        if refused := self._refuse_unsigned(request):
-            return refused
-        found = self.state.uploads.get(request.path_params["pk"])
-        if found is None or found.status != "Initialized":
-            return _xml(404, "NoSuchUpload")
-        md5 = hashlib.md5(usedforsecurity=False)
-        path = found.folder / f"incoming-{uuid.uuid4()}"
-        with path.open("wb") as file:
-            async for chunk in request.stream():
-                md5.update(chunk)
-                file.write(chunk)
-        wanted = request.headers.get("Content-MD5")
-        if wanted and base64.b64decode(wanted) != md5.digest():
-            path.unlink()
-            return _xml(400, "BadDigest")
-        number = request.path_params["number"]
-        path.replace(found.folder / str(number))
-        found.etags[number] = md5.hexdigest()
-        return Response(status_code=200, headers={"ETag": f'"{md5.hexdigest()}"'})
 
     def _multipart(self, request: Request) -> Upload:
         found: Upload = _found(self.state.uploads, request, "No UserUpload matches the given query.")
@@ -200,28 +182,12 @@ class Api:
             raise RefusedError(404, {"detail": "Not found."})
         return found
 
-    def _signed(self, request: Request, path: str) -> str:
-        expires = int(time.time()) + URL_SECONDS
-        query = f"X-Amz-Expires={expires}&X-Amz-Signature={self._signature(path, str(expires))}"
-        return f"{_base(request)}{path}?{query}"
-
-    def _signature(self, path: str, expires: str) -> str:
-        return hmac.new(self.state.key.encode(), f"{path} {expires}".encode(), "sha256").hexdigest()
-
-    def _refuse_unsigned(self, request: Request) -> Response | None:
-        query = {key: values[0] for key, values in parse_qs(request.url.query).items()}
-        if "Authorization" in request.headers:
-            return _xml(400, "InvalidArgument")
-        expires = query.get("X-Amz-Expires", "0")
-        right = self._signature(request.url.path, expires) == query.get("X-Amz-Signature")
-        return None if right and int(expires) > time.time() else _xml(403, "AccessDenied")
-
     def _display_set(self, request: Request, one: DisplaySet) -> dict[str, Any]:
         values = [self._value(request, slug, value) for slug, value in one.values.items()]
         return {
             "pk": one.pk,
             "title": one.title,
-            "title_safe": one.title,
+            "title_safe": html.escape(one.title),
             "reader_study": f"{_base(request)}/api/v1/reader-studies/{one.study.pk}/",
             "values": values,
             "order": one.order,
@@ -244,13 +210,32 @@ def _anonymous(request: Request) -> Response:
         ("reader-studies/", "display-sets/", "uploads/")
     ):
         return JSONResponse({"count": 0, "next": None, "previous": None, "results": []})
-    return JSONResponse({"detail": "Authentication credentials were not provided."}, 401)
+    text = "Authentication credentials were not provided."
+    return JSONResponse({"detail": text}, 401, {"WWW-Authenticate": "Bearer"})
 
 
 def _found(known: dict[str, Any], request: Request, missing: str) -> Any:
-    found = known.get(request.path_params["pk"])
+    pk = request.path_params["pk"]
+    found = known.get(pk)
+    if not _is_uuid(pk):
+        raise RefusedError(404, {"detail": "Not found."})
     if found is None:
         raise RefusedError(404, {"detail": missing})
+    return found
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _required(body: dict[str, Any], field: str) -> list[Any]:
+    if field not in body:
+        raise RefusedError(400, {"non_field_errors": [f"The `{field}` field is required"]})
+    found: list[Any] = body[field]
     return found
 
 
@@ -289,8 +274,3 @@ def _session(request: Request, session: Session) -> dict[str, Any]:
 
 def _base(request: Request) -> str:
     return f"{request.url.scheme}://{request.url.netloc}"
-
-
-def _xml(status: int, code: str) -> Response:
-    body = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code></Error>'
-    return Response(body, status, media_type="application/xml")

@@ -25,11 +25,15 @@ GONE = "Invalid hyperlink - Object does not exist."
 NOT_IMPORTED = "1 file could not be imported"
 JSON_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "String": ("string", lambda value: isinstance(value, str)),
-    "Integer": ("integer", lambda value: _number(value) and value == int(value)),
+    "Integer": ("integer", lambda value: _number(value) and float(value).is_integer()),
     "Float": ("number", _number),
     "Bool": ("boolean", lambda value: isinstance(value, bool)),
 }
-STORED_AS_THEY_ARE = ("PDF file", "CSV file", "ZIP file", "MP4 file", "OBJ file", "SQREG file")
+CODES = {"String": "STR", "Integer": "INT", "Float": "FLT", "Bool": "BOOL", "Anything": "JSON"}
+CODES |= {"PDF file": "PDF", "CSV file": "CSV", "ZIP file": "ZIP", "Image": "IMG", "Segmentation": "SEG"}
+NOT_JSON = {"CSV file", "ZIP file", "PDF file", "SQREG file", "Thumbnail jpg", "Thumbnail png", "OBJ file"}
+NOT_JSON |= {"MP4 file", "Newick tree-format file", "BIOM format"}
+SOURCES = ("value", "user_upload", "upload_session", "user_uploads", "image")
 
 
 class Imports:
@@ -61,10 +65,13 @@ class Imports:
             raise RefusedError(400, [text])
         title = self.state.checked_title(found.study, body.get("title", found.title), found)
         values = body.get("values", [])
+        if not isinstance(values, list):
+            text = f'Expected a list of items but got type "{type(values).__name__}".'
+            raise RefusedError(400, {"values": {"non_field_errors": [text]}})
         problems = [self._problem(value) for value in values]
         if any(problems):
             raise RefusedError(400, {"values": problems})
-        if "\\u0000" in json.dumps(values):
+        if any(_has_nul(value.get("value")) for value in values):
             raise RefusedError(500, None)
         found.title, found.order = title, body.get("order", found.order)
         for value in values:
@@ -75,11 +82,15 @@ class Imports:
         socket = self.state.sockets.get(str(slug))
         if socket is None:
             return {"interface": [f"Object with slug={slug} does not exist."]}
+        if sum(value.get(source) is not None for source in SOURCES) > 1:
+            text = f"You can only provide one of {[*SOURCES]} for each socket."
+            return {"non_field_errors": [text]}
+        code = CODES.get(socket.kind, socket.kind)
         if socket.super_kind == "Value":
-            return self._value_problem(socket.kind, value)
+            return _value_problem(socket.kind, code, value)
         if socket.super_kind == "File":
             if not value.get("user_upload"):
-                text = f"user_upload or file is required for interface kind {socket.kind}"
+                text = f"user_upload or file is required for interface kind {code}"
                 return {"non_field_errors": [text]}
             return {} if self._upload(value["user_upload"]) else {"user_upload": [GONE]}
         if session := value.get("upload_session"):
@@ -87,17 +98,8 @@ class Imports:
             return {} if made and not made.used and made.status == "Queued" else {"upload_session": [GONE]}
         if uploads := value.get("user_uploads"):
             return {} if all(map(self._upload, uploads)) else {"user_uploads": [GONE]}
-        text = "upload_session, user_uploads or image are required for interface kind IMG"
+        text = f"upload_session, user_uploads or image are required for interface kind {code}"
         return {"non_field_errors": [text]}
-
-    def _value_problem(self, kind: str, value: dict[str, Any]) -> dict[str, Any]:
-        if value.get("value") is None:
-            return {"non_field_errors": [f"value is required for interface kind {kind}"]}
-        name, fits = JSON_TYPES.get(kind, ("", lambda _: True))
-        if fits(value["value"]):
-            return {}
-        text = f"JSON does not fulfill schema: instance {value['value']!r} is not of type {name!r}"
-        return {"__all__": [text]}
 
     def _upload(self, address: str) -> Upload | None:
         return self.state.uploads.get(_pk(address))
@@ -115,7 +117,9 @@ class Imports:
         else:
             session = self._session(value)
             session.used, session.status = True, "Re-Queued"
-            self._queue.put(lambda: self._take_image(found, slug, session))
+            named = value.get("user_uploads")
+            prefix = f"Image validation for socket {slug} failed with error: " if named else ""
+            self._queue.put(lambda: self._take_image(found, slug, session, prefix))
 
     def _session(self, value: dict[str, Any]) -> Session:
         if address := value.get("upload_session"):
@@ -130,7 +134,7 @@ class Imports:
             upload = self.state.uploads.get(upload_pk)
             if upload is None or upload.status != "Completed":
                 return
-            if self.state.sockets[slug].kind not in STORED_AS_THEY_ARE and not _is_json(upload.whole):
+            if self.state.sockets[slug].kind not in NOT_JSON and not _is_json(upload.whole):
                 return
             pk = self.state.next_value_pk()
             found.values[slug] = Stored(pk, path=self._keep(upload), name=upload.filename)
@@ -141,27 +145,38 @@ class Imports:
         shutil.move(upload.whole, kept)
         return kept
 
-    def _take_image(self, found: DisplaySet, slug: str, session: Session) -> None:
+    def _take_image(self, found: DisplaySet, slug: str, session: Session, prefix: str) -> None:
         """Succeeded comes first, attached a moment later, as on the platform (recording 08)."""
         with self.state.lock:
-            uploads = [self.state.uploads.get(pk) for pk in session.uploads]
-            known = [one for one in uploads if one and one.status == "Completed"]
-            if len(known) != len(uploads) or not known:
-                session.status, session.error_message = "Failed", "An unexpected error occurred"
+            problem = self._import_problem(found, session)
+            if problem is not None:
+                session.status, session.error_message = "Failed", prefix + problem
                 return
-            shape = _image(known)
-            if shape is None:
-                session.status, session.error_message = "Failed", NOT_IMPORTED
-                return
-            largest = max(known, key=lambda one: one.whole.stat().st_size)
-            name = min(one.filename for one in known)
-            image = Image(str(uuid.uuid4()), name, self._keep(largest), shape.size, shape.voxel_mm)
-            self.state.images[image.pk] = image
+            known = [self.state.uploads[pk] for pk in session.uploads]
+            image = self._import(known)
             self.state.consume(session.uploads)
-            session.images, session.status, session.uploads = [image.pk], "Succeeded", []
+            session.images, session.status = [image.pk], "Succeeded"
         time.sleep(min(self.seconds, 0.2))
         with self.state.lock:
             found.values[slug] = Stored(self.state.next_value_pk(), image=image.pk)
+
+    def _import_problem(self, found: DisplaySet, session: Session) -> str | None:
+        """None where an image can be made; the empty text is an expired upload's (recording 15)."""
+        known = [self.state.uploads[pk] for pk in session.uploads]
+        if not known:
+            return ""
+        if found.closed or any(one.status != "Completed" for one in known):
+            return "An unexpected error occurred"
+        return None if _image(known) else NOT_IMPORTED
+
+    def _import(self, known: list[Upload]) -> Image:
+        shape = _image(known)
+        assert shape is not None
+        largest = max(known, key=lambda one: one.whole.stat().st_size)
+        name = min(one.filename for one in known)
+        image = Image(str(uuid.uuid4()), name, self._keep(largest), shape)
+        self.state.images[image.pk] = image
+        return image
 
 
 def _image(uploads: list[Upload]) -> Geometry | None:
@@ -189,6 +204,24 @@ def _long_enough(header: str, shape: Geometry, size: int) -> bool:
     kind = re.search(r"(?m)^ElementType *= *MET_U?(\w+)", header)
     width, height, depth = shape.size
     return kind is not None and size >= width * height * (depth or 1) * BYTES.get(kind[1], 1)
+
+
+def _value_problem(kind: str, code: str, value: dict[str, Any]) -> dict[str, Any]:
+    if value.get("value") is None:
+        return {"non_field_errors": [f"value is required for interface kind {code}"]}
+    name, fits = JSON_TYPES.get(kind, ("", lambda _: True))
+    if fits(value["value"]):
+        return {}
+    text = f"JSON does not fulfill schema: instance {value['value']!r} is not of type {name!r}"
+    return {"__all__": [text]}
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_nul, value)) or any(map(_has_nul, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_nul, value))
+    return isinstance(value, str) and "\0" in value
 
 
 def _is_json(path: Path) -> bool:

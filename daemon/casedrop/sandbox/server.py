@@ -20,7 +20,7 @@ from casedrop.sandbox.state import Socket, State, Stored, Study, sha256
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A display set as the sandbox holds it; files and images are {"sha256": …} of their bytes."""
+    """A display set as the sandbox holds it; files and images are {"sha256": …}, images {"geometry": …} as well."""
 
     pk: str
     title: str
@@ -94,8 +94,10 @@ class Sandbox:
             ]
 
     def _held(self, value: Stored) -> Any:
-        path = self.state.images[value.image].path if value.image else value.path
-        return {"sha256": sha256(path)} if path else value.value
+        if value.image:
+            image = self.state.images[value.image]
+            return {"geometry": image.shape, "sha256": sha256(image.path)}
+        return {"sha256": sha256(value.path)} if value.path else value.value
 
     def close_display_set(self, pk: str) -> None:
         """As if a reader had answered."""

@@ -8,12 +8,12 @@ import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-URL_SECONDS = 3600
-UPLOAD_SECONDS = 86400
+from casedrop.model import Geometry
+
 SMALLEST_PART = 5 << 20
 
 
@@ -90,8 +90,7 @@ class Image:
     pk: str
     name: str
     path: Path
-    size: tuple[int, int, int | None]
-    voxel_mm: tuple[float | None, float | None, float | None]
+    shape: Geometry
 
 
 class State:
@@ -132,7 +131,7 @@ class State:
         self.display_sets[made.pk] = made
         return made
 
-    def checked_title(self, study: Study, title: Any, own: DisplaySet | None) -> str:
+    def checked_title(self, study: Study, title: object, own: DisplaySet | None) -> str:
         """Stripped; unique in its study unless empty (recording 05)."""
         if not isinstance(title, str):
             raise RefusedError(400, {"title": ["This field may not be null."]})
@@ -152,7 +151,9 @@ class State:
             raise RefusedError(400, {"non_field_errors": [text]})
         if len(name) > 128:
             raise RefusedError(400, {"filename": ["Ensure this field has no more than 128 characters."]})
-        if not name or "/" in name or "\0" in name:
+        if not name:
+            raise RefusedError(400, {"filename": ["This field may not be blank."]})
+        if "/" in name or "\0" in name or name == ".":
             raise RefusedError(400, {"filename": [f"{name} is not a valid filename"]})
         pk = str(uuid.uuid4())
         folder = self.folder / pk
@@ -163,9 +164,11 @@ class State:
 
     def complete(self, upload: Upload, parts: list[dict[str, Any]]) -> None:
         """Raises RefusedError 500 for whatever S3 refuses, as the platform does (recording 04)."""
-        numbers = [part["PartNumber"] for part in parts]
+        numbers = [part.get("PartNumber", 0) for part in parts]
         good = upload.status == "Initialized" and numbers and numbers == sorted(set(numbers))
-        if not good or any(upload.etags.get(one["PartNumber"]) != one["ETag"].strip('"') for one in parts):
+        if not good or any(
+            upload.etags.get(one.get("PartNumber", 0)) != one.get("ETag", "").strip('"') for one in parts
+        ):
             raise RefusedError(500, None)
         files = [upload.folder / str(number) for number in numbers]
         if any(file.stat().st_size < SMALLEST_PART for file in files[:-1]):
@@ -174,10 +177,14 @@ class State:
             for file in files:
                 with file.open("rb") as part:
                     shutil.copyfileobj(part, whole)
+                file.unlink()
         upload.status = "Completed"
 
     def make_session(self, addresses: list[str]) -> Session:
         pks = [address.rstrip("/").rsplit("/", 1)[-1] for address in addresses]
+        if len(pks) > 100:
+            text = "Too many files uploaded. A maximum of 100 files may be uploaded per session."
+            raise RefusedError(400, {"uploads": [text]})
         known = [self.uploads.get(pk) for pk in pks]
         if any(one is None or one.status != "Completed" for one in known):
             raise RefusedError(400, {"uploads": ["Invalid hyperlink - Object does not exist."]})
@@ -188,14 +195,17 @@ class State:
         return made
 
     def consume(self, pks: list[str]) -> None:
-        for pk in pks:
-            self.uploads.pop(pk, None)
+        """The uploads are gone, from idle sessions too (recording 19)."""
+        gone = set(pks)
+        for pk in gone & self.uploads.keys():
+            shutil.rmtree(self.uploads.pop(pk).folder, ignore_errors=True)
+        for session in self.sessions.values():
+            session.uploads = [pk for pk in session.uploads if pk not in gone]
 
     def expire_uploads(self) -> None:
-        """Drop what is older than a day, as the platform does every hour."""
-        oldest = datetime.now(UTC) - timedelta(seconds=UPLOAD_SECONDS)
+        """As if a day had passed: every upload is gone, whatever its state (recording 15)."""
         with self.lock:
-            self.consume([one.pk for one in self.uploads.values() if one.created < oldest])
+            self.consume(list(self.uploads))
 
     def study_sets(self, study_pk: str) -> Iterator[DisplaySet]:
         yield from sorted(

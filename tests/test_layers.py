@@ -1,0 +1,69 @@
+"""Imports point one way, so that each module can be read and tested without those above it."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import casedrop
+
+SOURCE = Path(casedrop.__file__).parent
+PURE = {
+    "answers", "breaker", "config_checks", "errors", "group", "headers", "model", "near", "receipts", "reports",
+    "settle", "stages", "status", "values",
+}  # fmt: skip
+EDGES = {"check", "commit", "confirm", "file_away", "journal", "prepare", "roots", "upload", "watch"}
+ABOVE = {"cli", "demo", "inspection", "intake", "logs", "pipeline", "scan", "service", "start", "config"}
+IMPURE = {
+    "os",
+    "time",
+    "socket",
+    "logging",
+    "subprocess",
+    "threading",
+    "sqlite3",
+    "shutil",
+    "tempfile",
+    "httpx",
+}
+
+
+def imported(module: str) -> set[str]:
+    tree = ast.parse((SOURCE / f"{module}.py").read_text())
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "casedrop":
+            found |= {f"casedrop.{name.name}" for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def ours(module: str) -> set[str]:
+    return {name.split(".")[1] for name in imported(module) if name.startswith("casedrop.")}
+
+
+def test_every_module_has_its_layer() -> None:
+    modules = {path.stem for path in SOURCE.glob("*.py")} - {"__init__"}
+    assert modules == PURE | EDGES | ABOVE | {"grand_challenge"}
+
+
+@pytest.mark.parametrize("module", sorted(PURE - {"config_checks"}))
+def test_pure_modules_touch_no_clock_disk_or_network(module: str) -> None:
+    assert ours(module) <= PURE
+    assert not imported(module) & IMPURE
+
+
+@pytest.mark.parametrize("module", sorted(EDGES))
+def test_edges_do_not_import_each_other(module: str) -> None:
+    assert ours(module) <= PURE | {"grand_challenge"}
+
+
+def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
+    heavy = "httpx", "watchdog", "starlette", "pydantic", "structlog", "cattrs"
+    code = f"import sys, casedrop.cli; sys.exit(any(name in sys.modules for name in {heavy}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,38 @@
+"""What the README and the architecture page show is true."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from casedrop import config
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("example", re.findall(r"```toml\n(.*?)```", README, re.DOTALL))
+def test_each_example_of_the_readme_loads(example: str, tmp_path: Path) -> None:
+    path = tmp_path / "casedrop.toml"
+    path.write_text(example)
+    assert config.load(path, {}).drops
+
+
+def test_every_option_stands_in_the_readme() -> None:
+    options = {(*table, option) for table in config.TABLES for option in config.options(table)}
+    for path in options - set(config.TABLES):
+        inline = "value_from" in path[:-1]
+        assert (f"{path[-1]} = " if inline else f"`{'.'.join(path)}`") in README
+
+
+def test_the_two_commands_are_one_line_each() -> None:
+    for mark in ("demo", "tests"):
+        block = re.search(rf"<!-- {mark} -->\n```sh\n(.*?)```", README, re.DOTALL)
+        assert block
+        assert block[1].count("\n") == 1
+
+
+def test_the_architecture_page_names_only_modules_that_exist() -> None:
+    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+    for name in re.findall(r"`(\w+\.py)`", page):
+        assert (ROOT / "daemon" / "casedrop" / name).exists(), name
