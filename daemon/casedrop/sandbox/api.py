@@ -158,7 +158,7 @@ class Api:
         return JSONResponse(_upload(request, found))
 
     def sessions(self, request: Request, body: Any) -> Response:
-        return JSONResponse(_session(request, self.state.make_session(body["uploads"])), 201)
+        return JSONResponse(_session(request, self.state.make_session(body.get("uploads"))), 201)
 
     def session(self, request: Request, _: Any) -> Response:
         found = _found(self.state.sessions, request, "No RawImageUploadSession matches the given query.")

@@ -13,7 +13,16 @@ from typing import Any
 
 from casedrop.headers import HEAD, geometry
 from casedrop.model import Geometry
-from casedrop.sandbox.state import DisplaySet, Image, RefusedError, Session, State, Stored, Upload
+from casedrop.sandbox.state import (
+    DisplaySet,
+    Image,
+    RefusedError,
+    Session,
+    State,
+    Stored,
+    Upload,
+    checked_order,
+)
 
 
 def _number(value: Any) -> bool:
@@ -33,6 +42,8 @@ CODES = {"String": "STR", "Integer": "INT", "Float": "FLT", "Bool": "BOOL", "Any
 CODES |= {"PDF file": "PDF", "CSV file": "CSV", "ZIP file": "ZIP", "Image": "IMG", "Segmentation": "SEG"}
 NOT_JSON = {"CSV file", "ZIP file", "PDF file", "SQREG file", "Thumbnail jpg", "Thumbnail png", "OBJ file"}
 NOT_JSON |= {"MP4 file", "Newick tree-format file", "BIOM format"}
+CHOICE = "['image', 'value', 'file', 'user_upload', 'upload_session', ('image_name', 'user_uploads')]"
+MISSING = f"You must provide at least one of {CHOICE}."
 SOURCES = ("value", "user_upload", "upload_session", "user_uploads", "image")
 
 
@@ -63,7 +74,6 @@ class Imports:
         if found.closed:
             text = "This display set cannot be changed, as answers for it already exist."
             raise RefusedError(400, [text])
-        title = self.state.checked_title(found.study, body.get("title", found.title), found)
         values = body.get("values", [])
         if not isinstance(values, list):
             text = f'Expected a list of items but got type "{type(values).__name__}".'
@@ -73,36 +83,39 @@ class Imports:
             raise RefusedError(400, {"values": problems})
         if any(_has_nul(value.get("value")) for value in values):
             raise RefusedError(500, None)
-        found.title, found.order = title, body.get("order", found.order)
+        order = checked_order(body.get("order", found.order))
+        found.title = self.state.checked_title(found.study, body.get("title", found.title), found)
+        found.order = order
         for value in values:
             self._assign(found, value)
 
     def _problem(self, value: dict[str, Any]) -> dict[str, Any]:
+        """Addresses first, then the number of sources, then the socket (recordings 05 and 06)."""
         slug = value.get("interface")
         socket = self.state.sockets.get(str(slug))
         if socket is None:
             return {"interface": [f"Object with slug={slug} does not exist."]}
-        if sum(value.get(source) is not None for source in SOURCES) > 1:
-            text = f"You can only provide one of {[*SOURCES]} for each socket."
-            return {"non_field_errors": [text]}
-        code = CODES.get(socket.kind, socket.kind)
-        if socket.super_kind == "Value":
-            return _value_problem(socket.kind, code, value)
-        if socket.super_kind == "File":
-            if not value.get("user_upload"):
-                text = f"user_upload or file is required for interface kind {code}"
-                return {"non_field_errors": [text]}
-            return {} if self._upload(value["user_upload"]) else {"user_upload": [GONE]}
-        if session := value.get("upload_session"):
-            made = self.state.sessions.get(_pk(session))
-            return {} if made and not made.used and made.status == "Queued" else {"upload_session": [GONE]}
-        if uploads := value.get("user_uploads"):
-            return {} if all(map(self._upload, uploads)) else {"user_uploads": [GONE]}
-        text = f"upload_session, user_uploads or image are required for interface kind {code}"
-        return {"non_field_errors": [text]}
+        if dead := self._dead_addresses(value):
+            return dead
+        given = [source for source in SOURCES if value.get(source) is not None]
+        code = CODES.get(socket.kind, "JSON")
+        if socket.super_kind == "Value" and "value" in given:
+            return _value_problem(socket.kind, value["value"])
+        text = _source_problem(socket.super_kind, code, given, value)
+        return {"non_field_errors": [text]} if text else {}
 
-    def _upload(self, address: str) -> Upload | None:
-        return self.state.uploads.get(_pk(address))
+    def _dead_addresses(self, value: dict[str, Any]) -> dict[str, Any]:
+        idle = {pk for pk, one in self.state.sessions.items() if not one.used}
+        alive = {"image": self.state.images, "upload_session": idle}
+        alive |= {"user_upload": self.state.uploads, "user_uploads": self.state.uploads}
+        for source, known in alive.items():
+            named = value.get(source) or []
+            for address in named if isinstance(named, list) else [named]:
+                if "/" not in str(address):
+                    return {source: ["Invalid hyperlink - No URL match."]}
+                if _pk(address) not in known:
+                    return {source: [GONE]}
+        return {}
 
     def _assign(self, found: DisplaySet, value: dict[str, Any]) -> None:
         slug = value["interface"]
@@ -114,6 +127,8 @@ class Imports:
         elif kind.super_kind == "File":
             upload = _pk(value["user_upload"])
             self._queue.put(lambda: self._take_file(found, slug, upload))
+        elif address := value.get("image"):
+            found.values[slug] = Stored(self.state.next_value_pk(), image=_pk(address))
         else:
             session = self._session(value)
             session.used, session.status = True, "Re-Queued"
@@ -206,14 +221,29 @@ def _long_enough(header: str, shape: Geometry, size: int) -> bool:
     return kind is not None and size >= width * height * (depth or 1) * BYTES.get(kind[1], 1)
 
 
-def _value_problem(kind: str, code: str, value: dict[str, Any]) -> dict[str, Any]:
-    if value.get("value") is None:
-        return {"non_field_errors": [f"value is required for interface kind {code}"]}
+def _source_problem(super_kind: str, code: str, given: list[str], value: dict[str, Any]) -> str | None:
+    if len(given) > 1:
+        return f"You can only provide one of {CHOICE} for each socket."
+    if super_kind == "Value":
+        named = "value" in value or given
+        return f"value is required for interface kind {code}" if named else MISSING
+    if not given:
+        return MISSING
+    if super_kind == "File":
+        return (
+            None if value.get("user_upload") else f"user_upload or file is required for interface kind {code}"
+        )
+    if any(value.get(source) for source in ("upload_session", "user_uploads", "image")):
+        return None
+    return f"upload_session, user_uploads or image are required for interface kind {code}"
+
+
+def _value_problem(kind: str, value: Any) -> dict[str, Any]:
     name, fits = JSON_TYPES.get(kind, ("", lambda _: True))
-    if fits(value["value"]):
+    if fits(value):
         return {}
-    text = f"JSON does not fulfill schema: instance {value['value']!r} is not of type {name!r}"
-    return {"__all__": [text]}
+    shown = f"instance {value!r}" if isinstance(value, str) else "instance"
+    return {"__all__": [f"JSON does not fulfill schema: {shown} is not of type {name!r}"]}
 
 
 def _has_nul(value: Any) -> bool:

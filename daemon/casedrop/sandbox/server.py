@@ -20,7 +20,7 @@ from casedrop.sandbox.state import Socket, State, Stored, Study, sha256
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A display set as the sandbox holds it; files and images are {"sha256": …}, images {"geometry": …} as well."""
+    """A display set as the sandbox holds it; files are {"sha256": …}, images {"geometry": …, "sha256": …}."""
 
     pk: str
     title: str

@@ -118,7 +118,9 @@ class State:
         return self._value_pk
 
     def make_display_set(self, body: dict[str, Any]) -> DisplaySet:
-        study = self.studies.get(body.get("reader_study", ""))
+        if "reader_study" not in body:
+            raise RefusedError(400, {"reader_study": ["This field is required."]})
+        study = self.studies.get(body["reader_study"])
         if study is None:
             slug = body.get("reader_study")
             raise RefusedError(400, {"reader_study": [f"Object with slug={slug} does not exist."]})
@@ -126,7 +128,7 @@ class State:
             raise RefusedError(400, ["Values can only be added via update"])
         title = self.checked_title(study, body.get("title", ""), None)
         orders = [one.order for one in self.display_sets.values() if one.study is study]
-        order = body.get("order") or (max(orders, default=0) // 10 + 1) * 10
+        order = checked_order(body.get("order", 0)) or (max(orders, default=0) // 10 + 1) * 10
         made = DisplaySet(str(uuid.uuid4()), study, title, order)
         self.display_sets[made.pk] = made
         return made
@@ -145,6 +147,8 @@ class State:
         return title
 
     def make_upload(self, filename: Any) -> Upload:
+        if filename is None:
+            raise RefusedError(400, {"filename": ["This field may not be null."]})
         name = str(filename).strip()
         if len(self.uploads) > self.most_uploads:
             text = "You have created too many uploads. Please try again later."
@@ -153,7 +157,9 @@ class State:
             raise RefusedError(400, {"filename": ["Ensure this field has no more than 128 characters."]})
         if not name:
             raise RefusedError(400, {"filename": ["This field may not be blank."]})
-        if "/" in name or "\0" in name or name == ".":
+        if "\0" in name:
+            raise RefusedError(400, {"filename": ["Null characters are not allowed."]})
+        if "/" in name or name == ".":
             raise RefusedError(400, {"filename": [f"{name} is not a valid filename"]})
         pk = str(uuid.uuid4())
         folder = self.folder / pk
@@ -180,11 +186,13 @@ class State:
                 file.unlink()
         upload.status = "Completed"
 
-    def make_session(self, addresses: list[str]) -> Session:
+    def make_session(self, addresses: list[str] | None) -> Session:
+        if addresses is None:
+            raise RefusedError(400, {"uploads": ["This field is required."]})
         pks = [address.rstrip("/").rsplit("/", 1)[-1] for address in addresses]
         if len(pks) > 100:
             text = "Too many files uploaded. A maximum of 100 files may be uploaded per session."
-            raise RefusedError(400, {"uploads": [text]})
+            raise RefusedError(400, {"non_field_errors": [text]})
         known = [self.uploads.get(pk) for pk in pks]
         if any(one is None or one.status != "Completed" for one in known):
             raise RefusedError(400, {"uploads": ["Invalid hyperlink - Object does not exist."]})
@@ -211,6 +219,13 @@ class State:
         yield from sorted(
             (one for one in self.display_sets.values() if one.study.pk == study_pk), key=lambda one: one.order
         )
+
+
+def checked_order(order: int) -> int:
+    if not 0 <= order < 1 << 31:
+        bound = "greater than or equal to 0" if order < 0 else "less than or equal to 2147483647"
+        raise RefusedError(400, {"order": [f"Ensure this value is {bound}."]})
+    return order
 
 
 def sha256(path: Path) -> str:
