@@ -43,6 +43,9 @@ IMAGE_EXTENSIONS = (
     "nii.gz", "mha", "mhd", "raw", "zraw", "nii", "nrrd", "fda", "fds", "png", "jpg", "jpeg", "tif", "tiff",
     "svs", "vms", "vmu", "ndpi", "scn", "mrxs", "bif", "dcm",
 )  # fmt: skip
+DATA_FILE = re.compile(r"(?m)^([^\S\r\n]*ElementDataFile[^\S\r\n]*=[^\S\r\n]*)([^\r\n]*)")
+"""The line of a MetaImage header that names its data."""
+
 FILE_EXTENSIONS = ("csv", "zip", "pdf", "sqreg", "obj", "mp4", "nwk", "newick", "biom", "json", "txt")
 
 
@@ -88,6 +91,8 @@ def group(
     title = _title(folder, listing.folder)
     left_out = _unclaimed(folder, listing)
     claims = {path: tuple(names) for path, names in folder.claims.items()}
+    if not sockets and not folder.problems:
+        folder.lacking("nothing-to-send", "There is nothing in the folder that any rule takes.")
     stops = any(problem.weight is not Weight.NOTE for problem in folder.problems)
     plan = None if stops else Plan(listing.folder, title, tuple(sockets), left_out=left_out)
     return Grouping(plan, tuple(folder.problems), claims)
@@ -127,10 +132,13 @@ def _claim(folder: Folder) -> None:
         folder.claims[path] = [rule.socket for rule in first]
     for path in [one for one in folder.files if one.lower().endswith(".mhd") and folder.claims[one]]:
         raw = _raw_of(folder, path)
-        if raw in folder.files and not set(folder.claims[raw]) - set(folder.claims[path]):
-            folder.claims[raw] = list(folder.claims[path])
+        if raw in folder.files:
+            fallbacks = {rule.socket for rule in folder.drop.sockets if rule.fallback}
+            others = [name for name in folder.claims[raw] if name not in fallbacks]
+            folder.claims[raw] = list(dict.fromkeys([*others, *folder.claims[path]]))
+    readers = {rule.socket for rule in folder.drop.sockets if rule.value_from}
     for path, names in folder.claims.items():
-        if len(names) > 1:
+        if len(names) > 1 and not set(names) <= readers:
             both = " and ".join(f'"{name}"' for name in names)
             text = f"{shown(path)} is taken by the rules of {both}. Make one of the patterns narrower."
             folder.wrong("two-rules", text)
@@ -196,32 +204,34 @@ def _mhd_socket(folder: Folder, rule: SocketRule, header: str) -> PlannedSocket 
         folder.lacking("missing-raw", text)
         return None
     extension = "zraw" if raw.lower().endswith(".zraw") else "raw"
+    if not folder.files[raw].size:
+        folder.lacking("empty-file", f"{shown(raw)} is empty (0 bytes). Copy it again.")
+        return None
+    data_file = _planned(folder.files[raw], rule.socket, extension)
     text = folder.contents[header].decode("latin-1")
-    sent = re.sub(r"(?m)^(\s*ElementDataFile\s*=\s*).*$", rf"\g<1>{rule.socket}.{extension}", text)
-    files = (
-        _planned(folder.files[header], rule.socket, "mhd", sent),
-        _planned(folder.files[raw], rule.socket, extension),
-    )
+    sent = DATA_FILE.sub(rf"\g<1>{data_file.upload_name}", text)
+    files = (_planned(folder.files[header], rule.socket, "mhd", sent), data_file)
     return PlannedSocket(rule.socket, "Image", f"{shown(header)} with {shown(raw)}", files)
 
 
 def _raw_of(folder: Folder, header: str) -> str:
     """The path of the data a .mhd names, "" where it names none, a list, or another folder."""
-    text = folder.contents.get(header, b"").decode("latin-1")
-    found = re.search(r"(?m)^\s*ElementDataFile\s*=\s*(.*?)\s*$", text)
-    name = found[1] if found else ""
+    content = folder.contents.get(header, b"")
+    found = DATA_FILE.search(content.decode("latin-1"))
+    name = found[2].strip() if found and len(content) <= MAX_READ else ""
     try:
         name = name.encode("latin-1").decode()
     except UnicodeDecodeError:
         return ""
     if not name or "/" in name or "\\" in name or "%" in name or name in ("LOCAL", "LIST"):
         return ""
-    return header.rpartition("/")[0] + "/" + name if "/" in header else name
+    raw = header.rpartition("/")[0] + "/" + name if "/" in header else name
+    return raw if raw != header else ""
 
 
 def _folder_value(folder: Folder, rule: SocketRule, source: FolderValue) -> PlannedSocket | None:
     found = re.search(source.folder, folder.name)
-    if found is None:
+    if found is None or found["value"] is None:
         if rule.required:
             text = (
                 f'The folder\'s name "{shown(folder.name)}" does not fit the pattern of socket {rule.socket}'
@@ -297,10 +307,13 @@ def _unclaimed(folder: Folder, listing: Listing) -> tuple[str, ...]:
 
 
 def _title(folder: Folder, name: str) -> str:
-    groups = {}
-    if folder.drop.folder and (found := re.fullmatch(folder.drop.folder, name)):
-        groups = {key: text or "" for key, text in found.groupdict().items()}
-    title = unicodedata.normalize("NFC", folder.drop.title.format(folder=name, **groups).strip())
+    found = re.fullmatch(folder.drop.folder, name) if folder.drop.folder else None
+    if folder.drop.folder and found is None:
+        text = f'The folder\'s name "{shown(name)}" is not what this drop takes ({folder.drop.folder}).'
+        folder.wrong("folder-name", text)
+        return ""
+    groups = {key: text or "" for key, text in found.groupdict().items()} if found else {}
+    title = unicodedata.normalize("NFC", folder.drop.title.format(**{**groups, "folder": name}).strip())
     odd = [letter for letter in title if unicodedata.category(letter) in ("Cc", "Cs") or letter in "<>"]
     if odd or not 1 <= len(title) <= TITLE_LIMIT:
         folder.wrong(

@@ -11,8 +11,13 @@ CLOSE = 0.8
 
 def shown(name: str) -> str:
     """A file name on one line: odd bytes and control characters as hexadecimal escapes."""
-    readable = name.encode("utf-8", "backslashreplace").decode()
-    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in readable)
+    return "".join(letter if letter.isprintable() else f"\\x{_code(letter):02x}" for letter in name)
+
+
+def _code(letter: str) -> int:
+    """The byte a surrogate stands for (os.fsdecode), else the character's own number."""
+    number = ord(letter)
+    return number - 0xDC00 if 0xDC80 <= number <= 0xDCFF else number  # noqa: PLR2004
 
 
 def several(names: Iterable[str]) -> str:

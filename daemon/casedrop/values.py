@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 
 from casedrop.model import Json
@@ -16,7 +17,9 @@ def plain(value: Json, kind: str | None) -> Json:
 
     2 is a Float and 3.0 an Integer for the platform, 0 is no Bool (seen on a real server, recording 05).
     """
-    if _holds_nul(value):
+    if value is None:
+        raise ValueProblemError("is null, which is no value")
+    if "\\u0000" in _serialised(value):
         raise ValueProblemError("holds a NUL character, which Grand Challenge does not take")
     if kind in CHECKS and not CHECKS[kind](value):
         raise ValueProblemError(f"is not what a socket of kind {kind} holds")
@@ -37,12 +40,12 @@ def from_text(text: str, kind: str | None) -> Json:
 
 
 def _number(text: str, kind: str) -> int | float:
-    try:
-        return int(text) if kind == "Integer" else float(text)
-    except ValueError:
+    pattern = r"[+-]?\d+" if kind == "Integer" else r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+    if not re.fullmatch(pattern, text, re.ASCII):
         comma = "; write the decimal point as a point, not a comma" if "," in text else ""
         whole = "a whole number" if kind == "Integer" else "a number"
-        raise ValueProblemError(f"is not {whole}{comma}") from None
+        raise ValueProblemError(f"is not {whole}{comma}")
+    return int(text) if kind == "Integer" else float(text)
 
 
 def from_json(content: bytes, pointer: str, kind: str | None) -> Json:
@@ -58,7 +61,9 @@ def from_json(content: bytes, pointer: str, kind: str | None) -> Json:
 
 def _step(document: Json, step: str, pointer: str) -> Json:
     try:
-        return document[int(step)] if isinstance(document, list) else dict(document)[step]
+        if isinstance(document, list) and re.fullmatch(r"0|[1-9]\d*", step, re.ASCII):
+            return document[int(step)]
+        return dict(document)[step]
     except (KeyError, IndexError, TypeError, ValueError):
         raise ValueProblemError(f"has nothing at {pointer}") from None
 
@@ -67,12 +72,13 @@ def _refuse_constant(_: str) -> Json:
     raise ValueError
 
 
-def _holds_nul(value: Json) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict):
-        return any(map(_holds_nul, (*value.keys(), *value.values())))
-    return isinstance(value, list) and any(map(_holds_nul, value))
+def _serialised(value: Json) -> str:
+    """As it would be sent; infinite numbers, half characters and endless nesting cannot be."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+        return json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError):
+        raise ValueProblemError("cannot be sent as JSON") from None
 
 
 def _is_number(value: Json) -> bool:
