@@ -56,7 +56,7 @@ class Api:
             scheme, _, token = request.headers.get("Authorization", "").partition(" ")
             known = scheme.lower() == "bearer" and token == self.state.token
             if scheme.lower() == "bearer" and not known:
-                return JSONResponse({"detail": "Invalid token."}, 401, {"WWW-Authenticate": "Bearer"})
+                return _unauthorized(_token_problem(token))
             if not known:
                 return _anonymous(request)
             try:
@@ -113,7 +113,7 @@ class Api:
 
     def uploads(self, request: Request, body: Any) -> Response:
         if request.method == "POST":
-            return JSONResponse(_upload(request, self.state.make_upload(body.get("filename", ""))), 201)
+            return JSONResponse(_upload(request, self.state.make_upload(body)), 201)
         return _page(request, [_upload(request, one) for one in self.state.uploads.values()])
 
     def upload(self, request: Request, _: Any) -> Response:
@@ -210,7 +210,18 @@ def _anonymous(request: Request) -> Response:
         ("reader-studies/", "display-sets/", "uploads/")
     ):
         return JSONResponse({"count": 0, "next": None, "previous": None, "results": []})
-    text = "Authentication credentials were not provided."
+    return _unauthorized("Authentication credentials were not provided.")
+
+
+def _token_problem(token: str) -> str:
+    if not token:
+        return "Invalid token header. No credentials provided."
+    if " " in token:
+        return "Invalid token header. Token string should not contain spaces."
+    return "Invalid token."
+
+
+def _unauthorized(text: str) -> Response:
     return JSONResponse({"detail": text}, 401, {"WWW-Authenticate": "Bearer"})
 
 

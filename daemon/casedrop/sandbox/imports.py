@@ -262,5 +262,11 @@ def _is_json(path: Path) -> bool:
     return True
 
 
+def _code(kind: str) -> str:
+    """The short name of a kind in error texts."""
+    codes = {"Float": "FLT", "Integer": "INT", "Bool": "BOOL", "String": "STR", "PDF file": "PDF"}
+    return codes.get(kind, "JSON")
+
+
 def _pk(address: str) -> str:
     return str(address).rstrip("/").rsplit("/", 1)[-1]

@@ -146,9 +146,11 @@ class State:
             raise RefusedError(400, {"non_field_errors": [text]})
         return title
 
-    def make_upload(self, filename: Any) -> Upload:
+    def make_upload(self, body: dict[str, Any]) -> Upload:
+        filename = body.get("filename")
         if filename is None:
-            raise RefusedError(400, {"filename": ["This field may not be null."]})
+            text = "This field may not be null." if "filename" in body else "This field is required."
+            raise RefusedError(400, {"filename": [text]})
         name = str(filename).strip()
         if len(self.uploads) > self.most_uploads:
             text = "You have created too many uploads. Please try again later."

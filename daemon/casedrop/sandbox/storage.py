@@ -16,7 +16,8 @@ from casedrop.sandbox.state import State
 URL_SECONDS = 3600
 DATE = "%Y%m%dT%H%M%SZ"
 WORDS = {
-    "InvalidArgument": "Only one auth mechanism allowed",
+    "InvalidArgument": "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature "
+    "query string parameter or the Authorization header should be specified",
     "AccessDenied": "Access Denied",
     "BadDigest": "The Content-MD5 you specified did not match what we received.",
     "NoSuchUpload": "The specified upload does not exist.",
