@@ -150,11 +150,11 @@ def _name(text: str) -> str:
 def _open(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     db = sqlite3.connect(path, check_same_thread=False, timeout=10)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA:
         raise sqlite3.DatabaseError("it was written by a newer Casedrop")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
     if version == 0:
         with db:
             db.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {SCHEMA};")

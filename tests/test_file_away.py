@@ -1,0 +1,72 @@
+"""The one rename, and that it can be interrupted anywhere."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from casedrop.errors import FolderChanged
+from casedrop.file_away import beside, file_away, forget_texts, free_name, rename
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("drop/P001", "done", "failed"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "drop/P001/ct.mha").write_text("data")
+    return tmp_path
+
+
+def identity(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino
+
+
+def test_folder_and_receipt_arrive_and_a_second_time_changes_nothing(root: Path) -> None:
+    known = identity(root / "drop/P001")
+    for _ in range(2):
+        file_away(root / "drop/P001", root / "done", "P001", known, "receipt")
+        assert sorted(os.listdir(root / "done")) == ["P001", "P001.receipt.json"]
+    assert (root / "done/P001/ct.mha").read_text() == "data"
+
+
+def test_a_restart_after_the_rename_finds_its_folder_and_writes_the_receipt(root: Path) -> None:
+    known = identity(root / "drop/P001")
+    (root / "drop/P001").rename(root / "done/P001")
+    file_away(root / "drop/P001", root / "done", "P001", known, "receipt")
+    assert (root / "done/P001.receipt.json").read_text() == "receipt"
+
+
+def test_an_empty_folder_of_the_same_name_is_not_replaced(root: Path) -> None:
+    (root / "done/P001").mkdir()
+    with pytest.raises(FileExistsError):
+        rename(root / "drop/P001", root / "done/P001")
+    assert (root / "drop/P001/ct.mha").exists()
+
+
+def test_a_taken_name_gets_a_suffix_without_colons(root: Path) -> None:
+    (root / "done/P001.receipt.json").write_text("somebody's")
+    name = free_name(root / "done", "P001", ".receipt.json", 0)
+    assert name == "P001 19700101T000000Z"
+
+
+def test_another_folder_under_our_name_is_never_taken_for_ours(root: Path) -> None:
+    known = identity(root / "drop/P001")
+    (root / "drop/P001").rename(root / "elsewhere")
+    (root / "drop/P001").mkdir()
+    with pytest.raises(FolderChanged):
+        file_away(root / "drop/P001", root / "done", "P001", known, "receipt")
+    assert os.listdir(root / "done") == []
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "ä" * 127, "\udcff" * 255])
+def test_names_of_255_bytes_still_get_their_text(root: Path, name: str) -> None:
+    path = beside(root / "failed", name, ".reason.txt")
+    path.write_text("why")
+    assert path != beside(root / "failed", name[:-1] + "y", ".reason.txt")
+
+
+def test_a_reason_goes_when_its_folder_has_left(root: Path) -> None:
+    (root / "failed/P001.reason.txt").write_text("why")
+    forget_texts(root / "failed", "P001")
+    assert os.listdir(root / "failed") == []

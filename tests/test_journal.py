@@ -1,0 +1,100 @@
+"""What a restart finds in the journal."""
+
+import os
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from casedrop.errors import ConfigurationError
+from casedrop.journal import Journal, TitleHeldError
+from casedrop.model import (
+    Case,
+    Entry,
+    EntryKind,
+    Geometry,
+    Held,
+    Plan,
+    PlannedFile,
+    PlannedSocket,
+    Problem,
+    UploadRef,
+)
+from casedrop.stages import IllegalMoveError, Stage
+
+ODD = os.fsdecode(b"caf\xe9 \n.mha")
+FILE = PlannedFile(ODD, "ct.mha", 3, 1, 2, 3, None, "ab", 8, ("cd",), Geometry((1, 2, None), (0.5, 1, None)))
+PLAN = Plan(
+    ODD,
+    "Jane",
+    (
+        PlannedSocket("ct", "Image", ODD, (FILE,)),
+        PlannedSocket("v", "Value", "the rule", value={"a": [1, None]}),
+    ),
+    "mark",
+    ("x",),
+    (Entry(ODD, EntryKind.FILE, 3),),
+)
+CASE = Case(0, "root", ODD, "https://gc/", "https://gc/s/", "pk", "slug", Stage.PLANNED, 1.0, plan=PLAN)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal.sqlite")
+
+
+def test_a_case_comes_back_as_it_was_after_a_restart(journal: Journal, tmp_path: Path) -> None:
+    case = replace(
+        journal.begin(CASE),
+        stage=Stage.UPLOADING,
+        uploads={ODD: UploadRef("u", "ab", 8)},
+        sessions={"ct": ("a", "b")},
+        held={"v": Held("f", 7)},
+        replaced={"v": 6},
+        problems=(Problem("word", "text"),),
+    )
+    journal.save(case)
+    journal.close()
+    again = Journal(tmp_path / "journal.sqlite")
+    assert again.case(case.id) == case
+    assert again.latest("root", ODD) == case
+    assert again.under_way("root") == [case]
+
+
+def test_a_title_belongs_to_one_folder_until_its_case_fails_with_nothing_sent(journal: Journal) -> None:
+    first = journal.begin(CASE)
+    with pytest.raises(TitleHeldError) as held:
+        journal.begin(replace(CASE, folder="other"))
+    assert held.value.holder == first
+    journal.begin(replace(CASE, folder="other", study_pk="another study"))
+    failing = journal.save(first, stage=Stage.FILING, target="failed")
+    journal.save(failing, stage=Stage.FAILED, filed_as="x")
+    journal.begin(replace(CASE, folder="other"))
+
+
+def test_an_illegal_move_raises_and_changes_nothing(journal: Journal) -> None:
+    case = journal.begin(CASE)
+    with pytest.raises(IllegalMoveError):
+        journal.save(case, stage=Stage.DONE)
+    assert journal.case(case.id) == case
+
+
+def test_a_failed_case_is_found_by_the_name_it_was_filed_under(journal: Journal) -> None:
+    case = journal.save(journal.begin(CASE), stage=Stage.FILING, target="failed", filed_as="Jane 2026")
+    assert journal.latest("root", "Jane 2026") == case
+
+
+@pytest.mark.parametrize("damage", [b"no database at all, but long enough to be one" * 50, None])
+def test_a_damaged_or_newer_journal_is_left_alone_and_said(tmp_path: Path, damage: bytes | None) -> None:
+    path = tmp_path / "journal.sqlite"
+    if damage:
+        path.write_bytes(damage)
+    else:
+        with sqlite3.connect(path) as db:
+            db.execute("PRAGMA user_version = 99")
+        db.close()
+    before = path.read_bytes()
+    with pytest.raises(ConfigurationError, match="cannot be used"):
+        Journal(path)
+    assert path.read_bytes() == before
