@@ -96,8 +96,8 @@ class Lab:
             )
         )
 
-    def start(self, *arguments: str) -> None:
-        command = [sys.executable, "-c", "from casedrop.cli import main; main()", "run", *arguments]
+    def start(self, *arguments: str, under: tuple[str, ...] = ()) -> None:
+        command = [*under, sys.executable, "-c", "from casedrop.cli import main; main()", "run", *arguments]
         with self.log.open("ab") as log:
             environ = os.environ | {"CASEDROP_CONFIG": str(self.config)}
             self.process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
@@ -116,8 +116,8 @@ class Lab:
         self.process = None
         return code
 
-    def once(self) -> int:
-        self.start("--once")
+    def once(self, *under: str) -> int:
+        self.start("--once", under=under)
         assert self.process is not None
         return self.process.wait(100)
 
