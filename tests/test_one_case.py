@@ -240,6 +240,22 @@ def test_nothing_private_is_logged_or_shown_to_the_storage(lab: Lab) -> None:
     assert all(json.loads(line)["event"] for line in log.splitlines())
 
 
+def test_what_arrives_after_filing_is_said_beside_the_folder(lab: Lab) -> None:
+    lab.configure(quiet=1)
+    lab.start()
+    lab.move_in("P001", ct__mha=mha())
+    lab.wait_done("P001")
+    (lab.done / "P001" / "late.mha").write_bytes(mha())
+    wait_for((lab.done / "P001.late.txt").exists, 20, "the late note")
+
+
+def test_the_status_names_folders_so_it_is_not_for_everybody(lab: Lab) -> None:
+    lab.move_in("P001", ct__mha=mha())
+    assert lab.once() == 0
+    for name in ("status.json", "journal.sqlite", "names.key"):
+        assert not (lab.state / name).stat().st_mode & 0o007
+
+
 def test_a_second_service_on_the_same_state_directory_says_who_holds_it(lab: Lab) -> None:
     lab.start()
     first = lab.process

@@ -124,7 +124,7 @@ class Pipeline:
         stage = Stage.DONE if case.target == "done" else Stage.FAILED
         return self.journal.save(case, stage=stage, since=time.time())
 
-    def late(self, case: Case, place: Place) -> Case:
+    def late(self, case: Case, place: Place) -> None:
         """Look once whether something arrived in a filed folder, and say so beside it."""
         target = place.root / case.target
         filed = target / case.filed_as
@@ -134,7 +134,6 @@ class Pipeline:
             except FolderChanged:
                 text = receipts.late_text(case)
                 file_away.write_beside(target, case.filed_as, file_away.LATE, text)
-        return self.journal.save(case, late_looks=case.late_looks + 1)
 
     def _continued(self, case: Case) -> Case:
         """A set of ours that was never finished: what it holds as planned stays, the rest is sent again."""

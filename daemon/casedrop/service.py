@@ -4,7 +4,6 @@ The loop itself never waits for a disk or a network: scanners, case threads, the
 and one filing thread per drop do.
 """
 
-import contextlib
 import errno
 import json
 import os
@@ -107,7 +106,6 @@ class Service:
         self.drops = [self._watched(drop) for drop in settings.drops]
         self.attempts: dict[int, Attempt] = {}
         self.breaker = Breaker()
-        self.looking_late: set[int] = set()
         self.started = time.time()
 
     def stop(self) -> None:
@@ -363,20 +361,19 @@ class Service:
             self.log.info("reachable again")
 
     def _look_late(self, watched: Watched) -> None:
-        """One quiet period and ten minutes after filing, once each."""
+        """One quiet period and ten minutes after filing, once each.
+
+        The looks are counted here and not in the filing thread: meanwhile the folder may have come back,
+        and its case begun again.
+        """
         assert watched.root is not None
         for stage in (Stage.DONE, Stage.FAILED):
             for case in self.journal.recent(watched.root.id, stage, 50):
                 ages = (self.settings.settle.quiet_seconds, LATE_SECOND_LOOK)
-                due = case.late_looks < len(ages) and time.time() - case.since >= ages[case.late_looks]
-                if due and case.id not in self.looking_late:
-                    self.looking_late.add(case.id)
-                    watched.filing.submit(self._late, watched, case)
-
-    def _late(self, watched: Watched, case: Case) -> None:
-        with contextlib.suppress(OSError):
-            self.pipeline.late(case, Place(watched.path, _lister(watched.drop)))
-        self.looking_late.discard(case.id)
+                if case.late_looks < len(ages) and time.time() - case.since >= ages[case.late_looks]:
+                    place = Place(watched.path, _lister(watched.drop))
+                    watched.filing.submit(self.pipeline.late, case, place)
+                    self.journal.save(case, late_looks=case.late_looks + 1)
 
     def _pause(self, now: float) -> float:
         looks = [one.next_look for one in self.attempts.values() if not one.running]
@@ -391,7 +388,9 @@ class Service:
         }
         path = self.settings.state.directory / "status.json"
         hidden = path.with_suffix(".tmp")
-        hidden.write_text(json.dumps(report))
+        descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(report, file)
         hidden.replace(path)
 
     def _drop_status(self, watched: Watched, now: float) -> dict[str, Any]:
