@@ -150,9 +150,10 @@ class Lab:
         return receipt
 
     def wait_failed(self, name: str, seconds: float = 30) -> str:
+        """The reason's words, however its lines are wrapped."""
         path = self.failed / f"{name}.reason.txt"
         wait_for(path.exists, seconds, f"the reason of {name}")
-        return path.read_text()
+        return " ".join(path.read_text().split())
 
     def _why(self, name: str) -> str:
         return self.log.read_text()[-500:] if self.log.exists() else name

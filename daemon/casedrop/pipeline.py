@@ -249,7 +249,7 @@ class Pipeline:
         if pending and waited <= self.import_seconds:
             if case.unclear and waited > self.reassign_seconds:
                 return self.journal.save(case, stage=Stage.UPLOADING, unclear=False)
-            raise Waits("Uploaded, being checked by Grand Challenge.", 0)
+            raise Waits("", 0)
         problems = (*bad, *(outcome.late for outcome in pending))
         target = "failed" if problems else "done"
         return self.journal.save(case, stage=Stage.FILING, target=target, filed_as="", problems=problems)

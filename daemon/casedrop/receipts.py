@@ -1,6 +1,7 @@
 """The texts beside a filed folder: receipts, reasons and late notes."""
 
 import json
+import textwrap
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -56,7 +57,7 @@ def reason(case: Case, now: float) -> str:
         "What to do\n\nNothing of your data was changed or deleted. Put right what is named above, in this "
         "folder, then move the folder back into drop/. Casedrop sends only what is missing.\n"
     )
-    return lines.replace("\n", "\r\n")
+    return _for_notepad(lines)
 
 
 def late_text(case: Case) -> str:
@@ -65,7 +66,7 @@ def late_text(case: Case) -> str:
         "It was not sent.\n\n"
         "To send it, make a new case of it, or ask the data manager.\n"
     )
-    return lines.replace("\n", "\r\n")
+    return _for_notepad(lines)
 
 
 def _on_platform(case: Case) -> str:
@@ -78,3 +79,11 @@ def _on_platform(case: Case) -> str:
         f"The display set {case.address} exists and readers can see it. Confirmed in it: {held}. It may be "
         "incomplete until this folder is tried again."
     )
+
+
+def _for_notepad(text: str) -> str:
+    """Wrapped, with Windows line ends."""
+    wrapped = (
+        textwrap.wrap(line, 78, break_long_words=False, break_on_hyphens=False) for line in text.split("\n")
+    )
+    return "\r\n".join("\r\n".join(lines) for lines in wrapped)
