@@ -256,6 +256,20 @@ def test_the_status_names_folders_so_it_is_not_for_everybody(lab: Lab) -> None:
         assert not (lab.state / name).stat().st_mode & 0o007
 
 
+@pytest.mark.long
+def test_a_token_revoked_half_way_and_renewed_in_its_file_needs_no_restart(lab: Lab) -> None:
+    lab.start()
+    lab.sandbox.hold_imports()
+    lab.move_in("P001", ct__mha=mha())
+    wait_for(partial(_is_checked, lab, "P001"), 30, "it is being checked")
+    lab.write_token("0" * 64)
+    wait_for(lambda: "token" in lab.status()["held"], 30, "the drop is held")
+    lab.write_token(lab.sandbox.token)
+    lab.sandbox.release_imports()
+    lab.wait_done("P001", 60)
+    assert lab.status()["held"] == ""
+
+
 def test_a_second_service_on_the_same_state_directory_says_who_holds_it(lab: Lab) -> None:
     lab.start()
     first = lab.process

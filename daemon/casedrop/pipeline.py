@@ -70,6 +70,7 @@ class Pipeline:
         save = self.journal.save
         if case.patch:
             return commit.settle_doubt(self.platform, case, save)
+        case = self._still(case, place)
         if case.committed:
             case = self._continued(case)
         case = self._prepared(case, place)
@@ -175,7 +176,6 @@ class Pipeline:
 
     def _prepared(self, case: Case, place: Place) -> Case:
         folder = str(place.folder(case))
-        case = self._still(case, place)
         sockets = tuple(prepare(folder, socket, self.lane.check) for socket in case.settled.sockets)
         plan = replace(case.settled, sockets=sockets)
         return self.journal.save(case, stage=Stage.UPLOADING, plan=plan)
