@@ -26,12 +26,13 @@ PLANE = Geometry((40, 50, None))
         ("a.mha", MHA, VOLUME),
         ("a.mhd", MHA.replace(b"LOCAL", b"a.raw"), VOLUME),
         ("a.nii", NIFTI, VOLUME),
-        ("A.NII.GZ", gzip.compress(NIFTI), VOLUME),
+        ("A.NII.GZ", gzip.compress(NIFTI, mtime=0), VOLUME),
         ("a.png", PNG, PLANE),
         ("a.jpeg", JPEG, PLANE),
         ("a.tif", b"II*\0", None),
         ("a.mha", b"no image", None),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_size_and_voxel_size_are_read(name: str, head: bytes, shape: Geometry | None) -> None:
     assert geometry(name, head) == shape
