@@ -24,6 +24,26 @@ def test_what_computers_leave_behind_is_junk(path: str) -> None:
     assert signature(listing(FILE, Entry(path, EntryKind.FILE, 1, 9, 9, 9))) == signature(listing(FILE))
 
 
+@pytest.mark.parametrize(
+    ("path", "pattern"),
+    [
+        ("a/b.log", "*.log"),
+        ("scratch/x.mha", "scratch"),
+        ("a/Scratch/b/x.mha", "scratch/"),
+        ("scratch/x.mha", "/scratch/"),
+        ("a/b/x.mha", "a/**/x.mha"),
+    ],
+)
+def test_what_the_drop_ignores_is_junk_a_folders_contents_included(path: str, pattern: str) -> None:
+    assert is_junk(path, (pattern,))
+    assert not is_junk(path)
+
+
+@pytest.mark.parametrize(("path", "pattern"), [("scratch", "scratch/"), ("a/scratch/x", "/scratch")])
+def test_a_slash_narrows_what_is_ignored(path: str, pattern: str) -> None:
+    assert not is_junk(path, (pattern,))
+
+
 @pytest.mark.parametrize("name", ["ct.mha.part", ".ct.mha.a1B2c3", "~$r.docx", ".~lock.r#", "x.crdownload"])
 def test_names_of_unfinished_copies_are_known(name: str) -> None:
     assert is_temporary(f"sub/{name}")
@@ -62,3 +82,11 @@ def test_never_settled_before_the_quiet_period_since_the_last_change(
             changed, last = now, mark
         state = look(state, mark, now)
         assert is_quiet(state, now, quiet) == (seen > 1 and now - changed >= quiet)
+
+
+@given(st.lists(st.sampled_from(["Thumbs.db", "._ct.mha", "sub/.DS_Store", "@eaDir/ct.mha"]), unique=True))
+def test_junk_never_resets_the_clock_whatever_comes_or_goes(names: list[str]) -> None:
+    junk = tuple(Entry(name, EntryKind.FILE, 1, when, when, when) for when, name in enumerate(names))
+    first = look(None, signature(listing(FILE)), 0)
+    then = look(first, signature(listing(*sorted((FILE, *junk), key=lambda one: one.path))), 30)
+    assert is_quiet(then, 30, 30)

@@ -3,13 +3,13 @@
 A share that hangs holds up its own scanner only; the service reads the last result and its age.
 """
 
+import contextlib
 import errno
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import structlog
 
@@ -47,11 +47,11 @@ class ScanTimes:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A folder's settling, and what its files mean once it is quiet (for `kinds`, by identity)."""
+    """A folder's settling, and what its files mean once it is quiet under these `kinds`."""
 
     settling: Settling
     grouping: Grouping | None = None
-    kinds: int = 0
+    kinds: Mapping[str, SocketKind] | None = None
 
 
 class Scanner:
@@ -67,6 +67,8 @@ class Scanner:
         self.kinds: Mapping[str, SocketKind] | None = None
         self._tell = wake
         self._known: dict[str, Known] = {}
+        self._forgotten: set[str] = set()
+        self._puzzling: set[str] = set()
         self._stirred = threading.Event()
         self._stopping = False
         self._waker: watch.Wake | None = None
@@ -85,32 +87,35 @@ class Scanner:
 
     def forget(self, folder: str) -> None:
         """Let a folder settle from the beginning."""
-        self._known.pop(folder, None)
+        self._forgotten.add(folder)
         self._stirred.set()
 
     def scan(self, now: float) -> Snapshot:
-        """One look at every name under drop/. Raises OSError where drop/ cannot be read."""
+        """One look at every name under drop/, as if it took no time. Raises OSError where drop/ cannot be read."""
+        return self._scan(lambda: now)
+
+    def _scan(self, clock: Callable[[], float]) -> Snapshot:
+        started = clock()
+        while self._forgotten:
+            self._known.pop(self._forgotten.pop(), None)
         in_hand = self.in_hand
-        with os.scandir(self._path) as found:
-            names = sorted(
-                (one.name, watch.kind_of(one.stat(follow_symlinks=False).st_mode)) for one in found
-            )
+        names = dict(_names(self._path))
         findings = [
-            self._look(name, kind, now)
-            for name, kind in names
+            self._look(name, kind, clock)
+            for name, kind in sorted(names.items())
             if name not in in_hand and not settle.is_junk(name, self.drop.ignore)
         ]
-        gone = self._known.keys() - {name for name, _ in names}
-        for name in gone | in_hand:
+        for name in (self._known.keys() - names.keys()) | in_hand:
             self._known.pop(name, None)
-        self.latest = Snapshot(now, tuple(findings))
+        self._puzzling &= names.keys()
+        self.latest = Snapshot(started, tuple(findings))
         return self.latest
 
     def _turn(self) -> None:
         while not self._stopping:
             self._stirred.clear()
             try:
-                self.scan(boot_clock())
+                self._scan(boot_clock)
                 self._listen()
                 self.problem, self.failed_since = None, None
             except OSError as error:
@@ -149,7 +154,8 @@ class Scanner:
             f"{self._path} cannot be read ({said}). Is the share mounted? Nothing is moved until it is back."
         )
 
-    def _look(self, name: str, kind: EntryKind, now: float) -> Finding:
+    def _look(self, name: str, kind: EntryKind, clock: Callable[[], float]) -> Finding:
+        now = clock()
         if kind is not EntryKind.FOLDER:
             what = "a loose file" if kind is EntryKind.FILE else f"a {kind}"
             return Finding(name, FindingState.LEFT_ALONE, f"{what}, left alone: only folders are taken", now)
@@ -158,17 +164,31 @@ class Scanner:
             return Finding(name, FindingState.LEFT_ALONE, why, now)
         try:
             listing = watch.list_folder(os.path.join(self._path, name))
-            return self._settle(listing, now)
-        except OSError as error:
+            finding = self._settle(listing, now, clock())
+        except Exception as error:  # noqa: BLE001  one folder's surprise must not stop the others
             self._known.pop(name, None)
-            why = f"cannot be read ({os.strerror(error.errno or errno.EIO)})"
-            return Finding(name, FindingState.SETTLING, why, now)
+            return Finding(name, FindingState.SETTLING, self._unseen(name, error), now)
+        self._puzzling.discard(name)
+        return finding
 
-    def _settle(self, listing: Listing, now: float) -> Finding:
+    def _unseen(self, name: str, error: Exception) -> str:
+        if isinstance(error, OSError):
+            path = os.fsdecode(error.filename or "").removeprefix(os.path.join(self._path, name)).strip("/")
+            said = os.strerror(error.errno or errno.EIO)
+            return f"{path} cannot be read ({said})".strip()
+        if name not in self._puzzling:
+            self._puzzling.add(name)
+            structlog.get_logger().error(
+                "folder surprised us", drop=self.drop.name, folder=name, exc_info=error
+            )
+        return "could not be looked through because of a fault in Casedrop; its log says where"
+
+    def _settle(self, listing: Listing, now: float, listed: float) -> Finding:
+        """`now` is when this look began, `listed` when it ended: on a slow share they are far apart."""
         name = listing.folder
         mark = settle.signature(listing, self.drop.ignore)
         before = self._known.get(name)
-        settling = settle.look(before.settling if before else None, mark, now)
+        settling = settle.look(before.settling if before else None, mark, listed)
         same = before if before and before.settling.signature == mark else None
         self._known[name] = replace(same, settling=settling) if same else Known(settling)
         kept = settle.data(listing, self.drop.ignore)
@@ -193,7 +213,9 @@ class Scanner:
             return EMPTY
         if settle.is_placeholder(listing.folder):
             return "waiting for its name: this one is what a computer gives to a new folder"
-        if self.drop.ready and not any(one.path == self.drop.ready for one in listing.entries):
+        if self.drop.ready and not any(
+            one.path == self.drop.ready and one.kind is EntryKind.FILE for one in listing.entries
+        ):
             return f"waiting for the file {self.drop.ready}, which says that the copy is complete"
         return ""
 
@@ -202,9 +224,10 @@ class Scanner:
         again = now + self.times.quiet_seconds / 4
         if busy := self._busy(listing):
             return replace(finding, why=busy, until=again)
-        if self.kinds is None:
+        kinds = self.kinds
+        if kinds is None:
             return replace(finding, why=WAITS_FOR_KINDS, until=again)
-        grouping = self._grouped(finding.folder, listing)
+        grouping = self._grouped(finding.folder, listing, kinds)
         wrong = [one for one in grouping.problems if one.weight is Weight.WRONG]
         lacking = [one for one in grouping.problems if one.weight is Weight.LACKING]
         until = finding.since + self.times.incomplete_seconds
@@ -223,13 +246,13 @@ class Scanner:
         writing = watch.writers(folder, listing) if watch.file_system(self._path).lease else []
         return f"{writing[0]} is still being written" if writing else ""
 
-    def _grouped(self, name: str, listing: Listing) -> Grouping:
+    def _grouped(self, name: str, listing: Listing, kinds: Mapping[str, SocketKind]) -> Grouping:
         """Once per signature: reading values and looking for DICOM is not done at every scan."""
         known = self._known[name]
-        if known.grouping is None or known.kinds != id(self.kinds):
-            grouping = group_folder(os.path.join(self._path, name), listing, self.drop, self.kinds)
+        if known.grouping is None or known.kinds != kinds:
+            grouping = group_folder(os.path.join(self._path, name), listing, self.drop, kinds)
             grouping = self._sealed(grouping, listing, known.settling.signature)
-            self._known[name] = known = replace(known, grouping=grouping, kinds=id(self.kinds))
+            self._known[name] = known = replace(known, grouping=grouping, kinds=kinds)
         assert known.grouping is not None
         return known.grouping
 
@@ -239,11 +262,20 @@ class Scanner:
         return replace(grouping, plan=replace(grouping.plan, signature=mark, entries=listing.entries))
 
 
+def _names(path: str) -> Iterator[tuple[str, EntryKind]]:
+    with os.scandir(path) as found:
+        for one in found:
+            with contextlib.suppress(FileNotFoundError):  # gone since: moved away by a person or by us
+                yield one.name, watch.kind_of(one.stat(follow_symlinks=False).st_mode)
+
+
 def group_folder(
     folder: str, listing: Listing, drop: Drop, kinds: Mapping[str, SocketKind] | None
 ) -> Grouping:
     """What the rules make of a folder, with what only its bytes tell: values, DICOM, cut-off files."""
-    contents = {path: watch.read_head(folder, path, MAX_READ + 1) for path in needed(listing, drop)}
+    plain = {one.path for one in listing.entries if one.kind is EntryKind.FILE}
+    wanted = [path for path in needed(listing, drop) if path in plain]
+    contents = {path: watch.read_head(folder, path, MAX_READ + 1) for path in wanted}
     grouping = group(listing, drop, contents, kinds)
     found = [*_dicom_problems(folder, grouping), *_cut_off_problems(folder, listing)]
     if not found:
@@ -252,15 +284,29 @@ def group_folder(
 
 
 def _dicom_problems(folder: str, grouping: Grouping) -> list[Problem]:
-    claimed = [path for path, sockets in grouping.claims.items() if sockets and Path(folder, path).is_file()]
-    found = [path for path in claimed if watch.is_dicom(folder, path)]
-    if not found:
-        return []
-    text = (
-        f"{found[0]}{f' and {len(found) - 1} more files' if len(found) > 1 else ''}: DICOM cannot be "
-        "de-identified yet, and Casedrop sends no patient's name. Convert the series to .mha or .nii.gz."
-    )
-    return [Problem("dicom", text)]
+    claimed = [path for path, sockets in grouping.claims.items() if sockets]
+    answers = {path: watch.is_dicom(folder, path) for path in claimed}
+    found = [path for path, answer in answers.items() if answer]
+    unclear = [path for path, answer in answers.items() if answer is None]
+    problems = []
+    if found:
+        text = (
+            f"{_several(found)}: DICOM cannot be de-identified yet, and Casedrop sends no patient's name. "
+            "Convert the series to .mha or .nii.gz."
+        )
+        problems.append(Problem("dicom", text))
+    if unclear:
+        text = (
+            f"{_several(unclear)}: an archive that cannot be looked into (broken, encrypted or of an unusual "
+            "kind). It could hold DICOM with a patient's name, so it is not sent. Unpack it, or pack it anew "
+            "as a plain zip."
+        )
+        problems.append(Problem("archive", text))
+    return problems
+
+
+def _several(paths: list[str]) -> str:
+    return f"{paths[0]} and {len(paths) - 1} more" if len(paths) > 1 else paths[0]
 
 
 def _cut_off_problems(folder: str, listing: Listing) -> list[Problem]:

@@ -57,8 +57,19 @@ def _compiled(pattern: str) -> "glob.WcMatcher[str]":
 
 
 def is_junk(path: str, ignore: tuple[str, ...] = ()) -> bool:
-    """Whether any part of a relative path is junk, or the drop's own `ignore` patterns name it."""
-    return any(map(_is_junk_name, path.split("/"))) or matches(path, ignore)
+    """Whether any part of a relative path is junk, or the drop's own `ignore` patterns name it.
+
+    As in .gitignore, a pattern that names a folder names all that is in it; one that ends in a slash
+    names folders only.
+    """
+    parts = path.split("/")
+    return any(map(_is_junk_name, parts)) or (bool(ignore) and _is_ignored(parts, ignore))
+
+
+def _is_ignored(parts: list[str], patterns: tuple[str, ...]) -> bool:
+    folders = ["/".join(parts[:count]) for count in range(1, len(parts))]
+    whole = tuple(pattern.rstrip("/") for pattern in patterns)
+    return matches("/".join(parts), patterns) or any(matches(folder, whole) for folder in folders)
 
 
 def is_temporary(path: str) -> bool:

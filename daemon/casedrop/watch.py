@@ -3,14 +3,20 @@
 import contextlib
 import errno
 import fcntl
+import gzip
+import lzma
 import os
+import re
 import signal
 import stat
+import struct
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import structlog
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
@@ -25,19 +31,35 @@ HOLES = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs"})
 """Where a hole up to a file's end means data that never came: no compression, no clones of zeros."""
 
 OVERLAY = "overlay"
+MOUNTS = "/proc/self/mountinfo"
 MAX_ZIP_MEMBERS = 100_000
+MAX_ZIP_IN_ZIP = 1 << 30
+"""Bytes of a packed zip that are unpacked to see its list of contents."""
+DEEPEST = 2
+"""A zip in a zip is looked into, a zip in that is not."""
+HEAD = 512
+"""Bytes that tell a DICOM file (132), a tar (262), gzip (2) and a zip (4)."""
+UNREADABLE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError,
+    ValueError,
+)  # fmt: skip
+"""What zipfile and gzip raise on archives that are broken, encrypted or packed in an unknown way."""
 OWN_NOISE = frozenset({"opened", "closed_no_write"})
 """Events that our own reading causes."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:
-    """`events`: inotify sees all changes; `lease`, `holes`: these questions may be asked."""
+    """`events`: inotify sees all changes; `lease`, `holes`: these questions may be asked.
+
+    `inodes`: a file keeps its inode number; network and FUSE mounts may give another at each look.
+    """
 
     type: str
     events: bool
     lease: bool
     holes: bool
+    inodes: bool
 
 
 def boot_clock() -> float:
@@ -52,32 +74,36 @@ def ignore_lease_signals() -> None:
 
 def file_system(path: str) -> FileSystem:
     """By the type of the longest mount point that holds `path` (/proc/self/mountinfo)."""
-    real = os.path.realpath(path)
-    best, kind = "", ""
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
-        before, _, after = line.partition(" - ")
-        point = before.split()[4].encode("latin-1", "surrogateescape").decode("unicode_escape")
-        if len(point) >= len(best) and f"{real}/".startswith(f"{point.rstrip('/')}/"):
-            best, kind = point, after.split()[0]
-    return FileSystem(kind, kind in LEASES or kind == OVERLAY, kind in LEASES, kind in HOLES)
+    real = os.fsencode(os.path.realpath(path))
+    best, kind = b"", ""
+    for line in Path(MOUNTS).read_bytes().splitlines():
+        before, _, after = line.partition(b" - ")
+        point = re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), before.split(b" ")[4])
+        if len(point) >= len(best) and (real + b"/").startswith(point.rstrip(b"/") + b"/"):
+            best, kind = point, os.fsdecode(after.split(b" ")[0])
+    return FileSystem(kind, kind in LEASES or kind == OVERLAY, kind in LEASES, kind in HOLES, kind in LEASES)
 
 
 def list_folder(path: str) -> Listing:
     """Everything below a folder, links not followed. Raises OSError."""
     own = os.lstat(path)
-    entries = sorted(_walk(path, ""), key=lambda entry: entry.path)
+    entries = sorted(_walk(path, file_system(path).inodes), key=lambda entry: entry.path)
     return Listing(os.path.basename(path), tuple(entries), own.st_dev, own.st_ino)
 
 
-def _walk(top: str, below: str) -> Iterator[Entry]:
-    with os.scandir(os.path.join(top, below)) as found:
-        for one in found:
-            path = f"{below}/{one.name}" if below else one.name
-            looks = one.stat(follow_symlinks=False)
-            kind = kind_of(looks.st_mode)
-            yield Entry(path, kind, looks.st_size, looks.st_mtime_ns, looks.st_ctime_ns, looks.st_ino)
-            if kind is EntryKind.FOLDER:
-                yield from _walk(top, path)
+def _walk(top: str, inodes: bool) -> Iterator[Entry]:
+    pending = [""]
+    while pending:
+        below = pending.pop()
+        with os.scandir(os.path.join(top, below)) as found:
+            for one in found:
+                path = f"{below}/{one.name}" if below else one.name
+                looks = one.stat(follow_symlinks=False)
+                kind = kind_of(looks.st_mode)
+                inode = looks.st_ino if inodes else 0
+                yield Entry(path, kind, looks.st_size, looks.st_mtime_ns, looks.st_ctime_ns, inode)
+                if kind is EntryKind.FOLDER:
+                    pending.append(path)
 
 
 def kind_of(mode: int) -> EntryKind:
@@ -152,35 +178,74 @@ def _ends_in_hole(folder: str, entry: Entry) -> bool:
         return False
 
 
-def is_dicom(folder: str, path: str) -> bool:
-    """DICOM by content (PS3.10, 7.1: "DICM" after 128 bytes), also without preamble and inside a zip."""
+def is_dicom(folder: str, path: str) -> bool | None:
+    """DICOM by content (PS3.10, 7.1: "DICM" after 128 bytes), also without preamble and inside a zip.
+
+    None where it cannot be told: an archive that is broken, encrypted, too large or of another kind, which
+    the platform may still unpack. Raises OSError.
+    """
     with opened(folder, path) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
-        head = file.read(132)
-        if _dicom_head(head):
-            return True
-        if head[:4] != b"PK\x03\x04":
-            return False
-        try:
-            with zipfile.ZipFile(file) as packed:
-                return any(_dicom_member(packed, one) for one in packed.infolist()[:MAX_ZIP_MEMBERS])
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError):
-            return False
+        return _holds_dicom(file, depth=0)
 
 
-def _dicom_member(packed: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
-    if member.is_dir():
-        return False
-    with packed.open(member) as file:
-        return _dicom_head(file.read(132))
+def _holds_dicom(file: IO[bytes], depth: int) -> bool | None:
+    head = file.read(HEAD)
+    if head[:2] == b"\x1f\x8b":
+        head = _unpacked_head(file)
+    if _dicom_head(head):
+        return True
+    if head[257:262] == b"ustar":
+        return None
+    packed = head[:4] == b"PK\x03\x04"
+    if packed and depth == DEEPEST:
+        return None
+    if packed or (depth == 0 and zipfile.is_zipfile(file)):  # a zip may begin with anything else
+        return _zip_holds_dicom(file, depth)
+    return False
+
+
+def _unpacked_head(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    try:
+        with gzip.GzipFile(fileobj=file) as unpacked:
+            return unpacked.read(HEAD)
+    except (*UNREADABLE, gzip.BadGzipFile):
+        return b""
+
+
+def _zip_holds_dicom(file: IO[bytes], depth: int) -> bool | None:
+    try:
+        with zipfile.ZipFile(file) as packed:
+            members = [one for one in packed.infolist() if not one.is_dir()]
+            answers = {_member_holds_dicom(packed, one, depth) for one in members[:MAX_ZIP_MEMBERS]}
+    except UNREADABLE:
+        return None
+    if True in answers:
+        return True
+    return None if None in answers or len(members) > MAX_ZIP_MEMBERS else False
+
+
+def _member_holds_dicom(packed: zipfile.ZipFile, member: zipfile.ZipInfo, depth: int) -> bool | None:
+    try:
+        with packed.open(member) as file:
+            return _holds_dicom(file, DEEPEST if member.file_size > MAX_ZIP_IN_ZIP else depth + 1)
+    except UNREADABLE:
+        return None
+    except OSError as error:
+        if error.errno is None:  # bz2's word for broken data
+            return None
+        raise
 
 
 def _dicom_head(head: bytes) -> bool:
     """Without preamble a data set starts at group 0002 or 0008 with an element of a plausible VR or length."""
     if head[128:132] == b"DICM":
         return True
+    explicit = head[4:6].isalpha() and head[4:6].isupper()
+    if head[:2] == b"\x00\x08":  # big-endian
+        return explicit
     if head[:2] not in (b"\x02\x00", b"\x08\x00") or len(head) < 8:  # noqa: PLR2004
         return False
-    explicit = head[4:6].isalpha() and head[4:6].isupper()
     return explicit or (head[3] == 0 and int.from_bytes(head[4:8], "little") < 1 << 16)
 
 
@@ -189,10 +254,12 @@ class Wake(FileSystemEventHandler):
 
     def __init__(self, path: str, wake: Callable[[], None]) -> None:
         self._wake = wake
-        self._observer = InotifyObserver()
+        self._observer: InotifyObserver | None = None
         try:
-            self._observer.schedule(self, path, recursive=True)
-            self._observer.start()
+            observer = InotifyObserver()  # already this meets the limit of instances
+            observer.schedule(self, path, recursive=True)
+            observer.start()
+            self._observer = observer
         except OSError as error:
             structlog.get_logger().warning(
                 "no events; rescans only", why=os.strerror(error.errno or errno.EIO)
@@ -203,5 +270,5 @@ class Wake(FileSystemEventHandler):
             self._wake()
 
     def stop(self) -> None:
-        if self._observer.is_alive():
+        if self._observer:
             self._observer.stop()

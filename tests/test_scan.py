@@ -1,0 +1,487 @@
+"""What the scanner says of each name under drop/: looked at by hand with a made-up clock, real folders."""
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from casedrop import scan as scan_module
+from casedrop import watch
+from casedrop.model import Drop, Finding, FindingState, JsonValue, Listing, Problem, SocketKind, SocketRule
+from casedrop.scan import Scanner, ScanTimes
+from lab import mha
+from waiting import wait_for
+
+QUIET, INCOMPLETE = 30.0, 900.0
+KINDS = {
+    "ct-image": SocketKind("ct-image", "Image", "Image"),
+    "some-score": SocketKind("some-score", "Float", "Value"),
+}
+RULES = (
+    SocketRule("ct-image", ("*.mha", "*.zip")),
+    SocketRule("some-score", value_from=JsonValue("score.json", "/score"), required=False),
+)
+
+
+class Root:
+    """A root with a scanner that is told the time."""
+
+    def __init__(self, path: Path, **changed: Any) -> None:
+        self.drop = path / "drop"
+        self.drop.mkdir()
+        rules = Drop("lung", str(path), "lung-2026", RULES, **changed)
+        self.woken = threading.Event()
+        self.scanner = Scanner(rules, ScanTimes(QUIET, QUIET, INCOMPLETE), self.woken.set)
+        self.scanner.kinds = KINDS
+
+    def write(self, name: str, content: bytes = b"") -> Path:
+        path = self.drop / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content or mha())
+        return path
+
+    def look(self, now: float, name: str = "P1") -> Finding:
+        (found,) = [one for one in self.scanner.scan(now).findings if one.folder == name]
+        return found
+
+    def settled(self, name: str = "P1") -> Finding:
+        self.look(0, name)
+        return self.look(QUIET, name)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    return Root(tmp_path)
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def test_a_whole_folder_is_ready_after_the_quiet_period_and_two_looks(root: Root) -> None:
+    root.write("P1/ct.mha")
+    first = root.look(100)
+    assert (first.state, first.since, first.until) == (FindingState.SETTLING, 100, 130)
+    assert "until copying has finished" in first.why
+    assert root.look(129.9).state is FindingState.SETTLING
+    found = root.look(130)
+    assert found.state is FindingState.READY
+    assert found.grouping
+    assert found.grouping.plan
+    assert found.grouping.plan.signature == found.signature != ""
+    assert found.inode == (root.drop / "P1").stat().st_ino
+
+
+def test_one_look_is_never_enough_even_long_after(root: Root) -> None:
+    root.write("P1/ct.mha")
+    assert root.look(1e6).state is FindingState.SETTLING
+
+
+def test_a_folder_that_is_there_at_the_start_settles_like_any_other(root: Root) -> None:
+    path = root.write("P1/ct.mha")
+    os.utime(path, (1, 1))
+    assert root.look(0).state is FindingState.SETTLING
+    assert root.look(QUIET).state is FindingState.READY
+
+
+def test_a_ready_folder_stays_ready_until_it_changes_and_then_settles_anew(root: Root) -> None:
+    root.write("P1/ct.mha")
+    root.settled()
+    assert root.look(1000).state is FindingState.READY
+    root.write("P1/score.json", b'{"score": 1}')
+    assert root.look(1001).state is FindingState.SETTLING
+    assert root.look(1030).state is FindingState.SETTLING
+    assert root.look(1031).state is FindingState.READY
+
+
+def test_junk_that_comes_late_neither_resets_the_clock_nor_becomes_data(root: Root) -> None:
+    root.write("P1/ct.mha")
+    root.look(0)
+    root.write("P1/.DS_Store", b"x")
+    root.write("P1/@eaDir/ct.mha", b"x")
+    found = root.look(QUIET)
+    assert found.state is FindingState.READY
+    assert found.grouping
+    assert found.grouping.plan
+    assert [one.path for one in found.grouping.plan.entries] == ["ct.mha"]
+
+
+def test_a_slow_share_gives_no_shorter_quiet_period(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was listed at the end of a long first look counts from then, not from that look's beginning."""
+    now = [0.0]
+    took = [20.0]
+
+    def slow(path: str) -> Listing:
+        found = watch.list_folder(path)
+        now[0] += took[0]
+        return found
+
+    slowly = type("Slowly", (), {**vars(watch), "list_folder": staticmethod(slow)})
+    monkeypatch.setattr(scan_module, "watch", slowly)
+    root.write("P1/ct.mha")
+    (first,) = root.scanner._scan(lambda: now[0]).findings
+    assert first.since == 20
+    now[0], took[0] = 30.0, 0.0
+    assert root.scanner._scan(lambda: now[0]).findings[0].state is FindingState.SETTLING
+    now[0] = 50.0
+    assert root.scanner._scan(lambda: now[0]).findings[0].state is FindingState.READY
+
+
+def test_what_is_no_case_folder_is_left_alone_and_junk_is_not_even_said(tmp_path: Path) -> None:
+    root = Root(tmp_path, folder=r"P\d+")
+    root.write("loose.mha")
+    root.write("Thumbs.db", b"x")
+    root.write("Q1/ct.mha")
+    (root.drop / "link").symlink_to(tmp_path)
+    os.mkfifo(root.drop / "pipe")
+    for name in ("Q1", "P1x", "P12"):
+        (root.drop / name).mkdir(exist_ok=True)
+    root.scanner.scan(0)
+    found = {one.folder: one for one in root.scanner.scan(QUIET).findings}
+    assert set(found) == {"loose.mha", "Q1", "P1x", "P12", "link", "pipe"}
+    alone = {name for name, one in found.items() if one.state is FindingState.LEFT_ALONE}
+    assert alone == {"loose.mha", "Q1", "P1x", "link", "pipe"}
+    assert "loose file" in found["loose.mha"].why
+    assert "symbolic link" in found["link"].why
+    assert r"P\d+" in found["P1x"].why
+
+
+@pytest.mark.parametrize("name", ["New folder", "Neuer Ordner (2)", "untitled folder"])
+def test_a_folder_not_yet_named_waits_without_a_limit(root: Root, name: str) -> None:
+    root.write(f"{name}/ct.mha")
+    root.settled(name)
+    found = root.look(INCOMPLETE * 2, name)
+    assert (found.state, found.until) == (FindingState.SETTLING, None)
+    assert "name" in found.why
+
+
+def test_an_empty_folder_waits_without_a_limit(root: Root) -> None:
+    (root.drop / "P1" / "sub").mkdir(parents=True)
+    root.write("P1/Thumbs.db", b"x")
+    root.settled()
+    found = root.look(INCOMPLETE * 2)
+    assert (found.state, found.why, found.until) == (FindingState.SETTLING, "empty", None)
+
+
+def test_a_folder_without_its_ready_marker_waits(tmp_path: Path) -> None:
+    root = Root(tmp_path, ready="READY")
+    root.write("P1/ct.mha")
+    root.write("P1/READY/READY", b"neither a folder of that name nor a file below")
+    assert "READY" in root.settled().why
+    (root.drop / "P1" / "READY").rename(tmp_path / "away")
+    root.write("P1/READY", b"yes")
+    assert root.look(100).state is FindingState.SETTLING
+    assert root.look(130).state is FindingState.READY
+
+
+def test_an_unfinished_copy_is_known_by_its_name(root: Root) -> None:
+    root.write("P1/ct.mha")
+    root.write("P1/seg.mha.part")
+    found = root.settled()
+    assert found.state is FindingState.SETTLING
+    assert "seg.mha.part" in found.why
+
+
+def test_a_file_that_somebody_writes_is_waited_for_and_named(root: Root) -> None:
+    if not watch.file_system(str(root.drop)).lease:
+        pytest.skip("the temporary directory is on a file system without leases")
+    path = root.write("P1/ct.mha")
+    with path.open("r+b"):
+        found = root.settled()
+        assert (found.state, found.why) == (FindingState.SETTLING, "ct.mha is still being written")
+    assert root.look(QUIET + 1).state is FindingState.READY
+
+
+def test_what_is_lacking_is_waited_for_until_the_limit_after_the_last_change(root: Root) -> None:
+    root.write("P1/score.json", b'{"score": 1}')
+    found = root.settled()
+    assert (found.state, found.until) == (FindingState.LACKING, INCOMPLETE)
+    assert "ct-image" in found.why
+    root.write("P1/Thumbs.db", b"junk changes nothing")
+    assert root.look(INCOMPLETE - 1).until == INCOMPLETE
+    assert root.look(INCOMPLETE).state is FindingState.WRONG
+
+
+def test_a_change_starts_the_limit_of_a_lacking_folder_anew(root: Root) -> None:
+    root.write("P1/score.json", b'{"score": 1}')
+    root.settled()
+    root.write("P1/score.json", b'{"score": 12}')
+    root.look(800)
+    found = root.look(1000)
+    assert (found.state, found.until) == (FindingState.LACKING, 800 + INCOMPLETE)
+
+
+def test_what_is_wrong_is_said_after_settling_and_all_at_once(root: Root) -> None:
+    for name in ("a.mha", "b.mha", "odd.txt"):
+        root.write(f"P1/{name}")
+    assert root.look(0).state is FindingState.SETTLING
+    found = root.look(QUIET)
+    assert found.state is FindingState.WRONG
+    assert found.grouping
+    assert {one.word for one in found.grouping.problems} == {"two-files", "unmatched-file"}
+
+
+def test_a_copy_that_died_after_setting_the_size_is_lacking(root: Root) -> None:
+    if not watch.file_system(str(root.drop)).holes:
+        pytest.skip("the temporary directory is on a file system whose holes say nothing")
+    with root.write("P1/ct.mha").open("r+b") as file:
+        file.truncate(1 << 20)
+    found = root.settled()
+    assert found.state is FindingState.LACKING
+    assert "ct.mha looks cut off" in found.why
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [(bytes(128) + b"DICM" + bytes(100), "dicom"), (b"PK\3\4" + bytes(100), "archive")],
+)
+def test_dicom_and_archives_in_doubt_never_leave(root: Root, content: bytes, word: str) -> None:
+    root.write("P1/ct.zip", content)
+    found = root.settled()
+    assert found.state is FindingState.WRONG
+    assert found.grouping
+    assert found.grouping.plan is None
+    assert [one.word for one in found.grouping.problems] == [word]
+    assert "ct.zip" in found.why
+
+
+def test_links_and_pipes_in_a_folder_are_refused_and_not_opened(root: Root, tmp_path: Path) -> None:
+    (tmp_path / "secret.mha").write_bytes(mha())
+    root.write("P1/ct.mha")
+    (root.drop / "P1" / "seg.mha").symlink_to(tmp_path / "secret.mha")
+    os.mkfifo(root.drop / "P1" / "score.json")
+    found = root.settled()
+    assert found.state is FindingState.WRONG
+    assert "seg.mha (symbolic link)" in found.why
+    assert "score.json (named pipe)" in found.why
+
+
+def test_until_the_platform_has_said_its_sockets_a_settled_folder_waits(root: Root) -> None:
+    root.write("P1/ct.mha")
+    root.scanner.kinds = None
+    found = root.settled()
+    assert (found.state, found.why) == (FindingState.SETTLING, scan_module.WAITS_FOR_KINDS)
+    root.scanner.kinds = KINDS
+    assert root.look(QUIET + 1).state is FindingState.READY
+
+
+def test_files_are_read_once_as_long_as_nothing_changes(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def look(folder: str, *_: object) -> list[Problem]:
+        asked.append(folder)
+        return []
+
+    monkeypatch.setattr(scan_module, "_dicom_problems", look)
+    root.write("P1/ct.mha")
+    root.look(0)
+    root.look(QUIET - 1)
+    assert not asked
+    for now in (30, 40, 50):
+        root.scanner.kinds = dict(KINDS)
+        root.look(now)
+    assert len(asked) == 1
+    root.scanner.kinds = {**KINDS, "ct-image": SocketKind("ct-image", "PDF file", "File")}
+    found = root.look(60)
+    assert len(asked) == 2
+    assert found.grouping
+    assert found.grouping.plan
+    assert found.grouping.plan.sockets[0].super_kind == "File"
+
+
+def test_a_folder_that_is_a_case_already_is_passed_over_and_settles_anew_when_it_is_back(root: Root) -> None:
+    root.write("P1/ct.mha")
+    root.settled()
+    root.scanner.in_hand = frozenset({"P1"})
+    assert root.scanner.scan(40).findings == ()
+    root.scanner.in_hand = frozenset()
+    assert root.look(50).state is FindingState.SETTLING
+
+
+def test_a_forgotten_folder_settles_from_the_beginning(root: Root) -> None:
+    root.write("P1/ct.mha")
+    assert root.settled().state is FindingState.READY
+    root.scanner.forget("P1")
+    found = root.look(40)
+    assert (found.state, found.since) == (FindingState.SETTLING, 40)
+
+
+def test_a_folder_that_left_and_came_back_under_its_name_settles_anew(root: Root, tmp_path: Path) -> None:
+    root.write("P1/ct.mha")
+    root.settled()
+    (root.drop / "P1").rename(tmp_path / "away")
+    assert root.scanner.scan(40).findings == ()
+    (tmp_path / "away").rename(root.drop / "P1")
+    assert root.look(50).state is FindingState.SETTLING
+
+
+@pytest.mark.skipif(is_root(), reason="nothing is unreadable for root")
+def test_a_folder_that_may_not_be_read_says_so_and_stops_no_other(root: Root) -> None:
+    root.write("P1/ct.mha")
+    root.write("P2/ct.mha")
+    (root.drop / "P2").chmod(0)
+    assert root.settled().state is FindingState.READY
+    found = root.look(QUIET + 1, "P2")
+    (root.drop / "P2").chmod(0o700)
+    assert (found.state, found.why) == (FindingState.SETTLING, "cannot be read (Permission denied)")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EIO, "x", "{drop}/P2/sub"), "sub cannot be read (Input/output error)"),
+        (RuntimeError("surprise"), "fault in Casedrop"),
+    ],
+)
+def test_one_folder_that_cannot_be_looked_at_stops_no_other(
+    root: Root, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    if isinstance(error, OSError):
+        error.filename = error.filename.replace("{drop}", str(root.drop))
+
+    def broken(path: str) -> Listing:
+        if path.endswith("P2"):
+            raise error
+        return watch.list_folder(path)
+
+    faulty = type("Faulty", (), {**vars(watch), "list_folder": staticmethod(broken)})
+    monkeypatch.setattr(scan_module, "watch", faulty)
+    root.write("P1/ct.mha")
+    root.write("P2/ct.mha")
+    assert root.settled().state is FindingState.READY
+    assert said in root.look(QUIET + 1, "P2").why
+    monkeypatch.setattr(scan_module, "watch", watch)
+    assert root.look(QUIET * 3, "P2").state is FindingState.SETTLING
+
+
+def test_a_name_that_goes_while_we_look_is_no_failure(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the service itself files a folder away in the middle of a scan."""
+    root.write("P1/ct.mha")
+
+    class Vanishing:
+        name = "P0"
+
+        def stat(self, *, follow_symlinks: bool) -> os.stat_result:
+            raise FileNotFoundError(errno.ENOENT, str(follow_symlinks), self.name)
+
+    real = os.scandir
+
+    class Scandir:
+        def __init__(self, path: str) -> None:
+            self.found = real(path)
+
+        def __enter__(self) -> Iterator[Any]:
+            return iter([Vanishing(), *self.found])
+
+        def __exit__(self, *_: object) -> None:
+            self.found.close()
+
+    standing_in = type("Os", (), {**vars(os), "scandir": Scandir})
+    monkeypatch.setattr(scan_module, "os", standing_in)
+    assert root.look(0).folder == "P1"
+
+
+def test_a_drop_that_is_not_there_is_a_failure_and_never_an_empty_snapshot(root: Root) -> None:
+    root.write("P1/ct.mha")
+    before = root.scanner.scan(0)
+    root.drop.rename(root.drop.with_name("elsewhere"))
+    with pytest.raises(FileNotFoundError):
+        root.scanner.scan(1)
+    assert root.scanner.latest is before
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["look", "data", "junk", "touch"]), st.floats(0.5, 40)),
+        min_size=1,
+        max_size=15,
+    )
+)
+def test_never_ready_before_the_quiet_period_since_the_last_change_whatever_happens(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, float]]
+) -> None:
+    root = Root(tmp_path_factory.mktemp("root"))
+    path = root.write("P1/ct.mha")
+    now, changed = 0.0, 0.0
+    for number, (step, pause) in enumerate(steps):
+        now += pause
+        if step == "data":
+            path.write_bytes(mha() + bytes(number))
+            changed = now
+        elif step == "touch":
+            os.utime(path, (number, number))
+            changed = now
+        elif step == "junk":
+            root.write("P1/Thumbs.db", bytes(number + 1))
+        found = root.look(now)
+        assert found.state is FindingState.SETTLING or now - changed >= QUIET
+
+
+def running(tmp_path: Path, quiet: float, rescan: float) -> tuple[Root, Callable[[str], FindingState | None]]:
+    root = Root(tmp_path)
+    root.scanner.times = ScanTimes(quiet, rescan, INCOMPLETE)
+
+    def state(name: str) -> FindingState | None:
+        latest = root.scanner.latest
+        return next((one.state for one in latest.findings if one.folder == name), None) if latest else None
+
+    return root, state
+
+
+def test_an_event_wakes_the_scanner_long_before_the_rescan(tmp_path: Path) -> None:
+    root, state = running(tmp_path, quiet=0.3, rescan=3600)
+    if not watch.file_system(str(tmp_path)).events:
+        pytest.skip("the temporary directory is on a file system without events")
+    root.scanner.start()
+    wait_for(lambda: root.scanner._waker, what="the scanner listens")
+    root.write("P1/ct.mha")
+    wait_for(lambda: state("P1") is FindingState.READY, what="the folder is ready")
+    assert root.woken.is_set()
+    root.scanner.stop()
+
+
+def test_without_events_the_rescan_finds_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "LEASES", frozenset())
+    monkeypatch.setattr(watch, "OVERLAY", "")
+    root, state = running(tmp_path, quiet=0.2, rescan=0.1)
+    root.scanner.start()
+    wait_for(lambda: root.scanner.latest, what="a first look")
+    root.write("P1/ct.mha")
+    wait_for(lambda: state("P1") is FindingState.READY, what="the folder is ready")
+    assert root.scanner._waker is None
+    root.scanner.stop()
+
+
+def test_a_share_that_goes_is_a_problem_in_words_until_it_is_back(tmp_path: Path) -> None:
+    root, state = running(tmp_path, quiet=0.2, rescan=0.1)
+    root.write("P1/ct.mha")
+    root.scanner.start()
+    wait_for(lambda: state("P1") is FindingState.READY, what="the folder is ready")
+    root.drop.rename(tmp_path / "away")
+    wait_for(lambda: root.scanner.problem, what="the problem is said")
+    assert "Is the share mounted?" in (root.scanner.problem or "")
+    since = root.scanner.failed_since
+    assert since is not None
+    assert state("P1") is FindingState.READY
+    (tmp_path / "away").rename(root.drop)
+    wait_for(lambda: root.scanner.problem is None, what="all is well again")
+    assert root.scanner.failed_since is None
+    root.scanner.stop()
+
+
+def test_no_surprise_ends_the_scanner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, state = running(tmp_path, quiet=0.2, rescan=0.1)
+    with monkeypatch.context() as patched:
+        patched.setattr(root.scanner, "_look", lambda *_: 1 / 0)
+        root.write("P1/ct.mha")
+        root.scanner.start()
+        wait_for(lambda: "fault in Casedrop" in (root.scanner.problem or ""), what="the fault is said")
+    wait_for(lambda: state("P1") is FindingState.READY, what="the scanner lives")
+    root.scanner.stop()
