@@ -240,6 +240,7 @@ def test_a_copy_that_died_after_setting_the_size_is_lacking(root: Root) -> None:
 @pytest.mark.parametrize(
     ("content", "word"),
     [(bytes(128) + b"DICM" + bytes(100), "dicom"), (b"PK\3\4" + bytes(100), "archive")],
+    ids=["dicom", "archive"],
 )
 def test_dicom_and_archives_in_doubt_never_leave(root: Root, content: bytes, word: str) -> None:
     root.write("P1/ct.zip", content)
@@ -338,6 +339,7 @@ def test_a_folder_that_may_not_be_read_says_so_and_stops_no_other(root: Root) ->
         (OSError(errno.EIO, "x", "{drop}/P2/sub"), "sub cannot be read (Input/output error)"),
         (RuntimeError("surprise"), "fault in Casedrop"),
     ],
+    ids=["disk", "fault"],
 )
 def test_one_folder_that_cannot_be_looked_at_stops_no_other(
     root: Root, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str

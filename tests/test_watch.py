@@ -213,6 +213,19 @@ def test_data_that_ends_before_the_size_is_told_from_data_with_holes(
         b"#!/bin/sh\n" + zipped(a=DICOM),
         zipped(inner=zipped(deep=zipped(a=b"text")), a=DICOM),
     ],
+    ids=[
+        "preamble",
+        "bare",
+        "bare-meta",
+        "bare-implicit",
+        "bare-big-endian",
+        "gzip",
+        "zip",
+        "bare-in-zip",
+        "zip-in-zip",
+        "zip-behind-a-script",
+        "beside-a-deep-zip",
+    ],
 )
 def test_dicom_is_known_by_its_content_whatever_its_name_and_wrapping(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "ct.mha").write_bytes(content)
@@ -233,6 +246,7 @@ def test_dicom_is_known_by_its_content_whatever_its_name_and_wrapping(tmp_path: 
         b"\x89PNG\r\n\x1a\n" + bytes(1000),
         b"%PDF-1.7" + bytes(1000),
     ],
+    ids=["empty", "short", "mha", "nii.gz", "cut-gzip", "zip", "empty-zip", "zeros", "png", "pdf"],
 )
 def test_other_data_is_not_taken_for_dicom(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "ct.mha").write_bytes(content)
@@ -264,6 +278,7 @@ def encrypted() -> bytes:
         gzip.compress(tarred(DICOM)),
         zipped(inner=tarred(DICOM)),
     ],
+    ids=["cut-zip", "damaged-zip", "encrypted-zip", "deep-zip", "tar", "tar.gz", "tar-in-zip"],
 )
 def test_an_archive_that_cannot_be_looked_into_is_in_doubt(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)
