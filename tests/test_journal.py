@@ -1,14 +1,16 @@
 """What a restart finds in the journal."""
 
 import os
+import re
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from casedrop.errors import ConfigurationError
-from casedrop.journal import Journal, TitleHeldError
+from casedrop import roots
+from casedrop.errors import ConfigurationError, SetupProblem
+from casedrop.journal import Journal, TitleHeldError, copy_of
 from casedrop.model import (
     Case,
     Entry,
@@ -98,3 +100,34 @@ def test_a_damaged_or_newer_journal_is_left_alone_and_said(tmp_path: Path, damag
     with pytest.raises(ConfigurationError, match="cannot be used"):
         Journal(path)
     assert path.read_bytes() == before
+
+
+def test_the_kept_copy_holds_every_case_and_is_known_for_an_old_journal(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    roots.init(root)
+    path = tmp_path / "journal.sqlite"
+    journal = Journal(path)
+    opened = roots.open_root(root, journal.id, journal.starts(roots.root_id(root)), journal.count_start)
+    opened.close()
+    case = journal.begin(CASE)
+    journal.keep_copy()
+    journal.keep_copy()
+    journal.close()
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    assert not copy_of(path).stat().st_mode & 0o077
+    copy_of(path).rename(path)
+    restored = Journal(path)
+    assert restored.case(case.id) == case
+    with pytest.raises(SetupProblem, match="restored copy"):
+        roots.open_root(root, restored.id, restored.starts(opened.id), restored.count_start)
+
+
+def test_a_damaged_journal_names_the_copy_that_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    journal = Journal(path)
+    journal.keep_copy()
+    journal.close()
+    path.write_bytes(b"no database at all, but long enough to be one" * 50)
+    with pytest.raises(ConfigurationError, match=re.escape(str(copy_of(path)))):
+        Journal(path)

@@ -15,7 +15,10 @@ PURE = {
     "settle", "stages", "status", "values",
 }  # fmt: skip
 EDGES = {"check", "commit", "confirm", "file_away", "journal", "prepare", "roots", "upload", "watch"}
-ABOVE = {"cli", "demo", "inspection", "intake", "logs", "pipeline", "scan", "service", "start", "config"}
+ABOVE = {
+    "cli", "config", "demo", "inspection", "intake", "judge", "logs", "once", "pipeline", "scan", "service",
+    "start", "watched",
+}  # fmt: skip
 IMPURE = {
     "os",
     "time",

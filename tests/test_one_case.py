@@ -280,3 +280,55 @@ def test_a_second_service_on_the_same_state_directory_says_who_holds_it(lab: Lab
     assert second is not None
     assert second.wait(20) == 75
     assert str(first.pid) in lab.log.read_text()
+
+
+def test_five_folders_failing_alike_stop_new_ones_until_one_goes_through(lab: Lab) -> None:
+    lab.start()
+    names = [f"P{number:03}" for number in range(20)]
+    for name in names:
+        lab.folder(name, readme__txt=b"no rule takes this", ct__mha=mha())
+    for name in names:
+        (lab.desk / name).rename(lab.drop / name)
+    wait_for(lambda: "in a row" in _held(lab), 30, "the brake is on")
+    wait_for(lambda: not any(_begun(lab, name) for name in names), 30, "what was begun is filed")
+    failed = sorted(one.name for one in lab.failed.iterdir() if one.is_dir())
+    assert 5 <= len(failed) < 10
+    for name in names:
+        (next(one for one in (lab.drop / name, lab.failed / name) if one.exists()) / "readme.txt").unlink()
+    assert "in a row" in _held(lab)
+    (lab.failed / failed[0]).rename(lab.drop / failed[0])
+    for name in {*names} - {*failed[1:]}:
+        lab.wait_done(name)
+    assert _held(lab) == ""
+
+
+def test_run_once_says_that_the_brake_kept_folders_back(lab: Lab) -> None:
+    for number in range(12):
+        lab.move_in(f"P{number:03}", readme__txt=b"no rule takes this", ct__mha=mha())
+    assert lab.once() == 75
+    assert "in a row" in _held(lab)
+    assert any(lab.drop.iterdir())
+
+
+def _held(lab: Lab) -> str:
+    try:
+        return str(lab.status()["held"])
+    except OSError:
+        return ""
+
+
+def _begun(lab: Lab, name: str) -> bool:
+    return lab.case(name)["state"] in ("on its way", "uploading", "being filed away")
+
+
+def test_a_wrong_folder_mended_before_it_is_moved_is_judged_again(lab: Lab) -> None:
+    """The rename is held up by a directory that is taken away and put back."""
+    lab.start()
+    lab.move_in("P000", ct__mha=mha())
+    lab.wait_done("P000")
+    lab.failed.rename(lab.root / "away")
+    lab.move_in("P001", readme__txt=b"no rule takes this", ct__mha=mha())
+    wait_for(lambda: "cannot be moved" in lab.case("P001").get("why", ""), 30, "the move fails")
+    (lab.drop / "P001" / "readme.txt").unlink()
+    (lab.root / "away").rename(lab.failed)
+    lab.wait_done("P001", 60)

@@ -1,7 +1,10 @@
-"""When a host that does not answer is asked again. Pure: the clock is an argument."""
+"""When Casedrop pauses of its own accord: a host that does not answer, folders that all fail alike. Pure."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from casedrop.model import Problem, Weight
 
 LONGEST = 300.0
 
@@ -42,3 +45,35 @@ class Breaker:
     def open(self, now: float) -> str:
         """Why nothing is sent now, "" where something may be."""
         return "; ".join(trip.why for trip in self.trips.values() if trip.until > now)
+
+
+IN_A_ROW = 5
+
+
+@dataclass(slots=True)
+class Brake:
+    """Folders that fail one after the other for one reason: probably the rules are wrong, not the folders."""
+
+    reason: tuple[str, ...] = ()
+    count: int = 0
+
+    def failed(self, problems: Iterable[Problem]) -> None:
+        """Only problems that stop a folder make its reason."""
+        reason = tuple(sorted({one.word for one in problems if one.weight is not Weight.NOTE}))
+        self.count = self.count + 1 if reason == self.reason else 1
+        self.reason = reason
+
+    def done(self) -> None:
+        self.reason, self.count = (), 0
+
+    @property
+    def why(self) -> str:
+        """Why no new folder is taken, "" while they are."""
+        if self.count < IN_A_ROW:
+            return ""
+        return (
+            f"{self.count} folders in a row failed for the same reason ({', '.join(self.reason)}; the reasons in "
+            "failed/ say more), so probably the rules are wrong and not the folders. No new folder is taken. "
+            "Correct the rules in the configuration and restart the service; or, if the folders were at fault, "
+            "move a corrected one back from failed/ to drop/: once it goes through, the others follow."
+        )

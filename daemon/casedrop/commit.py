@@ -158,6 +158,7 @@ def deleted(case: Case) -> Waits:
         f"Its display set {case.address} is gone from Grand Challenge or hidden from this user. If it was "
         "deleted on purpose, move the folder out of drop/; Casedrop does not make a second one by itself.",
         PERSON,
+        person=True,
     )
 
 
@@ -191,6 +192,7 @@ def title_held(case: Case) -> Waits:
         "from this folder by this Casedrop. Casedrop never touches such a set. Rename or delete it on Grand "
         "Challenge, or move the folder out of drop/.",
         PERSON,
+        person=True,
     )
 
 

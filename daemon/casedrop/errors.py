@@ -61,11 +61,12 @@ class Refused(CasedropError):
 
 
 class Waits(CasedropError):
-    """The case waits for a person or for the platform; `seconds` until the next look."""
+    """The case waits for the platform, or for a `person`; `seconds` until the next look, 0 for soon."""
 
-    def __init__(self, text: str, seconds: float) -> None:
+    def __init__(self, text: str, seconds: float, *, person: bool = False) -> None:
         super().__init__(text)
         self.seconds = seconds
+        self.person = person
 
 
 class Stopping(CasedropError):

@@ -64,11 +64,19 @@ def file_away(source: Path, target: Path, name: str, identity: tuple[int, int], 
         if not is_folder(source, identity):
             hidden.unlink(missing_ok=True)
             raise FolderChanged("The folder is no longer where it was.")
-        rename(source, target / name)
+        _rename_or_clear(source, target / name, hidden)
     if hidden.exists():
         rename(hidden, final)
     for directory in (target, source.parent):
         fsync_directory(directory)
+
+
+def _rename_or_clear(source: Path, target: Path, hidden: Path) -> None:
+    try:
+        rename(source, target)
+    except OSError:
+        hidden.unlink(missing_ok=True)
+        raise
 
 
 def write_beside(target: Path, name: str, suffix: str, text: str) -> None:

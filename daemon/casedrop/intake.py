@@ -29,16 +29,22 @@ def begin(journal: Journal, to: Destination, finding: Finding) -> tuple[Case, Ca
     before = journal.latest(to.root, finding.folder)
     again = before if before and before.stage in (Stage.FAILED, Stage.SETTLING) else None
     if finding.state is FindingState.WRONG:
-        return _journalled(journal, to, finding, again, _failing(finding.grouping.problems)), again
-    facts = {"stage": Stage.PLANNED, "target": "", "plan": finding.grouping.plan, "problems": ()}
+        return _journalled(journal, to, finding, again, _failing(finding, *finding.grouping.problems)), again
+    facts = {
+        "stage": Stage.PLANNED,
+        "target": "",
+        "plan": finding.grouping.plan,
+        "problems": (),
+        "judged": "",
+    }
     try:
         return _journalled(journal, to, finding, again, facts), again
     except TitleHeldError as held:
-        return _journalled(journal, to, finding, again, _failing((_title_held(held.holder),))), again
+        return _journalled(journal, to, finding, again, _failing(finding, _title_held(held.holder))), again
 
 
-def _failing(problems: tuple[Problem, ...]) -> dict[str, Any]:
-    return {"stage": Stage.FILING, "target": "failed", "problems": problems}
+def _failing(finding: Finding, *problems: Problem) -> dict[str, Any]:
+    return {"stage": Stage.FILING, "target": "failed", "problems": problems, "judged": finding.signature}
 
 
 def _journalled(

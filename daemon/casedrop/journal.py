@@ -8,6 +8,7 @@ import os
 import sqlite3
 import threading
 import uuid
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Open or make the journal at `path`; raises ConfigurationError where it cannot be used."""
         self._lock = threading.Lock()
+        self._path = path
         try:
             self._db = _open(path)
         except (sqlite3.Error, OSError) as error:
@@ -62,6 +64,26 @@ class Journal:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+    def keep_copy(self) -> None:
+        """Replace the copy beside the journal by one of now; nobody who writes waits for it.
+
+        The copy counts one start less than the roots do, so that it is known for an old journal however
+        soon it is put in the journal's place. Raises sqlite3.Error or OSError; the old copy is then kept.
+        """
+        hidden = self.copy_path.with_suffix(".tmp")
+        hidden.unlink(missing_ok=True)
+        with closing(sqlite3.connect(self._path)) as db:
+            db.execute("VACUUM INTO ?", (str(hidden),))
+        hidden.chmod(0o600)
+        with closing(sqlite3.connect(hidden)) as copy, copy:
+            copy.execute("PRAGMA synchronous = FULL")
+            copy.execute("UPDATE meta SET value = value - 1 WHERE key LIKE 'starts %'")
+        hidden.replace(self.copy_path)
+
+    @property
+    def copy_path(self) -> Path:
+        return copy_of(self._path)
 
     @property
     def id(self) -> str:
@@ -142,6 +164,11 @@ class Journal:
         return str(found[0]) if found else ""
 
 
+def copy_of(path: Path) -> Path:
+    """Where the copy of a journal is kept."""
+    return path.with_suffix(".copy.sqlite")
+
+
 def _name(text: str) -> str:
     """File names may hold surrogates, which SQLite's UTF-8 does not take."""
     return text.encode("utf-8", "backslashreplace").decode()
@@ -164,7 +191,10 @@ def _open(path: Path) -> sqlite3.Connection:
 
 def _unusable(path: Path, error: Exception) -> str:
     said = error.strerror if isinstance(error, OSError) else str(error)
+    copy = copy_of(path)
+    kept = f"the copy Casedrop keeps ({copy}) or " if copy.exists() else ""
     return (
-        f"The journal {path} cannot be used ({said}). It is not touched. Restore it from a backup, install "
-        "the newer Casedrop, or give the service rights to it; without its journal Casedrop does not start."
+        f"The journal {path} cannot be used ({said}). It is not touched. Restore it from {kept}a backup, "
+        "install the newer Casedrop, or give the service rights to it; without its journal Casedrop does not "
+        "start."
     )

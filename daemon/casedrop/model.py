@@ -257,6 +257,8 @@ class Case:
     problems: tuple[Problem, ...] = ()
     target: Literal["", "done", "failed"] = ""
     filed_as: str = ""
+    judged: str = ""
+    """settle.signature of a folder that was refused before anything was sent of it."""
     late_looks: int = 0
 
     @property

@@ -20,6 +20,7 @@ from casedrop.grand_challenge import DisplaySet, GrandChallenge
 from casedrop.journal import Journal
 from casedrop.model import Case, Held, Listing, Problem, UploadRef
 from casedrop.prepare import open_source, prepare, unchanged
+from casedrop.settle import signature
 from casedrop.stages import Stage
 from casedrop.upload import Lane, Source, upload, usable
 
@@ -255,8 +256,15 @@ class Pipeline:
         return self.journal.save(case, stage=Stage.FILING, target=target, filed_as="", problems=problems)
 
     def _checked_before_filing(self, case: Case, place: Place) -> Case:
-        """Changed after the commit: what was sent is confirmed, but the folder is not what was sent."""
-        if case.target != "done" or not file_away.is_folder(place.folder(case), (case.device, case.inode)):
+        """Changed after the commit: what was sent is confirmed, but the folder is not what was sent.
+
+        A folder refused unsent that has changed since it was judged may be right by now: FolderChanged.
+        """
+        folder = place.folder(case)
+        there = file_away.is_folder(folder, (case.device, case.inode))
+        if case.judged and there and signature(place.listing(folder)) != case.judged:
+            raise FolderChanged("The folder was changed after it had been refused.")
+        if case.target != "done" or not there:
             return case
         try:
             self._still(case, place)

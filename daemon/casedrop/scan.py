@@ -62,7 +62,6 @@ class Scanner:
         self.times = times
         self.latest: Snapshot | None = None
         self.problem: str | None = None
-        self.failed_since: float | None = None
         self.in_hand: frozenset[str] = frozenset()
         self.kinds: Mapping[str, SocketKind] | None = None
         self._tell = wake
@@ -117,14 +116,12 @@ class Scanner:
             try:
                 self._scan(boot_clock)
                 self._listen()
-                self.problem, self.failed_since = None, None
+                self.problem = None
             except OSError as error:
                 self.problem = self._unreadable(error)
             except Exception as error:  # noqa: BLE001  this thread may not end, whatever a folder holds
                 structlog.get_logger().error("scan surprised us", drop=self.drop.name, exc_info=error)
                 self.problem = f"{self.drop.root} could not be looked through because of a fault in Casedrop."
-            if self.problem and self.failed_since is None:
-                self.failed_since = boot_clock()
             self._tell()
             if not self._stirred.wait(self._pause(boot_clock())):
                 continue
@@ -235,7 +232,7 @@ class Scanner:
             why = " ".join(one.text for one in lacking)
             return replace(finding, state=FindingState.LACKING, why=why, until=until, grouping=grouping)
         state = FindingState.WRONG if wrong or lacking else FindingState.READY
-        why = " ".join(one.text for one in (*wrong, *lacking)) or "settled"
+        why = " ".join(one.text for one in (*wrong, *lacking)) or "settled; waits for its turn"
         return replace(finding, state=state, why=why, until=None, grouping=grouping)
 
     def _busy(self, listing: Listing) -> str:

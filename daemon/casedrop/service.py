@@ -4,82 +4,46 @@ The loop itself never waits for a disk or a network: scanners, case threads, the
 and one filing thread per drop do.
 """
 
-import errno
 import json
 import os
-import random
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from casedrop import roots, status
-from casedrop.breaker import Breaker
+from casedrop import once, roots, status
+from casedrop.breaker import IN_A_ROW, Breaker
 from casedrop.check import check_platform
 from casedrop.config import Settings
-from casedrop.errors import (
-    CaseProblem,
-    FolderChanged,
-    Refused,
-    SetupProblem,
-    Stopping,
-    Unavailable,
-    Unclear,
-    Waits,
-)
+from casedrop.errors import Refused, SetupProblem, Stopping, Unavailable, Unclear
 from casedrop.file_away import forget_texts
-from casedrop.grand_challenge import GrandChallenge, ReaderStudy
+from casedrop.grand_challenge import GrandChallenge
 from casedrop.intake import Destination, begin
 from casedrop.journal import Journal
+from casedrop.judge import Attempt, Judge
 from casedrop.logs import Names
-from casedrop.model import Case, Drop, Finding, FindingState, Listing, Problem
+from casedrop.model import Case, Drop, Finding, FindingState, Listing
 from casedrop.pipeline import Pipeline, Place
-from casedrop.scan import EMPTY, Scanner, ScanTimes
+from casedrop.scan import Scanner, ScanTimes
 from casedrop.settle import data
-from casedrop.stages import DELIVERED, Stage
+from casedrop.stages import AT_REST, DELIVERED, Stage
 from casedrop.upload import Lane
 from casedrop.watch import boot_clock, list_folder
+from casedrop.watched import Watched
 
-RECHECK = 30.0
-TRIES = 5
 UNREACHABLE_ONCE = 60.0
+"""Seconds after which `run --once` gives up a platform that does not answer."""
+
 LATE_SECOND_LOOK = 600.0
 
-
-@dataclass(slots=True)
-class Watched:
-    """One drop as the service sees it: `held` is why nothing of it moves, "" when it moves."""
-
-    drop: Drop
-    scanner: Scanner
-    filing: ThreadPoolExecutor
-    root: roots.Root | None = None
-    study: ReaderStudy | None = None
-    held: str = ""
-    next_check: float = 0.0
-    checking: Future[None] | None = None
-    released: dict[str, float] = field(default_factory=dict)
-    """When a folder's case came to rest (boot clock): only a scan begun later speaks of that name again."""
-
-    @property
-    def path(self) -> Path:
-        return Path(self.drop.root)
-
-
-@dataclass(slots=True)
-class Attempt:
-    """When a case is looked at next (boot clock), why it waits, and what is running for it."""
-
-    next_look: float = 0.0
-    why: str = ""
-    looks: int = 0
-    running: Future[Case] | None = None
-    person: bool = False
+COPY_SECONDS = 3600.0
+"""Between two copies of the journal; the first is made at the start."""
 
 
 class Service:
@@ -106,6 +70,8 @@ class Service:
         self.drops = [self._watched(drop) for drop in settings.drops]
         self.attempts: dict[int, Attempt] = {}
         self.breaker = Breaker()
+        self.judge = Judge(self.journal, self.breaker, names)
+        self.next_copy = 0.0
         self.started = time.time()
 
     def stop(self) -> None:
@@ -123,7 +89,7 @@ class Service:
                 self.wake.clear()
                 now = boot_clock()
                 self.tick(now)
-                if once and (code := self._ended(now)) is not None:
+                if once and (code := self._code(now)) is not None:
                     return code
                 self.wake.wait(self._pause(boot_clock()))
             return 0
@@ -152,7 +118,16 @@ class Service:
             self._take_findings(watched, now)
             self._start_due(watched, now)
             self._look_late(watched)
+        if now >= self.next_copy:
+            self.next_copy = now + COPY_SECONDS
+            self.confirming.submit(self._keep_copy)
         self._write_status(now)
+
+    def _keep_copy(self) -> None:
+        try:
+            self.journal.keep_copy()
+        except (sqlite3.Error, OSError) as error:
+            self.log.warning("journal not copied", error=str(error))
 
     def _watched(self, drop: Drop) -> Watched:
         settle = self.settings.settle
@@ -170,7 +145,7 @@ class Service:
             watched.checking = None
         problem = watched.scanner.problem
         if problem and not watched.held:
-            self._hold(watched, problem, now)
+            watched.hold(problem, now)
         if watched.checking is None and now >= watched.next_check and (watched.held or not watched.study):
             watched.checking = self.confirming.submit(self._check, watched)
             watched.checking.add_done_callback(lambda _: self.wake.set())
@@ -190,33 +165,38 @@ class Service:
         try:
             done.result()
         except (SetupProblem, Refused) as problem:
-            self._hold(watched, str(problem), now)
+            watched.hold(str(problem), now)
         except (Unavailable, Unclear) as problem:
-            watched.next_check = self._trip(problem, now)
+            watched.next_check = self.judge.trip(problem, now)
         else:
-            self._mended()
-            if watched.held and not watched.scanner.problem:
-                self.log.info("drop moves again", drop=watched.drop.name)
-                watched.held = ""
-            watched.next_check = now + RECHECK
-
-    def _hold(self, watched: Watched, why: str, now: float) -> None:
-        if why != watched.held:
-            self.log.error("drop held", drop=watched.drop.name, why=why)
-        watched.held = why
-        watched.next_check = now + RECHECK
+            self.judge.mended()
+            watched.move_again(now)
 
     def _take_findings(self, watched: Watched, now: float) -> None:
-        in_hand = {case.folder for case in self._under_way(watched)}
+        """Few at a time: the brake comes before all have failed, and the rest may still change in drop/."""
+        under_way = self._under_way(watched)
+        in_hand = {case.folder for case in under_way}
         if not watched.held and watched.study:
-            for finding in _fresh(watched):
-                if finding.folder not in in_hand:
-                    in_hand |= self._take(watched, finding, now)
+            busy = sum(case.stage is not Stage.CONFIRMING and self._moves(case, now) for case in under_way)
+            room = max(IN_A_ROW, self.settings.limits.cases) - busy
+            found = [one for one in watched.fresh() if one.folder not in in_hand]
+            for finding in [one for one in found if self._may_be_taken(watched, one)][: max(room, 0)]:
+                self._take(watched, finding, now)
+                in_hand.add(finding.folder)
         watched.scanner.in_hand = frozenset(in_hand)
 
-    def _take(self, watched: Watched, finding: Finding, now: float) -> set[str]:
-        if finding.state not in (FindingState.READY, FindingState.WRONG) or finding.grouping is None:
-            return set()
+    def _moves(self, case: Case, now: float) -> bool:
+        attempt = self.attempts.get(case.id, Attempt())
+        return attempt.running is not None or attempt.next_look <= now
+
+    def _may_be_taken(self, watched: Watched, finding: Finding) -> bool:
+        """While the brake is on, only what has failed before: that is how people try what they mended."""
+        if finding.state not in (FindingState.READY, FindingState.WRONG) or watched.root is None:
+            return False
+        before = self.journal.latest(watched.root.id, finding.folder) if watched.brake.why else None
+        return not watched.brake.why or (before is not None and before.stage is Stage.FAILED)
+
+    def _take(self, watched: Watched, finding: Finding, now: float) -> None:
         assert watched.root is not None
         assert watched.study is not None
         to = Destination(watched.root.id, self.settings.platform.url, watched.study)
@@ -228,7 +208,6 @@ class Service:
         self.log.info(
             "case begun", drop=watched.drop.name, case=self.names.of(case.folder), again=bool(again)
         )
-        return {finding.folder}
 
     def _under_way(self, watched: Watched) -> list[Case]:
         return self.journal.under_way(watched.root.id) if watched.root else []
@@ -272,93 +251,23 @@ class Service:
             raise
 
     def _reap(self, watched: Watched, now: float) -> None:
-        for case in self._under_way_or_resting(watched):
-            attempt = self.attempts[case.id]
-            if attempt.running is None or not attempt.running.done():
-                continue
-            done, attempt.running = attempt.running, None
-            self._judge(watched, self.journal.case(case.id), attempt, done, now)
-
-    def _under_way_or_resting(self, watched: Watched) -> list[Case]:
         assert watched.root is not None
-        found = [self.journal.case(case_id) for case_id, one in self.attempts.items() if one.running]
-        return [case for case in found if case.root == watched.root.id]
+        for case_id, attempt in list(self.attempts.items()):
+            done = attempt.running
+            if done is None or not done.done():
+                continue
+            case = self.journal.case(case_id)
+            if case.root == watched.root.id:
+                attempt.running = None
+                self.judge.ended(watched, case, attempt, done, now)
+                self._release_at_rest(watched, case_id, now)
 
-    def _judge(self, watched: Watched, case: Case, attempt: Attempt, done: Future[Case], now: float) -> None:
-        """One switch over how an attempt ended."""
-        try:
-            done.result()
-        except CaseProblem as problem:
-            self._fail(case, problem.problems)
-        except FolderChanged:
-            self.journal.save(case, stage=Stage.SETTLING)
-            watched.scanner.forget(case.folder)
-            self._release(watched, case, now)
-        except SetupProblem as problem:
-            self._hold(watched, str(problem), now)
-            attempt.next_look = now + RECHECK
-        except Unavailable as pause:
-            attempt.why = f"Uploads paused: {pause}"
-            attempt.next_look = self._trip(pause, now)
-        except Waits as waits:
-            self._waits(attempt, waits, now)
-        except Stopping:
-            pass
-        except Exception as error:  # noqa: BLE001  one case's surprise must not stop the others
-            self._tried(case, attempt, error, now)
-        else:
-            self._advanced(watched, case, attempt, now)
-
-    def _advanced(self, watched: Watched, case: Case, attempt: Attempt, now: float) -> None:
-        self._mended()
-        attempt.next_look, attempt.why, attempt.looks, attempt.person = now, "", 0, False
-        self.log.info("case", stage=str(case.stage), case=self.names.of(case.folder), drop=watched.drop.name)
-        if case.stage in (Stage.DONE, Stage.FAILED):
-            self._release(watched, case, now)
-
-    def _release(self, watched: Watched, case: Case, now: float) -> None:
-        self.attempts.pop(case.id, None)
-        self.pipeline.progress.pop(case.id, None)
-        watched.released[case.folder] = now
-        watched.scanner.stir()
-
-    def _waits(self, attempt: Attempt, waits: Waits, now: float) -> None:
-        """Polling backs off from a quarter of a second to a minute."""
-        attempt.looks += 1
-        backing_off = min(60.0, 0.25 * 1.5**attempt.looks)
-        attempt.why = str(waits)
-        attempt.person = waits.seconds >= 60  # noqa: PLR2004
-        attempt.next_look = now + (waits.seconds or backing_off)
-
-    def _tried(self, case: Case, attempt: Attempt, error: Exception, now: float) -> None:
-        name = self.names.of(case.folder)
-        if isinstance(error, OSError):
-            attempt.why = f"A file cannot be read ({os.strerror(error.errno or errno.EIO)}); tried again."
-            attempt.next_look = now + RECHECK
-            self.log.warning("case waits", case=name, why=attempt.why)
-            return
-        if not isinstance(error, Unclear | Refused):
-            self.log.error("case surprised us", case=name, exc_info=error)
-        tries = case.tries + 1
-        self.log.warning("case tried", case=name, tries=tries, error=type(error).__name__)
-        case = self.journal.save(case, tries=tries)
-        attempt.why = "Grand Challenge answered with an error; tried again soon."
-        attempt.next_look = now + min(60.0, 2.0**tries) * random.uniform(0.5, 1.0)  # noqa: S311
-        if tries >= TRIES and not case.patch and case.stage is not Stage.FILING:
-            self._fail(case, (_gave_up(error),))
-
-    def _fail(self, case: Case, problems: tuple[Problem, ...]) -> None:
-        self.journal.save(case, stage=Stage.FILING, target="failed", filed_as="", problems=problems)
-
-    def _trip(self, pause: Unavailable | Unclear, now: float) -> float:
-        host = getattr(pause, "host", "platform")
-        if not self.breaker.open(now):
-            self.log.warning("paused", host=host, why=str(pause))
-        return self.breaker.trip(host, str(pause), now, getattr(pause, "retry_after", None))
-
-    def _mended(self) -> None:
-        if self.breaker.mended():
-            self.log.info("reachable again")
+    def _release_at_rest(self, watched: Watched, case_id: int, now: float) -> None:
+        case = self.journal.case(case_id)
+        if case.stage in AT_REST:
+            self.attempts.pop(case_id, None)
+            self.pipeline.progress.pop(case_id, None)
+            watched.release(case.folder, now)
 
     def _look_late(self, watched: Watched) -> None:
         """One quiet period and ten minutes after filing, once each.
@@ -366,14 +275,19 @@ class Service:
         The looks are counted here and not in the filing thread: meanwhile the folder may have come back,
         and its case begun again.
         """
-        assert watched.root is not None
-        for stage in (Stage.DONE, Stage.FAILED):
-            for case in self.journal.recent(watched.root.id, stage, 50):
-                ages = (self.settings.settle.quiet_seconds, LATE_SECOND_LOOK)
-                if case.late_looks < len(ages) and time.time() - case.since >= ages[case.late_looks]:
-                    place = Place(watched.path, _lister(watched.drop))
-                    watched.filing.submit(self.pipeline.late, case, place)
-                    self.journal.save(case, late_looks=case.late_looks + 1)
+        ages = (self.settings.settle.quiet_seconds, LATE_SECOND_LOOK)
+        for case in self._rested(watched):
+            if case.late_looks < len(ages) and time.time() - case.since >= ages[case.late_looks]:
+                place = Place(watched.path, _lister(watched.drop))
+                watched.filing.submit(self.pipeline.late, case, place)
+                self.journal.save(case, late_looks=case.late_looks + 1)
+
+    def _code(self, now: float) -> int | None:
+        """With --once: the exit code when there is nothing more to wait for."""
+        silent = self.breaker.since
+        if silent is not None and now - silent > UNREACHABLE_ONCE:
+            return once.LATER
+        return once.exit_code(self.drops, self.journal, self.attempts, self.started)
 
     def _pause(self, now: float) -> float:
         looks = [one.next_look for one in self.attempts.values() if not one.running]
@@ -394,78 +308,33 @@ class Service:
         hidden.replace(path)
 
     def _drop_status(self, watched: Watched, now: float) -> dict[str, Any]:
-        cases = [self._case_status(case) for case in self._under_way(watched)]
-        known = {case["folder"] for case in cases}
-        if watched.root:
-            waiting = [one for one in _fresh(watched) if one.folder not in known]
-            cases += [status.of_finding(one, time.time() - now) for one in waiting]
-        if watched.root:
-            for stage in (Stage.DONE, Stage.FAILED):
-                cases += [
-                    status.of_case(case, "") for case in self.journal.recent(watched.root.id, stage, 50)
-                ]
-        paused = self.breaker.open(now)
-        return {"name": watched.drop.name, "held": watched.held, "paused": paused, "cases": cases}
+        under_way = [self._case_status(case) for case in self._under_way(watched)]
+        known = {case["folder"] for case in under_way}
+        found = [status.of_finding(one, time.time() - now) for one in watched.fresh()] if watched.root else []
+        return {
+            "name": watched.drop.name,
+            "held": watched.held or watched.brake.why,
+            "paused": self.breaker.open(now),
+            "cases": [
+                *under_way,
+                *(one for one in found if one["folder"] not in known),
+                *(status.of_case(case, "") for case in self._rested(watched)),
+            ],
+        }
+
+    def _rested(self, watched: Watched) -> list[Case]:
+        """The newest 50 of each outcome."""
+        if watched.root is None:
+            return []
+        found = (self.journal.recent(watched.root.id, stage, 50) for stage in (Stage.DONE, Stage.FAILED))
+        return list(chain.from_iterable(found))
 
     def _case_status(self, case: Case) -> dict[str, Any]:
         attempt = self.attempts.get(case.id, Attempt())
         progress = self.pipeline.progress.get(case.id)
         return status.of_case(case, attempt.why, (progress.sent, progress.total) if progress else None)
 
-    def _ended(self, now: float) -> int | None:
-        """With --once: the exit code when nothing more will come of waiting, else None."""
-        if any(watched.held for watched in self.drops):
-            return 75
-        if self.breaker.since is not None and now - self.breaker.since > UNREACHABLE_ONCE:
-            return 75
-        waiting = False
-        for watched in self.drops:
-            if not watched.study or watched.scanner.latest is None:
-                return None
-            for case in self._under_way(watched):
-                if not self.attempts.get(case.id, Attempt()).person:
-                    return None
-                waiting = True
-            released = max(watched.released.values(), default=0.0)
-            if watched.scanner.latest.started <= released:
-                return None
-            for finding in watched.scanner.latest.findings:
-                if finding.until is not None or finding.state in (FindingState.READY, FindingState.WRONG):
-                    return None
-                waiting |= finding.state is FindingState.SETTLING and finding.why != EMPTY
-        if waiting:
-            return 75
-        return 1 if self._any_failed() else 0
-
-    def _any_failed(self) -> bool:
-        return any(
-            case.since >= self.started
-            for watched in self.drops
-            if watched.root
-            for case in self.journal.recent(watched.root.id, Stage.FAILED, 1)
-        )
-
-
-def _fresh(watched: Watched) -> list[Finding]:
-    """What the last scan found, without names whose case came to rest since that scan began."""
-    snapshot = watched.scanner.latest
-    if snapshot is None:
-        return []
-    return [one for one in snapshot.findings if snapshot.started > watched.released.get(one.folder, 0.0)]
-
 
 def _lister(drop: Drop) -> Callable[[Path], Listing]:
     """A folder's listing without junk, as the plan has it."""
     return lambda folder: data(list_folder(str(folder)), drop.ignore)
-
-
-def _gave_up(error: Exception) -> Problem:
-    if isinstance(error, Refused):
-        return Problem(
-            "platform-refused", f"Grand Challenge refused a step of the upload: {error.text or error}"
-        )
-    return Problem(
-        "platform-error",
-        f"Grand Challenge answered with an error {TRIES} times while it was otherwise well. Nothing is wrong "
-        "with the folder as far as Casedrop can tell; try it again later, or ask the administrator.",
-    )

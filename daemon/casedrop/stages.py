@@ -24,7 +24,7 @@ MOVES = {
     Stage.UPLOADING: {Stage.COMMITTING, Stage.CONFIRMING, Stage.FILING, Stage.SETTLING},
     Stage.COMMITTING: {Stage.UPLOADING, Stage.CONFIRMING, Stage.FILING},
     Stage.CONFIRMING: {Stage.UPLOADING, Stage.FILING},
-    Stage.FILING: {Stage.DONE, Stage.FAILED},
+    Stage.FILING: {Stage.DONE, Stage.FAILED, Stage.SETTLING},
     Stage.DONE: set[Stage](),
     Stage.FAILED: {Stage.PLANNED, Stage.FILING},
     Stage.SETTLING: {Stage.PLANNED, Stage.FILING},

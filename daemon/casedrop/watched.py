@@ -1,0 +1,61 @@
+"""One drop as the service sees it: its scanner, its root and study, and why it stands still."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from casedrop.breaker import Brake
+from casedrop.grand_challenge import ReaderStudy
+from casedrop.model import Drop, Finding
+from casedrop.roots import Root
+from casedrop.scan import Scanner
+
+RECHECK = 30.0
+"""Seconds until a held drop is checked again."""
+
+
+@dataclass(slots=True)
+class Watched:
+    """`held` is why nothing of the drop moves, "" when it moves; times are boot-clock seconds."""
+
+    drop: Drop
+    scanner: Scanner
+    filing: ThreadPoolExecutor
+    root: Root | None = None
+    study: ReaderStudy | None = None
+    held: str = ""
+    next_check: float = 0.0
+    checking: Future[None] | None = None
+    brake: Brake = field(default_factory=Brake)
+    released: dict[str, float] = field(default_factory=dict)
+    """When a folder's case came to rest: only a scan begun later speaks of that name again."""
+
+    @property
+    def path(self) -> Path:
+        return Path(self.drop.root)
+
+    def hold(self, why: str, now: float) -> None:
+        if why != self.held:
+            structlog.get_logger().error("drop held", drop=self.drop.name, why=why)
+        self.held = why
+        self.next_check = now + RECHECK
+
+    def move_again(self, now: float) -> None:
+        if self.held and not self.scanner.problem:
+            structlog.get_logger().info("drop moves again", drop=self.drop.name)
+            self.held = ""
+        self.next_check = now + RECHECK
+
+    def release(self, folder: str, now: float) -> None:
+        """The folder is filed away, or it is the scanner's again."""
+        self.released[folder] = now
+        self.scanner.stir()
+
+    def fresh(self) -> list[Finding]:
+        """What the last scan found, without names whose case came to rest since that scan began."""
+        snapshot = self.scanner.latest
+        if snapshot is None:
+            return []
+        return [one for one in snapshot.findings if snapshot.started > self.released.get(one.folder, 0.0)]
