@@ -106,11 +106,14 @@ def test_a_stall_in_the_middle_of_a_file_is_waited_out(
 
 
 def test_rsync_that_stalls_is_known_by_its_temporary_name(lab: Lab) -> None:
+    lab.configure(incomplete=60)
     lab.start()
     folder = lab.drop / "P001"
     folder.mkdir()
     (folder / ".ct.mha.a1B2c3").write_bytes(mha()[:100])
-    wait_for(lambda: "by its name" in lab.case("P001").get("why", ""), what="the temporary name is said")
+    wait_for(
+        lambda: "still being copied" in lab.case("P001").get("why", ""), what="the temporary name is said"
+    )
     (folder / ".ct.mha.a1B2c3").write_bytes(mha())
     (folder / ".ct.mha.a1B2c3").rename(folder / "ct.mha")
     lab.wait_done("P001")

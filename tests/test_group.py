@@ -1,6 +1,7 @@
 """Which file goes to which socket, and what people are told where it does not work out."""
 
 import string
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
@@ -80,9 +81,6 @@ def value(source: JsonValue | TextValue, content: bytes, kind: str) -> Grouping:
     return group(listing(path), drop(rule), {path: content}, {"v": SocketKind("v", kind, "Value")})
 
 
-# The two labs
-
-
 def test_one_image_per_patient_needs_one_rule() -> None:
     plan = planned(group(listing("scan 1.MHA", folder="patient1_folder"), drop(CT), {}, KINDS))
     (socket,) = plan.sockets
@@ -105,9 +103,6 @@ def test_an_optional_socket_without_a_file_is_left_out() -> None:
     assert [one.socket for one in plan.sockets] == ["ct-image"]
 
 
-# Globs
-
-
 @pytest.mark.parametrize(
     ("pattern", "path", "fits"),
     [
@@ -126,9 +121,6 @@ def test_an_optional_socket_without_a_file_is_left_out() -> None:
 def test_patterns_work_as_in_gitignore(pattern: str, path: str, fits: bool) -> None:
     grouping = group(listing(path), lenient(SocketRule("ct-image", (pattern,))), {}, KINDS)
     assert grouping.claims[path] == (("ct-image",) if fits else ())
-
-
-# Rules and files
 
 
 def test_a_file_of_two_rules_is_wrong_and_names_both() -> None:
@@ -218,9 +210,6 @@ def test_all_problems_are_said_at_once() -> None:
     assert words == {"two-files", "missing-file", "unmatched-file", "bad-title"}
 
 
-# Upload names
-
-
 @pytest.mark.parametrize(
     ("path", "name"),
     [("Doe.NII.GZ", "s.nii.gz"), ("a.jpeg", "s.jpeg"), ("scan.doe-1950", "s"), ("noextension", "s")],
@@ -234,8 +223,6 @@ def test_an_upload_name_is_never_longer_than_the_platform_takes() -> None:
     plan = planned(group(listing("a.mha"), drop(SocketRule("s" * 200, ("*",))), {}, None))
     assert len(plan.sockets[0].files[0].upload_name) == 128
 
-
-# .mhd with its data
 
 MHD = SocketRule("ct-image", ("*.mhd",))
 
@@ -254,6 +241,28 @@ def test_a_header_takes_the_data_it_names(patterns: tuple[str, ...], ending: str
     assert (second.path, second.content) == (f"d/scan.{ending}", None)
 
 
+def test_a_header_may_name_its_data_with_a_dot_slash_and_in_composed_letters() -> None:
+    """A Mac writes the file's name decomposed, the header's text is as it was typed."""
+    raw = unicodedata.normalize("NFD", "Müller.raw")
+    files = listing("c.mhd", raw)
+    header = "ElementDataFile = ./Müller.raw\n".encode()
+    (socket,) = planned(group(files, drop(MHD), {"c.mhd": header}, KINDS)).sockets
+    assert [file.path for file in socket.files] == ["c.mhd", raw]
+
+
+def test_patterns_fit_names_a_mac_has_decomposed() -> None:
+    path = unicodedata.normalize("NFD", "Übersicht.mha")
+    rules = drop(SocketRule("ct-image", ("Übersicht.*",)))
+    assert group(listing(path), rules, {}, KINDS).claims[path] == ("ct-image",)
+
+
+def test_many_files_of_the_same_two_rules_are_one_problem() -> None:
+    rules = drop(replace(CT, fallback=False), SocketRule("b", ("*",)))
+    grouping = group(listing(*(f"{number}.mha" for number in range(30))), rules, {}, None)
+    assert [word for word, _ in said(grouping)].count("two-rules") == 1
+    assert "and 20 more" in text_of(grouping, "two-rules")
+
+
 def test_a_header_without_its_data_is_lacking() -> None:
     grouping = group(listing("c.mhd"), drop(MHD), {"c.mhd": b"ElementDataFile = c.raw\n"}, KINDS)
     assert said(grouping) == [("missing-raw", Weight.LACKING)]
@@ -264,9 +273,6 @@ def test_a_header_without_its_data_is_lacking() -> None:
 def test_a_header_that_names_no_one_file_beside_it_is_refused(named: bytes) -> None:
     grouping = group(listing("c.mhd"), drop(MHD), {"c.mhd": b"ElementDataFile = " + named + b"\n"}, KINDS)
     assert said(grouping) == [("mhd-header", Weight.WRONG)]
-
-
-# Values
 
 
 @pytest.mark.parametrize(
@@ -356,9 +362,6 @@ def test_a_value_comes_from_the_folders_name() -> None:
     assert planned(group(listing("a.mha"), drop(CT, optional), {}, KINDS)).sockets[0].socket == "ct-image"
 
 
-# Titles
-
-
 def test_a_title_is_rendered_stripped_and_composed() -> None:
     """As macOS writes it, e and an accent are two characters."""
     rules = drop(CT, title=" {folder} of {patient} ", folder=r"(?P<patient>P\d+) .*")
@@ -376,9 +379,6 @@ def test_a_title_the_platform_would_not_keep_is_wrong(folder: str) -> None:
 def test_bytes_that_are_no_utf8_are_shown_as_such() -> None:
     grouping = group(listing("ct.mha", "x\udcff\n.doc"), drop(CT), {}, KINDS)
     assert r"x\xff\x0a.doc" in text_of(grouping, "unmatched-file")
-
-
-# What the platform says of the sockets
 
 
 @pytest.mark.parametrize(
@@ -401,8 +401,6 @@ def test_a_rule_that_does_not_fit_its_socket_is_a_setup_finding(
 def test_rules_that_fit_find_nothing() -> None:
     assert check_rules(drop(CT, AIRWAYS, SCORE, SocketRule("report-pdf", ("*.pdf",))), KINDS) == []
 
-
-# By property
 
 NAMES = st.text(st.sampled_from("ab_.\n \u00e9\udcff"), min_size=1, max_size=6).map(lambda name: f"n{name}")
 ENDINGS = st.sampled_from(["", ".mha", ".nii.gz", ".raw", ".json", ".txt", ".x"])

@@ -180,12 +180,16 @@ def test_a_folder_without_its_ready_marker_waits(tmp_path: Path) -> None:
     assert root.look(130).state is FindingState.READY
 
 
-def test_an_unfinished_copy_is_known_by_its_name(root: Root) -> None:
+def test_an_unfinished_copy_is_known_by_its_name_and_waited_for_until_the_limit(root: Root) -> None:
     root.write("P1/ct.mha")
     root.write("P1/seg.mha.part")
     found = root.settled()
-    assert found.state is FindingState.SETTLING
+    assert (found.state, found.until) == (FindingState.LACKING, INCOMPLETE)
     assert "seg.mha.part" in found.why
+    broken_off = root.look(INCOMPLETE)
+    assert broken_off.state is FindingState.WRONG
+    assert broken_off.grouping
+    assert [one.word for one in broken_off.grouping.problems] == ["half-copied"]
 
 
 def test_a_file_that_somebody_writes_is_waited_for_and_named(root: Root) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from casedrop import mhd
 from casedrop.model import (
     Drop,
     Entry,
@@ -29,7 +30,7 @@ from casedrop.model import (
     Weight,
 )
 from casedrop.near import near_misses, several, shown
-from casedrop.settle import data, matches
+from casedrop.settle import composed, data, matches
 from casedrop.values import ValueProblemError, from_json, from_text, plain
 
 MAX_READ = 1 << 20
@@ -43,9 +44,6 @@ IMAGE_EXTENSIONS = (
     "nii.gz", "mha", "mhd", "raw", "zraw", "nii", "nrrd", "fda", "fds", "png", "jpg", "jpeg", "tif", "tiff",
     "svs", "vms", "vmu", "ndpi", "scn", "mrxs", "bif", "dcm",
 )  # fmt: skip
-DATA_FILE = re.compile(r"(?m)^([^\S\r\n]*ElementDataFile[^\S\r\n]*=[^\S\r\n]*)([^\r\n]*)")
-"""The line of a MetaImage header that names its data."""
-
 FILE_EXTENSIONS = ("csv", "zip", "pdf", "sqreg", "obj", "mp4", "nwk", "newick", "biom", "json", "txt")
 
 
@@ -118,8 +116,13 @@ def check_rules(drop: Drop, kinds: Mapping[str, SocketKind | None]) -> list[str]
 
 
 def _files(listing: Listing, drop: Drop) -> dict[str, Entry]:
-    kept = data(listing, drop.ignore).entries
-    return {one.path: one for one in kept if one.kind is not EntryKind.FOLDER and one.path != drop.ready}
+    kept = (one for one in data(listing, drop.ignore).entries if one.kind is not EntryKind.FOLDER)
+    return {one.path: one for one in kept if not is_ready_mark(one.path, drop)}
+
+
+def is_ready_mark(path: str, drop: Drop) -> bool:
+    """Whether a file is the drop's marker, which is no data."""
+    return bool(drop.ready) and composed(path) == composed(drop.ready)
 
 
 def _claim(folder: Folder) -> None:
@@ -136,12 +139,21 @@ def _claim(folder: Folder) -> None:
             fallbacks = {rule.socket for rule in folder.drop.sockets if rule.fallback}
             others = [name for name in folder.claims[raw] if name not in fallbacks]
             folder.claims[raw] = list(dict.fromkeys([*others, *folder.claims[path]]))
+    _expect_one_rule(folder)
+
+
+def _expect_one_rule(folder: Folder) -> None:
+    """Rules that only read values may share a file; one problem for each set of rules that clash."""
     readers = {rule.socket for rule in folder.drop.sockets if rule.value_from}
+    clashes: dict[tuple[str, ...], list[str]] = {}
     for path, names in folder.claims.items():
         if len(names) > 1 and not set(names) <= readers:
-            both = " and ".join(f'"{name}"' for name in names)
-            text = f"{shown(path)} is taken by the rules of {both}. Make one of the patterns narrower."
-            folder.wrong("two-rules", text)
+            clashes.setdefault(tuple(names), []).append(path)
+    for sockets, paths in clashes.items():
+        rules = " and ".join(f'"{socket}"' for socket in sockets)
+        verb = "is" if len(paths) == 1 else "are"
+        text = f"{several(paths)} {verb} taken by the rules of {rules}. Make one of the patterns narrower."
+        folder.wrong("two-rules", text)
 
 
 def _takes(rule: SocketRule, path: str) -> bool:
@@ -208,29 +220,23 @@ def _mhd_socket(folder: Folder, rule: SocketRule, header: str) -> PlannedSocket 
         folder.lacking("empty-file", f"{shown(raw)} is empty (0 bytes). Copy it again.")
         return None
     data_file = _planned(folder.files[raw], rule.socket, extension)
-    text = folder.contents[header].decode("latin-1")
-    sent = DATA_FILE.sub(rf"\g<1>{data_file.upload_name}", text)
+    sent = mhd.naming(folder.contents[header], data_file.upload_name)
     files = (_planned(folder.files[header], rule.socket, "mhd", sent), data_file)
     return PlannedSocket(rule.socket, "Image", f"{shown(header)} with {shown(raw)}", files)
 
 
 def _raw_of(folder: Folder, header: str) -> str:
-    """The path of the data a .mhd names, "" where it names none, a list, or another folder."""
+    """The path of the data a .mhd names, "" where it names none beside it; as the folder has it, if it does."""
     content = folder.contents.get(header, b"")
-    found = DATA_FILE.search(content.decode("latin-1"))
-    name = found[2].strip() if found and len(content) <= MAX_READ else ""
-    try:
-        name = name.encode("latin-1").decode()
-    except UnicodeDecodeError:
+    name = mhd.data_name(content) if len(content) <= MAX_READ else ""
+    raw = composed(header[: header.rfind("/") + 1] + name)
+    if not name or raw == composed(header):
         return ""
-    if not name or "/" in name or "\\" in name or "%" in name or name in ("LOCAL", "LIST"):
-        return ""
-    raw = header.rpartition("/")[0] + "/" + name if "/" in header else name
-    return raw if raw != header else ""
+    return next((path for path in folder.files if composed(path) == raw), raw)
 
 
 def _folder_value(folder: Folder, rule: SocketRule, source: FolderValue) -> PlannedSocket | None:
-    found = re.search(source.folder, folder.name)
+    found = re.search(source.folder, composed(folder.name))
     if found is None or found["value"] is None:
         if rule.required:
             text = (
@@ -307,13 +313,13 @@ def _unclaimed(folder: Folder, listing: Listing) -> tuple[str, ...]:
 
 
 def _title(folder: Folder, name: str) -> str:
-    found = re.fullmatch(folder.drop.folder, name) if folder.drop.folder else None
+    found = re.fullmatch(folder.drop.folder, composed(name)) if folder.drop.folder else None
     if folder.drop.folder and found is None:
         text = f'The folder\'s name "{shown(name)}" is not what this drop takes ({folder.drop.folder}).'
         folder.wrong("folder-name", text)
         return ""
     groups = {key: text or "" for key, text in found.groupdict().items()} if found else {}
-    title = unicodedata.normalize("NFC", folder.drop.title.format(**{**groups, "folder": name}).strip())
+    title = composed(folder.drop.title.format(**{**groups, "folder": name}).strip())
     odd = [letter for letter in title if unicodedata.category(letter) in ("Cc", "Cs") or letter in "<>"]
     if odd or not 1 <= len(title) <= TITLE_LIMIT:
         folder.wrong(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from casedrop import settle, watch
-from casedrop.group import MAX_READ, group, needed
+from casedrop.group import MAX_READ, group, is_ready_mark, needed
 from casedrop.model import (
     Drop,
     EntryKind,
@@ -27,6 +27,7 @@ from casedrop.model import (
     SocketKind,
     Weight,
 )
+from casedrop.near import several
 from casedrop.settle import Settling
 from casedrop.watch import boot_clock
 
@@ -156,7 +157,7 @@ class Scanner:
         if kind is not EntryKind.FOLDER:
             what = "a loose file" if kind is EntryKind.FILE else f"a {kind}"
             return Finding(name, FindingState.LEFT_ALONE, f"{what}, left alone: only folders are taken", now)
-        if self.drop.folder and not re.fullmatch(self.drop.folder, name):
+        if self.drop.folder and not re.fullmatch(self.drop.folder, settle.composed(name)):
             why = f"left alone: its name is not what this drop takes ({self.drop.folder})"
             return Finding(name, FindingState.LEFT_ALONE, why, now)
         try:
@@ -211,7 +212,7 @@ class Scanner:
         if settle.is_placeholder(listing.folder):
             return "waiting for its name: this one is what a computer gives to a new folder"
         if self.drop.ready and not any(
-            one.path == self.drop.ready and one.kind is EntryKind.FILE for one in listing.entries
+            is_ready_mark(one.path, self.drop) and one.kind is EntryKind.FILE for one in listing.entries
         ):
             return f"waiting for the file {self.drop.ready}, which says that the copy is complete"
         return ""
@@ -224,7 +225,7 @@ class Scanner:
         kinds = self.kinds
         if kinds is None:
             return replace(finding, why=WAITS_FOR_KINDS, until=again)
-        grouping = self._grouped(finding.folder, listing, kinds)
+        grouping = _half_copied(listing) or self._grouped(finding.folder, listing, kinds)
         wrong = [one for one in grouping.problems if one.weight is Weight.WRONG]
         lacking = [one for one in grouping.problems if one.weight is Weight.LACKING]
         until = finding.since + self.times.incomplete_seconds
@@ -237,9 +238,6 @@ class Scanner:
 
     def _busy(self, listing: Listing) -> str:
         folder = os.path.join(self._path, listing.folder)
-        temporary = [one.path for one in listing.entries if settle.is_temporary(one.path)]
-        if temporary:
-            return f"{temporary[0]} is still being copied, by its name"
         writing = watch.writers(folder, listing) if watch.file_system(self._path).lease else []
         return f"{writing[0]} is still being written" if writing else ""
 
@@ -257,6 +255,19 @@ class Scanner:
         if grouping.plan is None:
             return grouping
         return replace(grouping, plan=replace(grouping.plan, signature=mark, entries=listing.entries))
+
+
+def _half_copied(listing: Listing) -> Grouping | None:
+    """What copies write to before they are whole says nothing of the rules; it waits like all that lacks."""
+    temporary = [one.path for one in listing.entries if settle.is_temporary(one.path)]
+    if not temporary:
+        return None
+    verb = "has the name of a file that is" if len(temporary) == 1 else "have names of files that are"
+    text = (
+        f"{several(temporary)} {verb} still being copied. If that copy was broken off, copy again what it was "
+        "to be, and remove what it left."
+    )
+    return Grouping(None, (Problem("half-copied", text, Weight.LACKING),))
 
 
 def _names(path: str) -> Iterator[tuple[str, EntryKind]]:

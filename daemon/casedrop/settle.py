@@ -7,6 +7,7 @@ events), so only the whole tree's signature counts, unchanged over the quiet per
 import fnmatch
 import hashlib
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -46,7 +47,13 @@ def _is_junk_name(name: str) -> bool:
 
 def matches(path: str, patterns: tuple[str, ...]) -> bool:
     """gitignore-like: no slash means any depth, a leading slash the case folder, case does not count."""
-    return any(_compiled(pattern).match(path) for pattern in patterns)
+    name = composed(path)
+    return any(_compiled(composed(pattern)).match(name) for pattern in patterns)
+
+
+def composed(name: str) -> str:
+    """The name in NFC: what comes from a Mac is decomposed, what people type into a configuration is not."""
+    return unicodedata.normalize("NFC", name)
 
 
 @lru_cache(maxsize=1024)
