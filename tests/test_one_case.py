@@ -332,3 +332,41 @@ def test_a_wrong_folder_mended_before_it_is_moved_is_judged_again(lab: Lab) -> N
     (lab.drop / "P001" / "readme.txt").unlink()
     (lab.root / "away").rename(lab.failed)
     lab.wait_done("P001", 60)
+
+
+def test_uploads_the_platform_has_dropped_before_the_commit_are_sent_anew(lab: Lab) -> None:
+    """They live for 24 h: a case that waited longer finds none of its own."""
+    lab.sandbox.faults.add(method="POST", path="upload-sessions/$", call=lab.sandbox.expire_uploads)
+    lab.move_in("P001", ct__mha=mha(), r__pdf=b"%PDF")
+    assert lab.once() == 0, lab.log.read_text()
+    assert lab.titles() == ["P001"]
+    assert lab.values("P001")["report-pdf"]["sha256"] == hashlib.sha256(b"%PDF").hexdigest()
+
+
+def test_an_upload_that_dies_in_the_commit_itself_is_sent_anew(lab: Lab) -> None:
+    lab.sandbox.faults.add(method="PATCH", path="display-sets/", status=502, call=lab.sandbox.expire_uploads)
+    lab.move_in("P001", r__pdf=b"%PDF", ct__mha=mha())
+    assert lab.once() == 0, lab.log.read_text()
+    assert lab.titles() == ["P001"]
+    assert lab.values("P001").keys() == {"report-pdf", "ct-image"}
+
+
+def test_an_address_that_expired_before_its_part_was_sent_is_asked_for_again(lab: Lab) -> None:
+    lab.sandbox.faults.add(method="PUT", path="/storage/", status=403)
+    lab.move_in("P001", ct__mha=mha())
+    assert lab.once() == 0, lab.log.read_text()
+    assert [status for method, _, status in lab.sandbox.requests if method == "PUT"] == [403, 200]
+
+
+@pytest.mark.long
+def test_a_display_set_deleted_while_it_is_checked_is_left_at_that_once_the_folder_leaves(lab: Lab) -> None:
+    lab.start()
+    lab.sandbox.hold_imports()
+    lab.move_in("P001", ct__mha=mha())
+    wait_for(partial(_is_checked, lab, "P001"), 30, "it is being checked")
+    (made,) = lab.sandbox.display_sets("lung-2026")
+    lab.sandbox.delete_display_set(made.pk)
+    wait_for(lambda: "gone from Grand Challenge" in lab.case("P001").get("why", ""), 60, "a person is asked")
+    (lab.drop / "P001").rename(lab.desk / "P001")
+    assert "gone from Grand Challenge" in lab.wait_failed("P001", 60)
+    assert lab.titles() == []

@@ -16,7 +16,7 @@ from casedrop.grand_challenge import DisplaySet, GrandChallenge
 from casedrop.model import Case, Json, PlannedSocket, Problem
 from casedrop.stages import Stage
 
-PERSON = 60.0
+PERSON = 20.0
 """Seconds until we look again at what waits for a person."""
 
 
@@ -155,8 +155,9 @@ def _existing(platform: GrandChallenge, case: Case) -> DisplaySet:
 
 def deleted(case: Case) -> Waits:
     return Waits(
-        f"Its display set {case.address} is gone from Grand Challenge or hidden from this user. If it was "
-        "deleted on purpose, move the folder out of drop/; Casedrop does not make a second one by itself.",
+        f"Its display set {case.address} is gone from Grand Challenge or hidden from this user. Casedrop "
+        "does not make a second one by itself. If it was deleted on purpose, move the folder out of drop/; "
+        "to send it anew, give the folder another name.",
         PERSON,
         person=True,
     )

@@ -86,9 +86,14 @@ class Pipeline:
         case = commit.sessions(self.platform, case, lambda path: self._upload_address(case, path), save)
         return commit.commit(self.platform, self._frozen(case), save)
 
-    def confirm(self, case: Case) -> Case:
+    def confirm(self, case: Case, place: Place) -> Case:
         """Look once. FILING when everything is decided; raises Waits while something is still to come."""
-        current = self._current(case)
+        try:
+            current = self._current(case)
+        except Waits as gone:
+            if file_away.is_folder(place.folder(case), (case.device, case.inode)):
+                raise
+            return self.journal.save(case, stage=Stage.FILING, target="failed", problems=(_deleted(gone),))
         outcomes = {
             socket.socket: (socket, look.confirm(self.platform, case, current, socket))
             for socket in commit.to_send(case)
@@ -271,6 +276,12 @@ class Pipeline:
         except FolderChanged:
             return self.journal.save(case, target="failed", filed_as="", problems=(_changed_after(case),))
         return case
+
+
+def _deleted(gone: Waits) -> Problem:
+    return Problem(
+        "deleted", f"{gone} The folder has been moved out of drop/, so Casedrop leaves it at that."
+    )
 
 
 def _extra_sockets(case: Case, extra: list[str]) -> Problem:

@@ -233,7 +233,7 @@ class Service:
         elif case.stage in DELIVERED:
             attempt.running = self.cases.submit(self._probing, self.pipeline.deliver, case, place)
         elif case.stage is Stage.CONFIRMING:
-            attempt.running = self.confirming.submit(self._probing, self.pipeline.confirm, case)
+            attempt.running = self.confirming.submit(self._probing, self.pipeline.confirm, case, place)
         if attempt.running:
             attempt.running.add_done_callback(lambda _: self.wake.set())
 

@@ -55,17 +55,23 @@ class Imports:
         self.seconds = seconds
         self.released = threading.Event()
         self.released.set()
+        self._closing = False
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._worker = threading.Thread(target=self._work, daemon=True)
         self._worker.start()
 
     def close(self) -> None:
+        """What is still to be imported never is."""
+        self._closing = True
         self.released.set()
         self._queue.put(None)
+        self._worker.join()
 
     def _work(self) -> None:
         while (task := self._queue.get()) is not None:
             self.released.wait()
+            if self._closing:
+                return
             time.sleep(self.seconds)
             task()
 
