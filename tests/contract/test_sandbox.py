@@ -121,7 +121,7 @@ def _answer(sandbox: Sandbox, row: dict[str, Any]) -> httpx.Response:
     return httpx.request(row["method"], url, content=content, headers=headers)
 
 
-@pytest.mark.parametrize("recorded", _rows())
+@pytest.mark.parametrize("recorded", list(_rows()))
 def test_an_answer_is_the_recorded_one(
     client: GrandChallenge, sandbox: Sandbox, recorded: dict[str, Any]
 ) -> None:
