@@ -1,5 +1,7 @@
 """A lab for black-box tests: a sandbox of Grand Challenge, a root, and the real service as a process."""
 
+import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +9,27 @@ import pytest
 
 from casedrop.sandbox import Sandbox
 from lab import Lab
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-crashes", action="store_true", help="not only a tenth of the crash matrix")
+    today = time.strftime("%Y-%m-%d")
+    parser.addoption("--crash-seed", default=today, help="which tenth; the date unless given")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"crash seed: {config.getoption('crash_seed')}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of the tests marked `one_in_ten` a random tenth, the same in every worker."""
+    if config.getoption("all_crashes"):
+        return
+    many = [item for item in items if item.get_closest_marker("one_in_ten")]
+    chosen = random.Random(config.getoption("crash_seed")).sample(many, len(many) // 10)
+    dropped = [item for item in many if item not in chosen]
+    config.hook.pytest_deselected(items=dropped)
+    items[:] = [item for item in items if item not in dropped]
 
 
 @pytest.fixture

@@ -47,6 +47,11 @@ class Faults:
         with self._lock:
             self._waiting.append(fault)
 
+    def clear(self) -> None:
+        """None is still to come."""
+        with self._lock:
+            self._waiting.clear()
+
     def take(self, method: str, path: str) -> Fault | None:
         """The fault for this request, counted off."""
         with self._lock:

@@ -1,0 +1,110 @@
+"""Wherever the service dies, the next start ends as if it had not: the crash matrix.
+
+A small case is killed at every request and at every write; of the larger ones a random tenth is run, all of
+them with `--all-crashes`.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+from lab import Lab, mha
+
+PDF = bytes(range(256)) * (9 << 12)
+"""9 MiB: two parts."""
+
+SMALL = {"ct__mha": mha()}
+LARGE = SMALL | {"ct_airways__mha": mha(fill=b"\0"), "r__pdf": PDF, "score__json": b'{"score": 2.5}'}
+FAILING = {"ct__mha": b"no image", "r__pdf": b"%PDF", "score__json": b'{"score": 1}'}
+
+WRITES = "fsync,fdatasync,renameat2,rename,ftruncate,unlink"
+
+
+def end_well(lab: Lab, files: dict[str, bytes]) -> None:
+    assert lab.once() == 0, lab.log.read_text()
+    assert lab.titles() == ["P001"]
+    values = lab.values("P001")
+    assert values["ct-image"]["sha256"] == hashlib.sha256(mha()).hexdigest()
+    if "r__pdf" in files:
+        assert values["report-pdf"]["sha256"] == hashlib.sha256(PDF).hexdigest()
+        assert values["some-score"] == 2.5
+    assert len(values) == len(files)
+    assert sorted(one.name for one in lab.done.iterdir()) == ["P001", "P001.receipt.json"]
+    assert {one.name for one in (lab.done / "P001").iterdir()} == {one.replace("__", ".") for one in files}
+    assert json.loads((lab.done / "P001.receipt.json").read_text())["title"] == "P001"
+    assert not [*lab.drop.iterdir(), *lab.failed.iterdir()]
+
+
+def end_failed(lab: Lab, files: dict[str, bytes]) -> None:
+    filed_before = (lab.failed / "P001").exists()
+    assert lab.once() == 1 or filed_before, lab.log.read_text()
+    assert lab.titles() == ["P001"]
+    assert lab.values("P001").keys() == {"report-pdf", "some-score"}
+    assert sorted(one.name for one in lab.failed.iterdir()) == ["P001", "P001.reason.txt"]
+    assert len([*(lab.failed / "P001").iterdir()]) == len(files)
+    assert "could not use ct.mha as an image" in lab.wait_failed("P001")
+    assert not [*lab.drop.iterdir(), *lab.done.iterdir()]
+
+
+def killed_at_request(lab: Lab, files: dict[str, bytes], number: int, *, acted: bool) -> None:
+    lab.configure(quiet=0.1)
+    lab.sandbox.faults.add(skip=number, cut=True, after=acted, call=lab.kill)
+    lab.move_in("P001", **files)
+    lab.once()
+    lab.sandbox.faults.clear()
+
+
+def killed_at_write(lab: Lab, files: dict[str, bytes], number: int) -> None:
+    """As the system call is entered: nothing of it is done, everything before it is."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    lab.configure(quiet=0.1)
+    lab.move_in("P001", **files)
+    inject = f"inject={WRITES}:signal=KILL:when={number}"
+    lab.once("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={WRITES}", "-e", inject)
+
+
+@pytest.mark.parametrize("acted", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("number", range(26))
+def test_killed_at_any_request_of_a_small_case(lab: Lab, number: int, *, acted: bool) -> None:
+    killed_at_request(lab, SMALL, number, acted=acted)
+    end_well(lab, SMALL)
+
+
+@pytest.mark.parametrize("number", range(1, 61))
+def test_killed_at_any_write_of_a_small_case(lab: Lab, number: int) -> None:
+    killed_at_write(lab, SMALL, number)
+    end_well(lab, SMALL)
+
+
+@pytest.mark.one_in_ten
+@pytest.mark.parametrize("acted", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("number", range(50))
+@pytest.mark.parametrize(
+    ("files", "end"), [(LARGE, end_well), (FAILING, end_failed)], ids=["large", "failing"]
+)
+def test_killed_at_any_request(
+    lab: Lab,
+    files: dict[str, bytes],
+    end: Callable[[Lab, dict[str, bytes]], None],
+    number: int,
+    *,
+    acted: bool,
+) -> None:
+    killed_at_request(lab, files, number, acted=acted)
+    end(lab, files)
+
+
+@pytest.mark.one_in_ten
+@pytest.mark.parametrize("number", range(1, 81))
+@pytest.mark.parametrize(
+    ("files", "end"), [(LARGE, end_well), (FAILING, end_failed)], ids=["large", "failing"]
+)
+def test_killed_at_any_write(
+    lab: Lab, files: dict[str, bytes], end: Callable[[Lab, dict[str, bytes]], None], number: int
+) -> None:
+    killed_at_write(lab, files, number)
+    end(lab, files)
