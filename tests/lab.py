@@ -121,6 +121,14 @@ class Lab:
         assert self.process is not None
         return self.process.wait(100)
 
+    def command(self, *arguments: str, code: int = 0) -> str:
+        """What another command says, its lines as one."""
+        program = [sys.executable, "-c", "from casedrop.cli import main; main()", *arguments]
+        environ = os.environ | {"CASEDROP_CONFIG": str(self.config), "COLUMNS": "200"}
+        ended = subprocess.run(program, env=environ, capture_output=True, text=True, check=False, timeout=60)
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        return " ".join((ended.stdout + ended.stderr).split())
+
     def folder(self, name: str, **files: bytes) -> Path:
         """A folder on the desk; file names as keywords, `__` for a dot."""
         path = self.desk / name

@@ -8,6 +8,8 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -108,3 +110,36 @@ def test_killed_at_any_write(
 ) -> None:
     killed_at_write(lab, files, number)
     end(lab, files)
+
+
+@pytest.mark.parametrize(
+    ("kept", "killed"), [(5, 9), (5, 16), (9, 13), (9, 18), (13, 16), (13, 20), (16, 19)]
+)
+def test_with_an_older_journal_nothing_is_sent_twice_or_filed_unconfirmed(
+    lab: Lab, kept: int, killed: int
+) -> None:
+    """The journal is copied at one request, the service killed at a later one, and the copy put back."""
+    lab.configure(quiet=0.1)
+    old = lab.top / "old"
+    lab.sandbox.faults.add(skip=kept, status=0, call=partial(_copy, lab.state, old))
+    lab.sandbox.faults.add(skip=killed - kept - 1, cut=True, after=True, call=lab.kill)
+    lab.move_in("P001", **SMALL)
+    lab.once()
+    lab.sandbox.faults.clear()
+    shutil.rmtree(lab.state)
+    shutil.copytree(old, lab.state)
+    code = lab.once()
+    filled = [one for one in lab.sandbox.display_sets("lung-2026") if one.values]
+    assert len(filled) <= 1
+    assert lab.titles().count("P001") == len(filled)
+    if code:
+        assert code == 75
+        assert "accept" in lab.case("P001")["why"]
+        assert "holds just what this folder does" in lab.command("accept", "--all")
+        assert lab.once() == 0
+        assert lab.titles().count("P001") == 1
+    assert (lab.done / "P001").exists()
+
+
+def _copy(state: Path, to: Path) -> None:
+    shutil.copytree(state, to)

@@ -1,7 +1,6 @@
 """What a restart finds in the journal."""
 
 import os
-import re
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from casedrop import roots
-from casedrop.errors import ConfigurationError, SetupProblem
-from casedrop.journal import Journal, TitleHeldError, copy_of
+from casedrop.errors import ConfigurationError
+from casedrop.journal import Journal, TitleHeldError, copy_of, restore
 from casedrop.model import (
     Case,
     Entry,
@@ -113,14 +112,24 @@ def test_the_kept_copy_holds_every_case_and_is_known_for_an_old_journal(tmp_path
     journal.keep_copy()
     journal.keep_copy()
     journal.close()
-    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
-        (tmp_path / name).unlink(missing_ok=True)
     assert not copy_of(path).stat().st_mode & 0o077
-    copy_of(path).rename(path)
+    path.write_bytes(b"damaged")
+    assert restore(path, 0).read_bytes() == b"damaged"
     restored = Journal(path)
     assert restored.case(case.id) == case
-    with pytest.raises(SetupProblem, match="restored copy"):
-        roots.open_root(root, restored.id, restored.starts(opened.id), restored.count_start)
+    again = roots.open_root(root, restored.id, restored.starts(opened.id), restored.count_start)
+    assert again.restored
+
+
+def test_nothing_is_moved_where_there_is_no_good_copy_to_restore(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    path.write_bytes(b"the journal")
+    with pytest.raises(ConfigurationError, match="no copy"):
+        restore(path, 0)
+    copy_of(path).write_bytes(b"no database either, and long enough to be seen as one" * 50)
+    with pytest.raises(ConfigurationError, match="cannot be used"):
+        restore(path, 0)
+    assert path.read_bytes() == b"the journal"
 
 
 def test_a_damaged_journal_names_the_copy_that_is_kept(tmp_path: Path) -> None:
@@ -129,5 +138,21 @@ def test_a_damaged_journal_names_the_copy_that_is_kept(tmp_path: Path) -> None:
     journal.keep_copy()
     journal.close()
     path.write_bytes(b"no database at all, but long enough to be one" * 50)
-    with pytest.raises(ConfigurationError, match=re.escape(str(copy_of(path)))):
+    with pytest.raises(ConfigurationError, match="casedrop restore"):
         Journal(path)
+
+
+def test_a_journal_of_the_first_schema_is_brought_forward(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    journal = Journal(path)
+    case = journal.begin(CASE)
+    journal.close()
+    with sqlite3.connect(path) as db:
+        db.executescript("DROP TABLE wishes; PRAGMA user_version = 1;")
+    db.close()
+    forward = Journal(path)
+    assert forward.case(case.id) == case
+    forward.wish(case.id, "anew")
+    assert forward.wishes() == {case.id: "anew"}
+    forward.granted(case.id)
+    assert forward.wishes() == {}

@@ -370,3 +370,17 @@ def test_a_display_set_deleted_while_it_is_checked_is_left_at_that_once_the_fold
     (lab.drop / "P001").rename(lab.desk / "P001")
     assert "gone from Grand Challenge" in lab.wait_failed("P001", 60)
     assert lab.titles() == []
+
+
+def test_a_folder_filed_under_another_name_keeps_its_own_when_it_comes_back(lab: Lab) -> None:
+    """failed/ had that name already, so a time was put behind it: title and done/ know the first name."""
+    for _ in range(2):
+        lab.move_in("P001", r__pdf=b"%PDF")
+        assert lab.once() == 1
+    (second,) = [one for one in lab.failed.iterdir() if one.is_dir() and one.name != "P001"]
+    (second / "ct.mha").write_bytes(mha())
+    second.rename(lab.drop / second.name)
+    assert lab.once() == 0, lab.log.read_text()
+    assert lab.titles() == ["P001"]
+    assert (lab.done / "P001").is_dir()
+    assert [one.name for one in lab.failed.iterdir() if not one.name.endswith(".txt")] == ["P001"]

@@ -68,9 +68,9 @@ def init(
             raise typer.Exit(CONFIGURATION_EXIT) from None
         typer.echo(f"{drop.root}: {'made' if made else 'was there already'}")
         if take_over:
-            from casedrop.journal import Journal  # noqa: PLC0415
+            from casedrop.journal import NAME, Journal  # noqa: PLC0415
 
-            journal = Journal(state_directory(settings) / "journal.sqlite")
+            journal = Journal(state_directory(settings) / NAME)
             roots.take_over(Path(drop.root), journal.id, journal.starts(roots.root_id(Path(drop.root))))
             journal.close()
             typer.echo(f"{drop.root}: now belongs to this journal")
@@ -143,6 +143,49 @@ def status(
         typer.echo(f"There is no status yet: {path} ({error.strerror}). Is the service running?", err=True)
         raise typer.Exit(HELD_EXIT) from None
     typer.echo(json.dumps(report, indent=2) if as_json else "\n".join(lines(report, time.time())))
+
+
+@app.command()
+def accept(
+    which: Annotated[str, typer.Argument(metavar="[DROP/NAME]")] = "",
+    config: Config = None,
+    every: Annotated[bool, typer.Option("--all", help="Every folder that waits for it.")] = False,
+) -> None:
+    """File a folder as done whose display set is there already, if the two are the same."""
+    from casedrop.decisions import accept as decide  # noqa: PLC0415
+
+    _say(decide(_settings(config), os.environ, which, every=every))
+
+
+@app.command()
+def retry(
+    which: Annotated[str, typer.Argument(metavar="DROP/NAME or DROP with --all")],
+    config: Config = None,
+    every: Annotated[bool, typer.Option("--all", help="All failed folders of the drop.")] = False,
+    reason: Annotated[str, typer.Option(help="Only those that failed for this reason (its word).")] = "",
+) -> None:
+    """Move failed folders back into drop/, or make a deleted display set anew."""
+    from casedrop.decisions import retry as decide  # noqa: PLC0415
+
+    _say(decide(_settings(config), os.environ, which, every=every, reason=reason))
+
+
+def _say(findings: list[tuple[bool, str]]) -> None:
+    for _, text in findings:
+        typer.echo(text)
+    raise typer.Exit(0 if all(ok for ok, _ in findings) else 1)
+
+
+@app.command()
+def restore(config: Config = None) -> None:
+    """Put the journal's own copy in its place, when the journal is damaged. Stop the service first."""
+    from casedrop import start  # noqa: PLC0415
+
+    aside = start.restore(_settings(config))
+    typer.echo(
+        f"The copy is in the journal's place; what was there is {aside.name} beside it. Start the service: it "
+        "looks each unfinished folder up on Grand Challenge before it does anything."
+    )
 
 
 @app.command()

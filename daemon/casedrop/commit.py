@@ -43,6 +43,28 @@ def shell(platform: GrandChallenge, case: Case, save: Save) -> Case:
     return save(case, set_pk=made.pk)
 
 
+def still_empty(platform: GrandChallenge, case: Case, save: Save) -> Case:
+    """The case, if the display set made in an earlier try is as it was made; without it, if it was deleted.
+
+    Nothing was sent into it yet, so a new one may be made. Raises Waits where it is no longer empty.
+    """
+    try:
+        current = platform.display_set(case.set_pk)
+    except Refused as no:
+        if no.meaning is not Meaning.GONE:
+            raise
+        return save(case, set_pk="", one_time_title="")
+    if current.title == case.one_time_title and not current.values:
+        return case
+    raise Waits(
+        f"The display set {case.address}, made for this folder, holds something Casedrop does not remember "
+        "having sent: somebody changed it, or the journal is a restored one. Compare it with the folder. If it "
+        "is right, `casedrop accept` files the folder as done; if not, delete it on Grand Challenge.",
+        PERSON,
+        person=True,
+    )
+
+
 def _titled(platform: GrandChallenge, case: Case) -> DisplaySet | None:
     found = (one for one in platform.display_sets(case.study_pk) if one.title == case.one_time_title)
     return next(found, None)
@@ -157,7 +179,7 @@ def deleted(case: Case) -> Waits:
     return Waits(
         f"Its display set {case.address} is gone from Grand Challenge or hidden from this user. Casedrop "
         "does not make a second one by itself. If it was deleted on purpose, move the folder out of drop/; "
-        "to send it anew, give the folder another name.",
+        "to make a new one, `casedrop retry`.",
         PERSON,
         person=True,
     )
@@ -191,7 +213,8 @@ def title_held(case: Case) -> Waits:
     return Waits(
         f'The reader study already holds a display set titled "{case.settled.title}", and it was not made '
         "from this folder by this Casedrop. Casedrop never touches such a set. Rename or delete it on Grand "
-        "Challenge, or move the folder out of drop/.",
+        "Challenge, or move the folder out of drop/. If it holds this very folder, `casedrop accept` compares the "
+        "two and files the folder as done.",
         PERSON,
         person=True,
     )

@@ -54,6 +54,8 @@ def _journalled(
         "device": finding.device,
         "inode": finding.inode,
         "since": time.time(),
+        "folder": finding.folder,
+        "first_name": again.name if again and again.name != finding.folder else "",
         "filed_as": "",
         "tries": 0,
         "late_looks": 0,
@@ -65,7 +67,6 @@ def _journalled(
         Case(
             id=0,
             root=to.root,
-            folder=finding.folder,
             platform=to.platform,
             study=study.url,
             study_pk=study.pk,

@@ -5,21 +5,30 @@ A case is changed by one thread at a time; the lock only keeps SQLite's connecti
 
 import json
 import os
+import shutil
 import sqlite3
 import threading
 import uuid
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import cattrs
 
 from casedrop.errors import ConfigurationError
-from casedrop.model import Case
+from casedrop.model import Case, Json
 from casedrop.stages import AT_REST, move
 
-SCHEMA = 1
+NAME = "journal.sqlite"
+"""In the state directory."""
+
+SCHEMA = 2
+
+SINCE_2 = """
+CREATE TABLE wishes (case_id INTEGER PRIMARY KEY, wish TEXT NOT NULL) STRICT;
+"""
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -132,6 +141,26 @@ class Journal:
         """All failed cases of a root by the name they were filed under."""
         return {case.filed_as: case for case in self._cases("root = ? AND stage = 'failed'", root)}
 
+    def wish(self, case_id: int, wish: Json) -> None:
+        """What a person has decided about a case that waits; the service, which alone changes cases, does it."""
+        with self._lock, self._db:
+            self._db.execute("INSERT OR REPLACE INTO wishes VALUES (?, ?)", (case_id, json.dumps(wish)))
+
+    def wishes(self) -> dict[int, Json]:
+        with self._lock:
+            found = self._db.execute("SELECT case_id, wish FROM wishes").fetchall()
+        return {case_id: json.loads(wish) for case_id, wish in found}
+
+    def granted(self, case_id: int) -> None:
+        with self._lock, self._db:
+            self._db.execute("DELETE FROM wishes WHERE case_id = ?", (case_id,))
+
+    def first_names(self, root: str) -> dict[str, str]:
+        """What folders were called that may come to drop/ under a name we gave them."""
+        found = self._cases("root = ? AND stage IN ('failed', 'settling')", root)
+        names = {(case.filed_as or case.folder): case.name for case in found}
+        return {name: first for name, first in names.items() if name != first}
+
     def _put(self, case: Case) -> Case:
         title = case.settled.title if case.holds_title else None
         study = f"{case.platform} {case.study_pk}"
@@ -140,8 +169,8 @@ class Journal:
             with self._lock, self._db:
                 self._db.execute(
                     "INSERT OR ABORT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-                    " filed_as = excluded.filed_as, stage = excluded.stage, study = excluded.study,"
-                    " title = excluded.title, record = excluded.record",
+                    " folder = excluded.folder, filed_as = excluded.filed_as, stage = excluded.stage,"
+                    " study = excluded.study, title = excluded.title, record = excluded.record",
                     (*row, json.dumps(asdict(case))),
                 )
         except sqlite3.IntegrityError:
@@ -169,6 +198,30 @@ def copy_of(path: Path) -> Path:
     return path.with_suffix(".copy.sqlite")
 
 
+def restore(path: Path, now: float) -> Path:
+    """Put the kept copy in the journal's place; what was there stays beside it, under the name returned.
+
+    The copy stays too. Raises ConfigurationError where there is no copy, or one that cannot be used.
+    """
+    copy = copy_of(path)
+    hidden = path.with_suffix(".tmp")
+    try:
+        shutil.copyfile(copy, hidden)
+    except OSError as error:
+        raise ConfigurationError(
+            [f"There is no copy of the journal to restore ({copy}: {error.strerror})."]
+        ) from None
+    Journal(hidden).close()
+    hidden.chmod(0o600)
+    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+    aside = path.with_name(f"{path.name}.replaced-{stamp}")
+    for ending in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
+    hidden.rename(path)
+    return aside
+
+
 def _name(text: str) -> str:
     """File names may hold surrogates, which SQLite's UTF-8 does not take."""
     return text.encode("utf-8", "backslashreplace").decode()
@@ -184,15 +237,18 @@ def _open(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA synchronous = FULL")
     if version == 0:
         with db:
-            db.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {SCHEMA};")
+            db.executescript(f"BEGIN; {TABLES} {SINCE_2} PRAGMA user_version = {SCHEMA};")
             db.execute("INSERT INTO meta VALUES ('id', ?)", (uuid.uuid4().hex,))
+    elif version < SCHEMA:
+        with db:
+            db.executescript(f"BEGIN; {SINCE_2} PRAGMA user_version = {SCHEMA};")
     return db
 
 
 def _unusable(path: Path, error: Exception) -> str:
     said = error.strerror if isinstance(error, OSError) else str(error)
     copy = copy_of(path)
-    kept = f"the copy Casedrop keeps ({copy}) or " if copy.exists() else ""
+    kept = "the copy Casedrop keeps (`casedrop restore`) or " if copy.exists() else ""
     return (
         f"The journal {path} cannot be used ({said}). It is not touched. Restore it from {kept}a backup, "
         "install the newer Casedrop, or give the service rights to it; without its journal Casedrop does not "

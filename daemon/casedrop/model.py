@@ -224,6 +224,7 @@ class Held:
 class Case:
     """Our record of a case folder: everything a restart must know. Times are seconds since 1970.
 
+    `folder` is its name in drop/, `first_name` the one it had there first, "" where that is the same.
     `root` is the id in the root's identity file; `platform` and `study` are addresses, so that neither
     a drop's name nor a changed configuration moves a case. `uploads` goes by file path, `sessions`,
     `held` and `replaced` (pk of the value before ours) by socket. `patch` is the journalled body of the
@@ -257,6 +258,7 @@ class Case:
     problems: tuple[Problem, ...] = ()
     target: Literal["", "done", "failed"] = ""
     filed_as: str = ""
+    first_name: str = ""
     judged: str = ""
     """settle.signature of a folder that was refused before anything was sent of it."""
     late_looks: int = 0
@@ -267,6 +269,11 @@ class Case:
         if self.plan is None:
             raise ValueError("a case without a plan has nothing to send")
         return self.plan
+
+    @property
+    def name(self) -> str:
+        """What people called the folder, whatever we put behind it where that name was taken."""
+        return self.first_name or self.folder
 
     @property
     def address(self) -> str:

@@ -75,6 +75,8 @@ class Pipeline:
         if case.committed:
             case = self._continued(case)
         case = self._prepared(case, place)
+        if case.set_pk and not case.committed:
+            case = commit.still_empty(self.platform, case, save)
         if not case.set_pk:
             self._refuse_held_title(case)
         case = self._uploaded(case, place)
@@ -113,7 +115,7 @@ class Pipeline:
         target = place.root / case.target
         suffix = file_away.SUFFIXES[case.target]
         if not case.filed_as:
-            name = file_away.free_name(target, case.folder, suffix, time.time())
+            name = file_away.free_name(target, case.name, suffix, time.time())
             case = self.journal.save(case, filed_as=name)
         identity = (case.device, case.inode)
         text = receipts.text(case, time.time())

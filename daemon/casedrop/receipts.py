@@ -24,7 +24,7 @@ def receipt(case: Case, now: float) -> str:
     plan = case.settled
     record = {
         "version": VERSION,
-        "folder": case.folder,
+        "folder": case.name,
         "title": plan.title,
         "reader_study": case.study_slug,
         "display_set": case.address,
@@ -51,7 +51,7 @@ def reason(case: Case, now: float) -> str:
     when = datetime.fromtimestamp(now).astimezone().strftime("%d %B %Y, %H:%M")
     what = "\n\n".join(f"- {problem.text}" for problem in case.problems)
     lines = (
-        f'The folder "{shown(case.folder)}" was not accepted ({when}).\n\n'
+        f'The folder "{shown(case.name)}" was not accepted ({when}).\n\n'
         f"What happened\n\n{what}\n\n"
         f"What is on Grand Challenge now\n\n{_on_platform(case)}\n\n"
         "What to do\n\nNothing of your data was changed or deleted. Put right what is named above, in this "
@@ -62,7 +62,7 @@ def reason(case: Case, now: float) -> str:
 
 def late_text(case: Case) -> str:
     lines = (
-        f'Something in the folder "{shown(case.folder)}" changed or arrived after it had been filed away. '
+        f'Something in the folder "{shown(case.name)}" changed or arrived after it had been filed away. '
         "It was not sent.\n\n"
         "To send it, make a new case of it, or ask the data manager.\n"
     )

@@ -17,11 +17,15 @@ FOLDERS = ("drop", "done", "failed")
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """An opened root: `id` is its own, `descriptor` holds the lock on its identity file."""
+    """An opened root: `id` is its own, `descriptor` holds the lock on drop/.
+
+    `restored` tells that the journal is behind the root: an older copy was put in its place.
+    """
 
     path: Path
     id: str
     descriptor: int
+    restored: bool = False
 
     def close(self) -> None:
         os.close(self.descriptor)
@@ -42,12 +46,12 @@ def open_root(path: Path, journal: str, starts: int, remember: Callable[[str, in
 
     `starts` is what the journal remembers of this root; it is told the new count by `remember` first, so
     that only a restored copy can ever be behind the root. Raises SetupProblem where the root is not
-    there, is in use, or belongs to another or newer journal.
+    there, is in use, or belongs to another journal.
     """
     descriptor = _locked(path)
     try:
         identity = _read(path)
-        _expect_journal(path, identity, journal, starts)
+        _expect_journal(path, identity, journal)
         expect_folders(path)
         count = max(int(identity["starts"]), starts) + 1
         remember(str(identity["root"]), count)
@@ -55,7 +59,7 @@ def open_root(path: Path, journal: str, starts: int, remember: Callable[[str, in
     except BaseException:
         os.close(descriptor)
         raise
-    return Root(path, str(identity["root"]), descriptor)
+    return Root(path, str(identity["root"]), descriptor, restored=starts < int(identity["starts"]))
 
 
 def root_id(path: Path) -> str:
@@ -133,16 +137,11 @@ def _missing(path: Path, error: OSError) -> str:
     )
 
 
-def _expect_journal(path: Path, identity: dict[str, str | int], journal: str, starts: int) -> None:
+def _expect_journal(path: Path, identity: dict[str, str | int], journal: str) -> None:
     if identity["journal"] not in ("", journal):
         raise SetupProblem(
             f"{path} belongs to another journal. If that one is lost for good, run `casedrop init "
             "--take-over`: titles Grand Challenge already holds then wait for a person."
-        )
-    if starts < int(identity["starts"]):
-        raise SetupProblem(
-            f"The journal is older than the root {path}: it is a restored copy. Run `casedrop init "
-            "--take-over` once you have checked that no folder in drop/ was finished since."
         )
 
 

@@ -65,6 +65,8 @@ class Scanner:
         self.problem: str | None = None
         self.in_hand: frozenset[str] = frozenset()
         self.kinds: Mapping[str, SocketKind] | None = None
+        self.first_names: Mapping[str, str] = {}
+        """What a folder was called before it was filed under another name: the rules go by that."""
         self._tell = wake
         self._known: dict[str, Known] = {}
         self._forgotten: set[str] = set()
@@ -157,7 +159,7 @@ class Scanner:
         if kind is not EntryKind.FOLDER:
             what = "a loose file" if kind is EntryKind.FILE else f"a {kind}"
             return Finding(name, FindingState.LEFT_ALONE, f"{what}, left alone: only folders are taken", now)
-        if self.drop.folder and not re.fullmatch(self.drop.folder, settle.composed(name)):
+        if self.drop.folder and not re.fullmatch(self.drop.folder, settle.composed(self._first(name))):
             why = f"left alone: its name is not what this drop takes ({self.drop.folder})"
             return Finding(name, FindingState.LEFT_ALONE, why, now)
         try:
@@ -245,11 +247,15 @@ class Scanner:
         """Once per signature: reading values and looking for DICOM is not done at every scan."""
         known = self._known[name]
         if known.grouping is None or known.kinds != kinds:
-            grouping = group_folder(os.path.join(self._path, name), listing, self.drop, kinds)
+            called = replace(listing, folder=self._first(name))
+            grouping = group_folder(os.path.join(self._path, name), called, self.drop, kinds)
             grouping = self._sealed(grouping, listing, known.settling.signature)
             self._known[name] = known = replace(known, grouping=grouping, kinds=kinds)
         assert known.grouping is not None
         return known.grouping
+
+    def _first(self, name: str) -> str:
+        return self.first_names.get(name, name)
 
     def _sealed(self, grouping: Grouping, listing: Listing, mark: str) -> Grouping:
         if grouping.plan is None:

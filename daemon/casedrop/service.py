@@ -21,11 +21,12 @@ from casedrop import once, roots, status
 from casedrop.breaker import IN_A_ROW, Breaker
 from casedrop.check import check_platform
 from casedrop.config import Settings
+from casedrop.decisions import grant
 from casedrop.errors import Refused, SetupProblem, Stopping, Unavailable, Unclear
 from casedrop.file_away import forget_texts
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.intake import Destination, begin
-from casedrop.journal import Journal
+from casedrop.journal import NAME, Journal
 from casedrop.judge import Attempt, Judge
 from casedrop.logs import Names
 from casedrop.model import Case, Drop, Finding, FindingState, Listing
@@ -54,7 +55,7 @@ class Service:
         self.settings = settings
         self.names = names
         self.log = structlog.get_logger()
-        self.journal = Journal(settings.state.directory / "journal.sqlite")
+        self.journal = Journal(settings.state.directory / NAME)
         self.stopping = threading.Event()
         self.wake = threading.Event()
         self.platform = GrandChallenge(settings.platform.url, token, limits.connections)
@@ -118,10 +119,20 @@ class Service:
             self._take_findings(watched, now)
             self._start_due(watched, now)
             self._look_late(watched)
+        self._grant_wishes()
         if now >= self.next_copy:
             self.next_copy = now + COPY_SECONDS
             self.confirming.submit(self._keep_copy)
         self._write_status(now)
+
+    def _grant_wishes(self) -> None:
+        """What people decided with `casedrop accept` or `retry`, once no thread has the case in hand."""
+        for case_id, wish in self.journal.wishes().items():
+            attempt = self.attempts.get(case_id, Attempt())
+            if attempt.running is None:
+                grant(self.journal, self.journal.case(case_id), wish)
+                self.journal.granted(case_id)
+                attempt.next_look = 0.0
 
     def _keep_copy(self) -> None:
         try:
@@ -155,6 +166,9 @@ class Service:
             known = self.journal.starts(roots.root_id(watched.path))
             journal = self.journal
             watched.root = roots.open_root(watched.path, journal.id, known, journal.count_start)
+            watched.scanner.first_names = journal.first_names(watched.root.id)
+            if watched.root.restored:
+                self.log.warning("journal is a restored one", drop=watched.drop.name)
         elif not roots.is_there(watched.path, watched.root):
             raise SetupProblem(f"{watched.path} does not carry its identity file. Is the share mounted?")
         study, kinds = check_platform(self.platform, watched.drop)
@@ -267,6 +281,7 @@ class Service:
         if case.stage in AT_REST:
             self.attempts.pop(case_id, None)
             self.pipeline.progress.pop(case_id, None)
+            watched.scanner.first_names = self.journal.first_names(case.root)
             watched.release(case.folder, now)
 
     def _look_late(self, watched: Watched) -> None:

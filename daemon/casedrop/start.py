@@ -4,10 +4,11 @@ import fcntl
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from casedrop import logs
+from casedrop import journal, logs
 from casedrop.config import Settings, read_token, token_origin
 from casedrop.errors import ConfigurationError, SetupProblem
 from casedrop.service import Service
@@ -44,6 +45,19 @@ def state_directory(settings: Settings) -> Path:
             [f"state.directory {directory} cannot be made ({error.strerror})."]
         ) from None
     return directory
+
+
+def restore(settings: Settings) -> Path:
+    """Put the journal's copy in its place; where the journal that was there is now.
+
+    Raises SetupProblem while a service runs, ConfigurationError where there is no good copy.
+    """
+    directory = state_directory(settings)
+    lock = _lock(directory)
+    try:
+        return journal.restore(directory / journal.NAME, time.time())
+    finally:
+        os.close(lock)
 
 
 def _token_source(settings: Settings, environ: Mapping[str, str], token: str) -> Callable[[], str]:

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Fault:
-    """`after`: act first, then answer with the fault, so that the true answer is lost."""
+    """`after`: act first, then answer with the fault, so that the true answer is lost.
+
+    A `status` of 0 is no fault at all: only `call` is called, before the request is acted on.
+    """
 
     method: str
     path: re.Pattern[str]

@@ -138,7 +138,10 @@ class _Faulty:
             await self.app(scope, receive, _swallow)
         if fault.call:
             fault.call()
-        await self._answer(scope, send, fault)
+        if fault.status:
+            await self._answer(scope, send, fault)
+        else:
+            await self.app(scope, receive, self._logged(scope, send))
 
     async def _answer(self, scope: Scope, send: Send, fault: Fault) -> None:
         self.sandbox.requests.append((scope["method"], scope["path"], 0 if fault.cut else fault.status))

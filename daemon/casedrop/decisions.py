@@ -1,0 +1,172 @@
+"""What people decide about cases: `casedrop accept` and `casedrop retry`, and how the service grants it.
+
+These commands look; the service, which alone changes a case, acts on the wish they leave in the journal.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cattrs
+
+from casedrop import confirm, file_away, roots
+from casedrop.answers import Meaning
+from casedrop.config import Settings, read_token
+from casedrop.errors import CasedropError, ConfigurationError, Refused
+from casedrop.grand_challenge import DisplaySet, GrandChallenge
+from casedrop.journal import NAME, Journal
+from casedrop.model import Case, Drop, Held, Json
+from casedrop.near import shown
+from casedrop.stages import Stage
+
+Findings = list[tuple[bool, str]]
+
+
+def accept(settings: Settings, environ: Mapping[str, str], which: str, *, every: bool) -> Findings:
+    """For each chosen case under way: whether its display set holds just what the folder does, in words."""
+    if bool(which) == every:
+        raise ConfigurationError(["Name one folder as DROP/NAME, or say --all."])
+    token = read_token(settings, environ)
+    platform = GrandChallenge(settings.platform.url, lambda: token)
+    journal = Journal(settings.state.directory / NAME)
+    chosen = list(_chosen(settings, journal, which))
+    if not chosen and which:
+        raise ConfigurationError([f"{which} is not under way: `casedrop status` lists what is."])
+    found = [_accepted(platform, journal, drop, case) for drop, case in chosen]
+    return [one for one in found if one] or [(True, "No folder waits for that.")]
+
+
+def retry(
+    settings: Settings, environ: Mapping[str, str], which: str, *, every: bool, reason: str
+) -> Findings:
+    """Move failed folders back into drop/; ask for a new display set where that of one under way is gone."""
+    drop = _drop(settings, which)
+    journal = Journal(settings.state.directory / NAME)
+    name = which.partition("/")[2]
+    if bool(name) == every:
+        raise ConfigurationError(["Name one folder as DROP/NAME, or say DROP --all."])
+    failed = journal.failed(roots.root_id(Path(drop.root)))
+    there = {one: case for one, case in failed.items() if (Path(drop.root) / "failed" / one).is_dir()}
+    if every:
+        wanted = [one for one, case in there.items() if _has_reason(case, reason)]
+        return [_moved_back(drop, one, there[one]) for one in wanted] or [
+            (True, "There is none such in failed/.")
+        ]
+    if name in there:
+        return [_moved_back(drop, name, there[name])]
+    token = read_token(settings, environ)
+    platform = GrandChallenge(settings.platform.url, lambda: token)
+    found = [_made_anew(platform, journal, case) for _, case in _chosen(settings, journal, which)]
+    if found:
+        return found
+    raise ConfigurationError([f"There is no {name} in failed/ of {drop.name}, and none under way."])
+
+
+def grant(journal: Journal, case: Case, wish: Json) -> None:
+    """Change the case as decided; nothing where it has moved on since."""
+    anew = {
+        "set_pk": "",
+        "one_time_title": "",
+        "committed": False,
+        "patch": "",
+        "replaced": {},
+        "sessions": {},
+    }
+    if "accept" in wish and case.stage in (Stage.PLANNED, Stage.UPLOADING):
+        held = cattrs.structure(wish["held"], dict[str, Held])
+        known = anew | {"set_pk": wish["accept"], "committed": True, "held": held}
+        journal.save(journal.save(case, stage=Stage.UPLOADING), stage=Stage.CONFIRMING, **known)
+    elif wish == "anew" and case.stage in (Stage.UPLOADING, Stage.COMMITTING, Stage.CONFIRMING):
+        journal.save(case, stage=Stage.UPLOADING, held={}, **anew)
+
+
+def _drop(settings: Settings, which: str) -> Drop:
+    name = which.partition("/")[0]
+    for drop in settings.drops:
+        if drop.name == name:
+            return drop
+    known = ", ".join(drop.name for drop in settings.drops)
+    raise ConfigurationError([f'There is no drop "{name}" (there are: {known}).'])
+
+
+def _chosen(settings: Settings, journal: Journal, which: str) -> Iterator[tuple[Drop, Case]]:
+    """The cases under way that `which` names, all for ""."""
+    for drop in [_drop(settings, which)] if which else settings.drops:
+        for case in journal.under_way(roots.root_id(Path(drop.root))):
+            if not which or case.folder == which.partition("/")[2]:
+                yield drop, case
+
+
+def _has_reason(case: Case, word: str) -> bool:
+    return not word or any(problem.word == word for problem in case.problems)
+
+
+def _moved_back(drop: Drop, name: str, case: Case) -> tuple[bool, str]:
+    root = Path(drop.root)
+    try:
+        file_away.rename(root / "failed" / name, root / "drop" / case.name)
+    except FileExistsError:
+        return False, f"{shown(name)}: drop/ already has a folder {shown(case.name)}."
+    except OSError as error:
+        return False, f"{shown(name)} cannot be moved ({error.strerror})."
+    return True, f"{shown(name)} is in drop/ again, as {shown(case.name)}."
+
+
+def _accepted(platform: GrandChallenge, journal: Journal, drop: Drop, case: Case) -> tuple[bool, str] | None:
+    name = f"{drop.name}/{shown(case.folder)}"
+    if case.committed or case.plan is None or case.stage not in (Stage.PLANNED, Stage.UPLOADING):
+        return None
+    try:
+        found = _there(platform, case)
+        if found is None:
+            return None
+        if any(not file.sha256 for socket in case.settled.sockets for file in socket.files):
+            return False, f"{name}: its files have not been read yet; try again in a moment."
+        held, differences = _compared(platform, case, found)
+    except CasedropError as problem:
+        return False, f"{name}: {problem}"
+    page = replace(case, set_pk=found.pk).address
+    if differences:
+        return False, f"{name}: {page} is not this folder: {'; '.join(differences)}. Nothing is changed."
+    journal.wish(case.id, {"accept": found.pk, "held": {slug: asdict(value) for slug, value in held.items()}})
+    return True, f"{name}: {page} holds just what this folder does. The running service files it as done."
+
+
+def _there(platform: GrandChallenge, case: Case) -> DisplaySet | None:
+    """The set with values that bears the case's title, or was made for it."""
+    if case.set_pk:
+        found = platform.display_set(case.set_pk)
+        return found if found.values else None
+    titled = (one for one in platform.display_sets(case.study_pk) if one.title == case.settled.title)
+    return next(titled, None)
+
+
+def _compared(platform: GrandChallenge, case: Case, found: DisplaySet) -> tuple[dict[str, Held], list[str]]:
+    """Plain values, downloaded file bytes, size and voxel size of images; a socket too many is a difference."""
+    case = replace(case, sessions={}, replaced={})
+    held = {}
+    differences = [
+        f"it holds {slug}, for which the folder has nothing"
+        for slug in sorted(found.values.keys() - {socket.socket for socket in case.settled.sockets})
+    ]
+    for socket in case.settled.sockets:
+        outcome = confirm.confirm(platform, case, found, socket)
+        if isinstance(outcome, confirm.Arrived):
+            held[socket.socket] = Held(socket.fingerprint, outcome.pk)
+        elif socket.socket in found.values:
+            differences.append(f"{socket.socket} differs from {socket.source}")
+        else:
+            differences.append(f"it lacks {socket.socket}")
+    return held, differences
+
+
+def _made_anew(platform: GrandChallenge, journal: Journal, case: Case) -> tuple[bool, str]:
+    try:
+        if case.set_pk:
+            platform.display_set(case.set_pk)
+        return False, f"{shown(case.folder)} is under way: `casedrop status` says what it waits for."
+    except Refused as no:
+        if no.meaning is not Meaning.GONE:
+            raise
+    journal.wish(case.id, "anew")
+    return True, f"{shown(case.folder)}: its display set is gone. The running service makes a new one."
