@@ -148,7 +148,10 @@ def test_a_journal_of_the_first_schema_is_brought_forward(tmp_path: Path) -> Non
     case = journal.begin(CASE)
     journal.close()
     with sqlite3.connect(path) as db:
-        db.executescript("DROP TABLE wishes; PRAGMA user_version = 1;")
+        db.executescript(
+            "DROP TABLE wishes; DROP INDEX cases_by_files; ALTER TABLE cases DROP COLUMN files;"
+            " PRAGMA user_version = 1;"
+        )
     db.close()
     forward = Journal(path)
     assert forward.case(case.id) == case

@@ -12,7 +12,7 @@ import casedrop
 SOURCE = Path(casedrop.__file__).parent
 PURE = {
     "answers", "breaker", "config_checks", "errors", "group", "headers", "mhd", "model", "near", "receipts",
-    "reports", "settle", "stages", "status", "values",
+    "redrop", "reports", "settle", "stages", "status", "values",
 }  # fmt: skip
 EDGES = {"check", "commit", "confirm", "file_away", "journal", "prepare", "roots", "upload", "watch"}
 ABOVE = {

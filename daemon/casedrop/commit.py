@@ -14,10 +14,8 @@ from casedrop.answers import Meaning
 from casedrop.errors import CaseProblem, Refused, SetupProblem, Unclear, Waits
 from casedrop.grand_challenge import DisplaySet, GrandChallenge
 from casedrop.model import Case, Json, PlannedSocket, Problem
+from casedrop.redrop import PERSON
 from casedrop.stages import Stage
-
-PERSON = 20.0
-"""Seconds until we look again at what waits for a person."""
 
 
 class Save(Protocol):

@@ -76,6 +76,11 @@ def grant(journal: Journal, case: Case, wish: Json) -> None:
         held = cattrs.structure(wish["held"], dict[str, Held])
         known = anew | {"set_pk": wish["accept"], "committed": True, "held": held}
         journal.save(journal.save(case, stage=Stage.UPLOADING), stage=Stage.CONFIRMING, **known)
+    elif wish == "anew" and case.twin_of:
+        journal.save(journal.case(case.twin_of), deleted=True)
+        journal.save(case, twin_of=0)
+    elif wish == "same files":
+        journal.save(case, twins_allowed=True)
     elif wish == "anew" and case.stage in (Stage.UPLOADING, Stage.COMMITTING, Stage.CONFIRMING):
         journal.save(case, stage=Stage.UPLOADING, held={}, **anew)
 
@@ -161,9 +166,13 @@ def _compared(platform: GrandChallenge, case: Case, found: DisplaySet) -> tuple[
 
 
 def _made_anew(platform: GrandChallenge, journal: Journal, case: Case) -> tuple[bool, str]:
+    if not case.committed and not case.twin_of and journal.same_files(case):
+        journal.wish(case.id, "same files")
+        return True, f"{shown(case.folder)} goes on, though another folder holds the same files."
+    set_pk = journal.case(case.twin_of).set_pk if case.twin_of else case.set_pk
     try:
-        if case.set_pk:
-            platform.display_set(case.set_pk)
+        if set_pk:
+            platform.display_set(set_pk)
         return False, f"{shown(case.folder)} is under way: `casedrop status` says what it waits for."
     except Refused as no:
         if no.meaning is not Meaning.GONE:

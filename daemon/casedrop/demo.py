@@ -126,7 +126,7 @@ def _mha() -> bytes:
         f"DimSize = {SIDE} {SIDE} {SIDE}\nElementSpacing = 0.7 0.7 1.5\nElementType = MET_UCHAR\n"
         "ElementDataFile = LOCAL\n"
     )
-    return header.encode() + bytes(SIDE**3)
+    return header.encode() + os.urandom(SIDE**3)
 
 
 def _image(path: Path) -> None:
@@ -147,7 +147,7 @@ def _follow(status: Path, slow: threading.Thread) -> None:
             news = (case["state"], case["why"])
             if told.get(case["folder"]) != news:
                 told[case["folder"]] = news
-                why = f": {case['why']}" if case["why"] and case["why"] != "settled" else ""
+                why = f": {case['why']}" if case["why"] else ""
                 _say(f"{time.monotonic() - began:5.1f} s  {case['folder']:<15} {case['state']}{why}")
         if not slow.is_alive() and len(cases) == 5 and {"done", "failed"} >= {one["state"] for one in cases}:  # noqa: PLR2004
             return

@@ -7,6 +7,7 @@ from typing import Any
 from casedrop.grand_challenge import ReaderStudy
 from casedrop.journal import Journal, TitleHeldError
 from casedrop.model import Case, Finding, FindingState, Problem
+from casedrop.redrop import title_held
 from casedrop.stages import Stage
 
 
@@ -36,11 +37,14 @@ def begin(journal: Journal, to: Destination, finding: Finding) -> tuple[Case, Ca
         "plan": finding.grouping.plan,
         "problems": (),
         "judged": "",
+        "twin_of": 0,
     }
     try:
         return _journalled(journal, to, finding, again, facts), again
     except TitleHeldError as held:
-        return _journalled(journal, to, finding, again, _failing(finding, _title_held(held.holder))), again
+        if held.holder.stage is Stage.DONE:
+            return _journalled(journal, to, finding, again, facts | {"twin_of": held.holder.id}), again
+        return _journalled(journal, to, finding, again, _failing(finding, title_held(held.holder))), again
 
 
 def _failing(finding: Finding, *problems: Problem) -> dict[str, Any]:
@@ -73,14 +77,4 @@ def _journalled(
             study_slug=study.slug,
             **facts,
         )
-    )
-
-
-def _title_held(holder: Case) -> Problem:
-    where = f"as {holder.address}" if holder.committed else "and is on its way"
-    return Problem(
-        "title-held",
-        f'The title "{holder.settled.title}" belongs to the folder that was taken before {where}. Each title '
-        "can be used once in a reader study, so nothing of this folder was sent. If it is another patient or "
-        "visit, rename the folder; if it is the same, nothing needs to be done.",
     )

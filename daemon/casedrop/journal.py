@@ -3,6 +3,7 @@
 A case is changed by one thread at a time; the lock only keeps SQLite's connection to one caller.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -28,6 +29,8 @@ SCHEMA = 2
 
 SINCE_2 = """
 CREATE TABLE wishes (case_id INTEGER PRIMARY KEY, wish TEXT NOT NULL) STRICT;
+ALTER TABLE cases ADD COLUMN files TEXT;
+CREATE INDEX cases_by_files ON cases (study, files) WHERE files IS NOT NULL;
 """
 
 TABLES = """
@@ -155,6 +158,12 @@ class Journal:
         with self._lock, self._db:
             self._db.execute("DELETE FROM wishes WHERE case_id = ?", (case_id,))
 
+    def same_files(self, case: Case) -> list[Case]:
+        """Other cases, done or under way, that hold another title with the very same files, images among them."""
+        return self._cases(
+            "id <> ? AND (study, files) = (SELECT study, files FROM cases WHERE id = ?)", case.id, case.id
+        )
+
     def first_names(self, root: str) -> dict[str, str]:
         """What folders were called that may come to drop/ under a name we gave them."""
         found = self._cases("root = ? AND stage IN ('failed', 'settling')", root)
@@ -164,14 +173,19 @@ class Journal:
     def _put(self, case: Case) -> Case:
         title = case.settled.title if case.holds_title else None
         study = f"{case.platform} {case.study_pk}"
-        row = (case.id, case.root, _name(case.folder), _name(case.filed_as), case.stage, study, title)
+        files = (
+            hashlib.sha256(case.settled.files.encode()).hexdigest() if title and case.settled.files else None
+        )
+        names = (_name(case.folder), _name(case.filed_as))
+        row = (case.id, case.root, *names, case.stage, study, title, json.dumps(asdict(case)), files)
         try:
             with self._lock, self._db:
                 self._db.execute(
-                    "INSERT OR ABORT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+                    "INSERT OR ABORT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
                     " folder = excluded.folder, filed_as = excluded.filed_as, stage = excluded.stage,"
-                    " study = excluded.study, title = excluded.title, record = excluded.record",
-                    (*row, json.dumps(asdict(case))),
+                    " study = excluded.study, title = excluded.title, record = excluded.record,"
+                    " files = excluded.files",
+                    row,
                 )
         except sqlite3.IntegrityError:
             holders = self._cases("study = ? AND title = ?", study, title)

@@ -202,6 +202,21 @@ class Plan:
     left_out: tuple[str, ...] = ()
     entries: tuple[Entry, ...] = ()
 
+    @property
+    def contents(self) -> dict[str, str]:
+        """Each socket's fingerprint: equal for two folders that would become the same display set."""
+        return {socket.socket: socket.fingerprint for socket in self.sockets}
+
+    @property
+    def files(self) -> str:
+        """Equal for plans that send the same files, "" while they are not read or where none is an image."""
+        sent = {
+            socket.socket: [file.sha256 for file in socket.files] for socket in self.sockets if socket.files
+        }
+        known = all(sha256 for found in sent.values() for sha256 in found)
+        has_image = any(socket.super_kind == "Image" for socket in self.sockets)
+        return json.dumps(sent, sort_keys=True) if known and has_image else ""
+
 
 @dataclass(frozen=True, slots=True)
 class UploadRef:
@@ -263,6 +278,13 @@ class Case:
     """settle.signature of a folder that was refused before anything was sent of it."""
     late_looks: int = 0
 
+    twin_of: int = 0
+    """The case that is done under this title: only its very contents may be filed as done too."""
+    twins_allowed: bool = False
+    """A person has said that another folder rightly holds the same files."""
+    deleted: bool = False
+    """Its display set is gone, and a person let another case have the title."""
+
     @property
     def settled(self) -> Plan:
         """The plan of a case that has one."""
@@ -282,10 +304,10 @@ class Case:
 
     @property
     def holds_title(self) -> bool:
-        """Whether its title may stand, or come to stand, on the platform."""
-        return self.plan is not None and (
-            self.committed or bool(self.patch) or self.stage not in (Stage.FAILED, Stage.SETTLING)
-        )
+        """Whether its title may stand, or come to stand, on the platform, by this case."""
+        if self.twin_of or self.deleted or self.plan is None:
+            return False
+        return self.committed or bool(self.patch) or self.stage not in (Stage.FAILED, Stage.SETTLING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from casedrop import commit, file_away, receipts
+from casedrop import commit, file_away, receipts, redrop
 from casedrop import confirm as look
 from casedrop.answers import Meaning
 from casedrop.errors import CaseProblem, FolderChanged, Refused, Waits
@@ -75,6 +75,9 @@ class Pipeline:
         if case.committed:
             case = self._continued(case)
         case = self._prepared(case, place)
+        if case.twin_of:
+            return self._as_its_twin(case)
+        self._refuse_same_files(case)
         if case.set_pk and not case.committed:
             case = commit.still_empty(self.platform, case, save)
         if not case.set_pk:
@@ -143,6 +146,26 @@ class Pipeline:
             except FolderChanged:
                 text = receipts.late_text(case)
                 file_away.write_beside(target, case.filed_as, file_away.LATE, text)
+
+    def _as_its_twin(self, case: Case) -> Case:
+        """Already uploaded: filed as done without a byte, if it is the same and still there."""
+        twin = self.journal.case(case.twin_of)
+        if case.settled.contents != twin.settled.contents:
+            raise CaseProblem(redrop.title_held(twin))
+        try:
+            self.platform.display_set(twin.set_pk)
+        except Refused as no:
+            if no.meaning is Meaning.GONE:
+                raise redrop.twin_deleted(twin) from None
+            raise
+        known = {"set_pk": twin.set_pk, "committed": True, "held": twin.held}
+        return self.journal.save(case, stage=Stage.FILING, target="done", filed_as="", problems=(), **known)
+
+    def _refuse_same_files(self, case: Case) -> None:
+        if not case.twins_allowed and not case.committed:
+            for other in self.journal.same_files(case):
+                if other.committed or other.id < case.id:
+                    raise redrop.same_files(other)
 
     def _continued(self, case: Case) -> Case:
         """A set of ours that was never finished: what it holds as planned stays, the rest is sent again."""

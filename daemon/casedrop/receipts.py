@@ -19,7 +19,8 @@ def text(case: Case, now: float) -> str:
 def receipt(case: Case, now: float) -> str:
     """JSON: version, folder, title, reader_study, display_set (web page), confirmed (UTC), sockets, left_out.
 
-    A socket has name, source, and value or files (path, bytes, sha256 of what was sent).
+    `already_uploaded` tells that nothing was sent: an earlier folder is this very display set. A socket has
+    name, source, and value or files (path, bytes, sha256 of what was sent).
     """
     plan = case.settled
     record = {
@@ -31,6 +32,7 @@ def receipt(case: Case, now: float) -> str:
         "confirmed": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
         "sockets": [_socket(socket) for socket in plan.sockets],
         "left_out": list(plan.left_out),
+        "already_uploaded": bool(case.twin_of),
     }
     return json.dumps(record, indent=2) + "\n"
 

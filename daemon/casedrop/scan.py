@@ -33,6 +33,7 @@ from casedrop.watch import boot_clock
 
 WAITS_FOR_KINDS = "settled; waiting for Grand Challenge to tell which sockets there are"
 EMPTY = "empty"
+OWN_TEXTS = (".receipt.json", ".reason.txt", ".late.txt")
 BURST = 0.2
 """Seconds over which a burst of events is one wake-up."""
 
@@ -157,8 +158,7 @@ class Scanner:
     def _look(self, name: str, kind: EntryKind, clock: Callable[[], float]) -> Finding:
         now = clock()
         if kind is not EntryKind.FOLDER:
-            what = "a loose file" if kind is EntryKind.FILE else f"a {kind}"
-            return Finding(name, FindingState.LEFT_ALONE, f"{what}, left alone: only folders are taken", now)
+            return Finding(name, FindingState.LEFT_ALONE, _left_alone(name, kind), now)
         if self.drop.folder and not re.fullmatch(self.drop.folder, settle.composed(self._first(name))):
             why = f"left alone: its name is not what this drop takes ({self.drop.folder})"
             return Finding(name, FindingState.LEFT_ALONE, why, now)
@@ -263,6 +263,27 @@ class Scanner:
         return replace(grouping, plan=replace(grouping.plan, signature=mark, entries=listing.entries))
 
 
+def _left_alone(name: str, kind: EntryKind) -> str:
+    if name.endswith(OWN_TEXTS):
+        return "a text of Casedrop's about a folder that was filed, left alone: it may be deleted"
+    what = "a loose file" if kind is EntryKind.FILE else f"a {kind}"
+    return f"{what}, left alone: only folders are taken"
+
+
+def _filed_already(listing: Listing) -> list[Problem]:
+    """done/ or failed/ itself, dragged into drop/."""
+    folders = {one.path for one in listing.entries if one.kind is EntryKind.FOLDER}
+    texts = [one.path for one in listing.entries if one.path.endswith(OWN_TEXTS)]
+    filed = [path for path in texts if path[: path.rfind(".", 0, path.rfind("."))] in folders]
+    if not filed:
+        return []
+    text = (
+        f"It holds folders that Casedrop has filed before ({several(filed)}): is it done/ or failed/ itself? Put "
+        "it back where it was; single failed folders are what is moved into drop/ again."
+    )
+    return [Problem("filed-before", text)]
+
+
 def _half_copied(listing: Listing) -> Grouping | None:
     """What copies write to before they are whole says nothing of the rules; it waits like all that lacks."""
     temporary = [one.path for one in listing.entries if settle.is_temporary(one.path)]
@@ -291,7 +312,11 @@ def group_folder(
     wanted = [path for path in needed(listing, drop) if path in plain]
     contents = {path: watch.read_head(folder, path, MAX_READ + 1) for path in wanted}
     grouping = group(listing, drop, contents, kinds)
-    found = [*_dicom_problems(folder, grouping), *_cut_off_problems(folder, listing)]
+    found = [
+        *_filed_already(listing),
+        *_dicom_problems(folder, grouping),
+        *_cut_off_problems(folder, listing),
+    ]
     if not found:
         return grouping
     return replace(grouping, plan=None, problems=(*grouping.problems, *found))

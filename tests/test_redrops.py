@@ -1,0 +1,78 @@
+"""The same folder, title or files a second time."""
+
+from lab import Lab, mha
+from waiting import wait_for
+
+WHOLE = {"ct__mha": mha(), "score__json": b'{"score": 1}'}
+
+
+def test_the_same_folder_again_is_filed_as_done_without_a_byte(lab: Lab) -> None:
+    lab.move_in("P001", **WHOLE)
+    assert lab.once() == 0
+    first = lab.wait_done("P001")
+    (lab.done / "P001").rename(lab.desk / "again")
+    before = len(lab.sandbox.requests)
+    lab.move_in("P001", **WHOLE)
+    assert lab.once() == 0
+    assert {method for method, _, _ in lab.sandbox.requests[before:]} == {"GET"}
+    (second,) = lab.done.glob("P001 *.receipt.json")
+    assert '"already_uploaded": true' in second.read_text()
+    assert first["display_set"] in second.read_text()
+    assert lab.titles() == ["P001"]
+
+
+def test_another_folder_of_the_same_title_is_refused_with_both_named(lab: Lab) -> None:
+    lab.move_in("P001", **WHOLE)
+    assert lab.once() == 0
+    lab.move_in("P001", ct__mha=mha(9))
+    assert lab.once() == 1
+    reason = lab.wait_failed("P001")
+    assert 'belongs to the folder "P001"' in reason
+    assert "display-sets/" in reason
+    assert lab.values("P001")["some-score"] == 1
+
+
+def test_the_same_folder_again_waits_for_a_person_when_its_set_was_deleted(lab: Lab) -> None:
+    lab.move_in("P001", **WHOLE)
+    assert lab.once() == 0
+    (made,) = lab.sandbox.display_sets("lung-2026")
+    lab.sandbox.delete_display_set(made.pk)
+    (lab.done / "P001").rename(lab.drop / "P001")
+    assert lab.once() == 75
+    assert "gone from Grand Challenge" in lab.case("P001")["why"]
+    assert lab.titles() == []
+    assert "makes a new one" in lab.command("retry", "lung/P001")
+    assert lab.once() == 0
+    assert lab.titles() == ["P001"]
+
+
+def test_the_files_of_one_patient_in_the_folder_of_another_wait_for_a_person(lab: Lab) -> None:
+    lab.start()
+    lab.move_in("P001", **WHOLE)
+    lab.wait_done("P001")
+    lab.move_in("P002", **(WHOLE | {"score__json": b'{"score": 2}'}))
+    wait_for(lambda: 'the folder "P001"' in lab.case("P002").get("why", ""), 30, "both are named")
+    assert lab.titles() == ["P001"]
+    assert "goes on" in lab.command("retry", "lung/P002")
+    lab.wait_done("P002")
+    assert sorted(lab.titles()) == ["P001", "P002"]
+
+
+def test_done_dragged_into_drop_is_refused(lab: Lab) -> None:
+    lab.move_in("P001", **WHOLE)
+    assert lab.once() == 0
+    lab.done.rename(lab.drop / "done")
+    lab.done.mkdir()
+    assert lab.once() == 1
+    assert "filed before" in lab.wait_failed("done")
+    assert lab.titles() == ["P001"]
+
+
+def test_our_own_texts_that_come_along_with_a_folder_are_recognised(lab: Lab) -> None:
+    lab.move_in("P001", r__pdf=b"%PDF")
+    assert lab.once() == 1
+    (lab.failed / "P001" / "ct.mha").write_bytes(mha())
+    for name in ("P001", "P001.reason.txt"):
+        (lab.failed / name).rename(lab.drop / name)
+    assert lab.once() == 0
+    assert "may be deleted" in lab.case("P001.reason.txt")["why"]
