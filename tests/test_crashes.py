@@ -15,6 +15,8 @@ import pytest
 
 from lab import Lab, mha
 
+pytestmark = pytest.mark.long
+
 PDF = bytes(range(256)) * (9 << 12)
 """9 MiB: two parts."""
 
