@@ -9,6 +9,8 @@ from casedrop.sandbox import Sandbox
 from lab import Lab, mha
 from waiting import wait_for
 
+pytestmark = pytest.mark.long
+
 WHOLE = {"ct__mha": mha(), "r__pdf": b"%PDF", "score__json": b'{"score": 1}'}
 
 
@@ -80,7 +82,7 @@ def test_accept_and_retry_say_what_they_do_not_know(lab: Lab) -> None:
 
 def test_failed_folders_are_moved_back_by_name_by_reason_or_all(lab: Lab) -> None:
     lab.move_in("P001", ct__mha=mha(), odd__txt=b"")
-    lab.move_in("P002", ct__mha=mha(), odd__txt=b"")
+    lab.move_in("P002", ct__mha=mha(9), odd__txt=b"")
     lab.move_in("P003", r__pdf=b"%PDF")
     assert lab.once() == 1
     for name in ("P001", "P002"):

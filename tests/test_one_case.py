@@ -13,6 +13,8 @@ from casedrop.grand_challenge import GrandChallenge
 from lab import Lab, mha
 from waiting import wait_for
 
+pytestmark = pytest.mark.long
+
 
 def test_image_segmentation_report_and_score_become_one_display_set(lab: Lab) -> None:
     lab.start()
@@ -247,7 +249,6 @@ def test_the_status_names_folders_so_it_is_not_for_everybody(lab: Lab) -> None:
         assert not (lab.state / name).stat().st_mode & 0o007
 
 
-@pytest.mark.long
 def test_a_token_revoked_half_way_and_renewed_in_its_file_needs_no_restart(lab: Lab) -> None:
     lab.start()
     lab.sandbox.hold_imports()
@@ -349,7 +350,6 @@ def test_an_address_that_expired_before_its_part_was_sent_is_asked_for_again(lab
     assert [status for method, _, status in lab.sandbox.requests if method == "PUT"] == [403, 200]
 
 
-@pytest.mark.long
 def test_a_display_set_deleted_while_it_is_checked_is_left_at_that_once_the_folder_leaves(lab: Lab) -> None:
     lab.start()
     lab.sandbox.hold_imports()

@@ -1,7 +1,11 @@
 """The same folder, title or files a second time."""
 
+import pytest
+
 from lab import Lab, mha
 from waiting import wait_for
+
+pytestmark = pytest.mark.long
 
 WHOLE = {"ct__mha": mha(), "score__json": b'{"score": 1}'}
 

@@ -162,10 +162,10 @@ class Pipeline:
         return self.journal.save(case, stage=Stage.FILING, target="done", filed_as="", problems=(), **known)
 
     def _refuse_same_files(self, case: Case) -> None:
-        if not case.twins_allowed and not case.committed:
-            for other in self.journal.same_files(case):
-                if other.committed or other.id < case.id:
-                    raise redrop.same_files(other)
+        """Asked once the files stand in the journal: of two at the same time at least one sees the other."""
+        others = [] if case.twins_allowed or case.set_pk else self.journal.same_files(case)
+        if others:
+            raise redrop.same_files(others[0])
 
     def _continued(self, case: Case) -> Case:
         """A set of ours that was never finished: what it holds as planned stays, the rest is sent again."""
