@@ -140,9 +140,12 @@ class Lab:
     def move_in(self, name: str, **files: bytes) -> None:
         self.folder(name, **files).rename(self.drop / name)
 
-    def status(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         report: dict[str, Any] = json.loads((self.state / "status.json").read_text())
-        drop: dict[str, Any] = report["drops"][0]
+        return report
+
+    def status(self) -> dict[str, Any]:
+        drop: dict[str, Any] = self.report()["drops"][0]
         return drop
 
     def case(self, folder: str) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from casedrop import roots, watch
 from casedrop import scan as scan_module
-from casedrop import watch
 from casedrop.model import Drop, Finding, FindingState, JsonValue, Listing, Problem, SocketKind, SocketRule
 from casedrop.scan import Scanner, ScanTimes
 from lab import mha
@@ -35,6 +35,7 @@ class Root:
     def __init__(self, path: Path, **changed: Any) -> None:
         self.drop = path / "drop"
         self.drop.mkdir()
+        (path / roots.IDENTITY).write_text("{}")
         rules = Drop("lung", str(path), "lung-2026", RULES, **changed)
         self.woken = threading.Event()
         self.scanner = Scanner(rules, ScanTimes(QUIET, QUIET, INCOMPLETE), self.woken.set)

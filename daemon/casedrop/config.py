@@ -17,6 +17,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
+    ByteSize,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -89,6 +90,7 @@ class Platform(Table):
 
 class State(Table):
     directory: WholePath = Path("/var/lib/casedrop")
+    min_free: Annotated[ByteSize, Field(ge=0, description='a size such as "500 MB"')] = ByteSize(200_000_000)
 
 
 class Settle(Table):

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import sqlite3
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -71,6 +72,8 @@ class Judge:
             _wait(attempt, waits, now)
         except Stopping:
             pass
+        except sqlite3.OperationalError:
+            raise  # the journal's own trouble: the service holds all drops
         except Exception as error:  # noqa: BLE001  one case's surprise must not stop the others
             self._tried(case, attempt, error, now)
         else:

@@ -7,6 +7,7 @@ from casedrop.judge import Attempt
 from casedrop.model import FindingState
 from casedrop.scan import EMPTY
 from casedrop.stages import Stage
+from casedrop.watch import boot_clock
 from casedrop.watched import Watched
 
 DONE, SOME_FAILED, LATER = 0, 1, 75
@@ -27,7 +28,7 @@ def exit_code(
 def _of_drop(
     watched: Watched, journal: Journal, attempts: Mapping[int, Attempt], started: float
 ) -> int | None:
-    if watched.held:
+    if watched.held or watched.hung(boot_clock()):
         return LATER
     if watched.root is None or not watched.study or watched.scanner.latest is None:
         return None
@@ -38,7 +39,7 @@ def _of_drop(
         return None
     findings = watched.scanner.latest.findings
     ready = any(one.state in (FindingState.READY, FindingState.WRONG) for one in findings)
-    if any(one.until is not None for one in findings) or (ready and not watched.brake.why):
+    if any(one.until is not None for one in findings) or (ready and not watched.no_new):
         return None
     settling = any(one.state is FindingState.SETTLING and one.why != EMPTY for one in findings)
     if under_way or settling or ready:

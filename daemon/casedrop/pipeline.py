@@ -32,13 +32,25 @@ SESSION_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a case folder is: its root, and how to list what is there besides junk (now, by name)."""
+    """Where a case folder is: its root, and how to list what is there besides junk (now, by name).
+
+    `expect_root` raises SetupProblem where the root itself is not there: an unmounted share says nothing of
+    its folders.
+    """
 
     root: Path
     listing: Callable[[Path], Listing]
+    expect_root: Callable[[], None]
 
     def folder(self, case: Case) -> Path:
         return self.root / "drop" / case.folder
+
+    def holds(self, case: Case) -> bool:
+        """Whether the case's folder is in drop/. Raises SetupProblem."""
+        if file_away.is_folder(self.folder(case), (case.device, case.inode)):
+            return True
+        self.expect_root()
+        return False
 
 
 @dataclass(slots=True)
@@ -96,7 +108,7 @@ class Pipeline:
         try:
             current = self._current(case)
         except Waits as gone:
-            if file_away.is_folder(place.folder(case), (case.device, case.inode)):
+            if place.holds(case):
                 raise
             return self.journal.save(case, stage=Stage.FILING, target="failed", problems=(_deleted(gone),))
         outcomes = {
@@ -242,7 +254,7 @@ class Pipeline:
 
     def _still(self, case: Case, place: Place) -> Case:
         folder = place.folder(case)
-        if not file_away.is_folder(folder, (case.device, case.inode)):
+        if not place.holds(case):
             raise FolderChanged("The folder is no longer in drop/.")
         plan = unchanged(str(folder), case.settled, place.listing(folder), self.lane.check)
         return case if plan is case.plan else self.journal.save(case, plan=plan)
@@ -291,7 +303,7 @@ class Pipeline:
         A folder refused unsent that has changed since it was judged may be right by now: FolderChanged.
         """
         folder = place.folder(case)
-        there = file_away.is_folder(folder, (case.device, case.inode))
+        there = place.holds(case)
         if case.judged and there and signature(place.listing(folder)) != case.judged:
             raise FolderChanged("The folder was changed after it had been refused.")
         if case.target != "done" or not there:

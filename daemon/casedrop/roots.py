@@ -88,12 +88,10 @@ def expect_folders(path: Path) -> None:
         raise SetupProblem(_rename_text(path, error)) from None
 
 
-def is_there(path: Path, root: Root) -> bool:
-    """Whether the root still carries the identity it was opened with: a bare mount point does not."""
-    try:
-        return str(_read(path)["root"]) == root.id
-    except SetupProblem:
-        return False
+def expect_there(path: Path, root: str) -> None:
+    """Raise SetupProblem unless the root of that id is there: a bare mount point does not carry its identity."""
+    if root_id(path) != root:
+        raise SetupProblem(f"{path} carries another root's identity file. Is the right share mounted?")
 
 
 def _rename_text(path: Path, error: OSError) -> str:

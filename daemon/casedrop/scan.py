@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from casedrop import settle, watch
+from casedrop import roots, settle, watch
 from casedrop.group import MAX_READ, group, is_ready_mark, needed
 from casedrop.model import (
     Drop,
@@ -68,6 +68,8 @@ class Scanner:
         self.kinds: Mapping[str, SocketKind] | None = None
         self.first_names: Mapping[str, str] = {}
         """What a folder was called before it was filed under another name: the rules go by that."""
+        self.looking_since: float | None = None
+        """When the look under way began (boot clock): a share that hangs does not let it end."""
         self._tell = wake
         self._known: dict[str, Known] = {}
         self._forgotten: set[str] = set()
@@ -75,6 +77,7 @@ class Scanner:
         self._stirred = threading.Event()
         self._stopping = False
         self._waker: watch.Wake | None = None
+        self._heard = (0, 0)
         self._path = os.path.join(drop.root, "drop")
 
     def start(self) -> None:
@@ -117,7 +120,9 @@ class Scanner:
     def _turn(self) -> None:
         while not self._stopping:
             self._stirred.clear()
+            self.looking_since = boot_clock()
             try:
+                os.stat(os.path.join(self.drop.root, roots.IDENTITY))
                 self._scan(boot_clock)
                 self._listen()
                 self.problem = None
@@ -126,6 +131,7 @@ class Scanner:
             except Exception as error:  # noqa: BLE001  this thread may not end, whatever a folder holds
                 structlog.get_logger().error("scan surprised us", drop=self.drop.name, exc_info=error)
                 self.problem = f"{self.drop.root} could not be looked through because of a fault in Casedrop."
+            self.looking_since = None
             self._tell()
             if not self._stirred.wait(self._pause(boot_clock())):
                 continue
@@ -134,7 +140,13 @@ class Scanner:
             self._waker.stop()
 
     def _listen(self) -> None:
+        """Anew where another directory is mounted there since."""
+        found = os.stat(self._path)
+        if self._waker and self._heard != (found.st_dev, found.st_ino):
+            self._waker.stop()
+            self._waker = None
         if self._waker is None and watch.file_system(self._path).events:
+            self._heard = (found.st_dev, found.st_ino)
             self._waker = watch.Wake(self._path, self._stirred.set)
 
     def _pause(self, now: float) -> float:

@@ -4,20 +4,19 @@ The loop itself never waits for a disk or a network: scanners, case threads, the
 and one filing thread per drop do.
 """
 
-import json
+import errno
 import os
+import shutil
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import structlog
 
-from casedrop import once, roots, status
+from casedrop import board, once, roots
 from casedrop.breaker import IN_A_ROW, Breaker
 from casedrop.check import check_platform
 from casedrop.config import Settings
@@ -29,14 +28,14 @@ from casedrop.intake import Destination, begin
 from casedrop.journal import NAME, Journal
 from casedrop.judge import Attempt, Judge
 from casedrop.logs import Names
-from casedrop.model import Case, Drop, Finding, FindingState, Listing
+from casedrop.model import Case, Drop, Finding, FindingState
 from casedrop.pipeline import Pipeline, Place
 from casedrop.scan import Scanner, ScanTimes
 from casedrop.settle import data
 from casedrop.stages import AT_REST, DELIVERED, Stage
 from casedrop.upload import Lane
 from casedrop.watch import boot_clock, list_folder
-from casedrop.watched import Watched
+from casedrop.watched import Threads, Watched
 
 UNREACHABLE_ONCE = 60.0
 """Seconds after which `run --once` gives up a platform that does not answer."""
@@ -51,28 +50,21 @@ class Service:
     """`tick(now)` is one turn of the loop; `run` turns until told to stop."""
 
     def __init__(self, settings: Settings, token: Callable[[], str], names: Names) -> None:
-        limits = settings.limits
         self.settings = settings
+        self.token = token
         self.names = names
         self.log = structlog.get_logger()
         self.journal = Journal(settings.state.directory / NAME)
         self.stopping = threading.Event()
         self.wake = threading.Event()
-        self.platform = GrandChallenge(settings.platform.url, token, limits.connections)
-        self.parts = ThreadPoolExecutor(limits.connections, "part")
-        self.cases = ThreadPoolExecutor(limits.cases, "case")
-        self.confirming = ThreadPoolExecutor(1, "confirm")
-        lane = Lane(
-            self.platform, self.parts, max(2, limits.connections // limits.cases), self._expect_running
-        )
-        self.pipeline = Pipeline(
-            self.platform, self.journal, lane, limits.import_seconds, limits.reassign_seconds
-        )
+        self.platform = GrandChallenge(settings.platform.url, token)
+        self.copying = ThreadPoolExecutor(1, "copy")
         self.drops = [self._watched(drop) for drop in settings.drops]
         self.attempts: dict[int, Attempt] = {}
         self.breaker = Breaker()
         self.judge = Judge(self.journal, self.breaker, names)
         self.next_copy = 0.0
+        self.unwritten = False
         self.started = time.time()
 
     def stop(self) -> None:
@@ -89,7 +81,7 @@ class Service:
             while not self.stopping.is_set():
                 self.wake.clear()
                 now = boot_clock()
-                self.tick(now)
+                self._tick_or_hold(now)
                 if once and (code := self._code(now)) is not None:
                     return code
                 self.wake.wait(self._pause(boot_clock()))
@@ -106,12 +98,14 @@ class Service:
         deadline = time.monotonic() + 5
         while any(not future.done() for future in running) and time.monotonic() < deadline:
             time.sleep(0.05)
-        for pool in (self.cases, self.parts, self.confirming, *(one.filing for one in self.drops)):
-            pool.shutdown(wait=False, cancel_futures=True)
+        for watched in self.drops:
+            watched.threads.shutdown()
         self.log.info("stopped")
 
     def tick(self, now: float) -> None:
+        full = self._full()
         for watched in self.drops:
+            watched.full = full
             self._check_when_due(watched, now)
             if watched.root is None:
                 continue
@@ -122,8 +116,17 @@ class Service:
         self._grant_wishes()
         if now >= self.next_copy:
             self.next_copy = now + COPY_SECONDS
-            self.confirming.submit(self._keep_copy)
+            self.copying.submit(self._keep_copy)
         self._write_status(now)
+
+    def _tick_or_hold(self, now: float) -> None:
+        """A journal that cannot be written stops every drop: nothing is done that it does not know."""
+        try:
+            self.tick(now)
+        except sqlite3.OperationalError as error:
+            for watched in self.drops:
+                watched.hold(f"The journal cannot be written ({error}). Is the disk full?", now)
+            self._write_status(now)
 
     def _grant_wishes(self) -> None:
         """What people decided with `casedrop accept` or `retry`, once no thread has the case in hand."""
@@ -134,6 +137,13 @@ class Service:
                 self.journal.granted(case_id)
                 attempt.next_look = 0.0
 
+    def _full(self) -> str:
+        state = self.settings.state
+        if shutil.disk_usage(state.directory).free >= state.min_free:
+            return ""
+        least = state.min_free.human_readable(decimal=True)
+        return f"Less than {least} are free in {state.directory}, so no new folder is taken. Make room there."
+
     def _keep_copy(self) -> None:
         try:
             self.journal.keep_copy()
@@ -141,9 +151,18 @@ class Service:
             self.log.warning("journal not copied", error=str(error))
 
     def _watched(self, drop: Drop) -> Watched:
-        settle = self.settings.settle
+        settle, limits = self.settings.settle, self.settings.limits
         times = ScanTimes(settle.quiet_seconds, settle.rescan_seconds, settle.incomplete_seconds)
-        return Watched(drop, Scanner(drop, times, self.wake.set), ThreadPoolExecutor(1, f"file {drop.name}"))
+        platform = GrandChallenge(self.settings.platform.url, self.token, limits.connections)
+        parts = ThreadPoolExecutor(limits.connections, f"part {drop.name}")
+        lane = Lane(platform, parts, max(2, limits.connections // limits.cases), self._expect_running)
+        pipeline = Pipeline(platform, self.journal, lane, limits.import_seconds, limits.reassign_seconds)
+        threads = Threads(
+            ThreadPoolExecutor(limits.cases, f"case {drop.name}"),
+            ThreadPoolExecutor(1, f"confirm {drop.name}"),
+            ThreadPoolExecutor(1, f"file {drop.name}"),
+        )
+        return Watched(drop, Scanner(drop, times, self.wake.set), pipeline, threads)
 
     def _expect_running(self) -> None:
         if self.stopping.is_set():
@@ -158,7 +177,7 @@ class Service:
         if problem and not watched.held:
             watched.hold(problem, now)
         if watched.checking is None and now >= watched.next_check and (watched.held or not watched.study):
-            watched.checking = self.confirming.submit(self._check, watched)
+            watched.checking = watched.threads.confirming.submit(self._check, watched)
             watched.checking.add_done_callback(lambda _: self.wake.set())
 
     def _check(self, watched: Watched) -> None:
@@ -169,8 +188,7 @@ class Service:
             watched.scanner.first_names = journal.first_names(watched.root.id)
             if watched.root.restored:
                 self.log.warning("journal is a restored one", drop=watched.drop.name)
-        elif not roots.is_there(watched.path, watched.root):
-            raise SetupProblem(f"{watched.path} does not carry its identity file. Is the share mounted?")
+        roots.expect_there(watched.path, watched.root.id)
         study, kinds = check_platform(self.platform, watched.drop)
         watched.scanner.kinds = kinds
         watched.study = study
@@ -207,8 +225,10 @@ class Service:
         """While the brake is on, only what has failed before: that is how people try what they mended."""
         if finding.state not in (FindingState.READY, FindingState.WRONG) or watched.root is None:
             return False
-        before = self.journal.latest(watched.root.id, finding.folder) if watched.brake.why else None
-        return not watched.brake.why or (before is not None and before.stage is Stage.FAILED)
+        if watched.full or not watched.brake.why:
+            return not watched.full
+        before = self.journal.latest(watched.root.id, finding.folder)
+        return before is not None and before.stage is Stage.FAILED
 
     def _take(self, watched: Watched, finding: Finding, now: float) -> None:
         assert watched.root is not None
@@ -238,16 +258,17 @@ class Service:
             self._start(watched, case, attempt, now)
 
     def _start(self, watched: Watched, case: Case, attempt: Attempt, now: float) -> None:
-        place = Place(watched.path, _lister(watched.drop))
+        place = _place(watched)
+        pipeline, threads = watched.pipeline, watched.threads
         blocked = bool(self.breaker.open(now))
         if case.stage is Stage.FILING:
-            attempt.running = watched.filing.submit(self.pipeline.file, case, place)
+            attempt.running = threads.filing.submit(pipeline.file, case, place)
         elif blocked:
             return
         elif case.stage in DELIVERED:
-            attempt.running = self.cases.submit(self._probing, self.pipeline.deliver, case, place)
+            attempt.running = threads.cases.submit(self._probing, pipeline.deliver, case, place)
         elif case.stage is Stage.CONFIRMING:
-            attempt.running = self.confirming.submit(self._probing, self.pipeline.confirm, case, place)
+            attempt.running = threads.confirming.submit(self._probing, pipeline.confirm, case, place)
         if attempt.running:
             attempt.running.add_done_callback(lambda _: self.wake.set())
 
@@ -280,7 +301,7 @@ class Service:
         case = self.journal.case(case_id)
         if case.stage in AT_REST:
             self.attempts.pop(case_id, None)
-            self.pipeline.progress.pop(case_id, None)
+            watched.pipeline.progress.pop(case_id, None)
             watched.scanner.first_names = self.journal.first_names(case.root)
             watched.release(case.folder, now)
 
@@ -291,10 +312,10 @@ class Service:
         and its case begun again.
         """
         ages = (self.settings.settle.quiet_seconds, LATE_SECOND_LOOK)
-        for case in self._rested(watched):
+        for case in board.rested(watched, self.journal):
             if case.late_looks < len(ages) and time.time() - case.since >= ages[case.late_looks]:
-                place = Place(watched.path, _lister(watched.drop))
-                watched.filing.submit(self.pipeline.late, case, place)
+                place = _place(watched)
+                watched.threads.filing.submit(watched.pipeline.late, case, place)
                 self.journal.save(case, late_looks=case.late_looks + 1)
 
     def _code(self, now: float) -> int | None:
@@ -310,46 +331,22 @@ class Service:
         return min(min((look - now for look in looks if look > now), default=1.0), 1.0)
 
     def _write_status(self, now: float) -> None:
-        report = {
-            "time": time.time(),
-            "pid": os.getpid(),
-            "drops": [self._drop_status(watched, now) for watched in self.drops],
-        }
-        path = self.settings.state.directory / "status.json"
-        hidden = path.with_suffix(".tmp")
-        descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(report, file)
-        hidden.replace(path)
-
-    def _drop_status(self, watched: Watched, now: float) -> dict[str, Any]:
-        under_way = [self._case_status(case) for case in self._under_way(watched)]
-        known = {case["folder"] for case in under_way}
-        found = [status.of_finding(one, time.time() - now) for one in watched.fresh()] if watched.root else []
-        return {
-            "name": watched.drop.name,
-            "held": watched.held or watched.brake.why,
-            "paused": self.breaker.open(now),
-            "cases": [
-                *under_way,
-                *(one for one in found if one["folder"] not in known),
-                *(status.of_case(case, "") for case in self._rested(watched)),
-            ],
-        }
-
-    def _rested(self, watched: Watched) -> list[Case]:
-        """The newest 50 of each outcome."""
-        if watched.root is None:
-            return []
-        found = (self.journal.recent(watched.root.id, stage, 50) for stage in (Stage.DONE, Stage.FAILED))
-        return list(chain.from_iterable(found))
-
-    def _case_status(self, case: Case) -> dict[str, Any]:
-        attempt = self.attempts.get(case.id, Attempt())
-        progress = self.pipeline.progress.get(case.id)
-        return status.of_case(case, attempt.why, (progress.sent, progress.total) if progress else None)
+        paused = self.breaker.open(now)
+        report = board.gather(self.drops, self.journal, self.attempts, paused, now)
+        try:
+            board.write(self.settings.state.directory, report)
+            self.unwritten = False
+        except OSError as error:
+            if not self.unwritten:
+                self.log.warning("status not written", why=os.strerror(error.errno or errno.EIO))
+            self.unwritten = True
 
 
-def _lister(drop: Drop) -> Callable[[Path], Listing]:
-    """A folder's listing without junk, as the plan has it."""
-    return lambda folder: data(list_folder(str(folder)), drop.ignore)
+def _place(watched: Watched) -> Place:
+    drop, path, root = watched.drop, watched.path, watched.root
+    assert root is not None
+    return Place(
+        path,
+        lambda folder: data(list_folder(str(folder)), drop.ignore),
+        lambda: roots.expect_there(path, root.id),
+    )

@@ -9,11 +9,29 @@ import structlog
 from casedrop.breaker import Brake
 from casedrop.grand_challenge import ReaderStudy
 from casedrop.model import Drop, Finding
+from casedrop.pipeline import Pipeline
 from casedrop.roots import Root
 from casedrop.scan import Scanner
 
 RECHECK = 30.0
 """Seconds until a held drop is checked again."""
+
+
+HUNG = 30.0
+"""Seconds after which a look at a drop is called hung."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """Each drop has its own, so that a share that hangs stops no other; one at a time confirms, one files."""
+
+    cases: ThreadPoolExecutor
+    confirming: ThreadPoolExecutor
+    filing: ThreadPoolExecutor
+
+    def shutdown(self) -> None:
+        for pool in (self.cases, self.confirming, self.filing):
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(slots=True)
@@ -22,15 +40,23 @@ class Watched:
 
     drop: Drop
     scanner: Scanner
-    filing: ThreadPoolExecutor
+    pipeline: Pipeline
+    threads: Threads
     root: Root | None = None
     study: ReaderStudy | None = None
     held: str = ""
     next_check: float = 0.0
     checking: Future[None] | None = None
+    full: str = ""
+    """Why the state directory has no room for new cases, "" while it has."""
     brake: Brake = field(default_factory=Brake)
     released: dict[str, float] = field(default_factory=dict)
     """When a folder's case came to rest: only a scan begun later speaks of that name again."""
+
+    @property
+    def no_new(self) -> str:
+        """Why no new folder is taken, "" while they are."""
+        return self.full or self.brake.why
 
     @property
     def path(self) -> Path:
@@ -41,6 +67,16 @@ class Watched:
             structlog.get_logger().error("drop held", drop=self.drop.name, why=why)
         self.held = why
         self.next_check = now + RECHECK
+
+    def hung(self, now: float) -> str:
+        """What is said of a share that does not answer, "" while it does."""
+        since = self.scanner.looking_since
+        if since is None or now - since < HUNG:
+            return ""
+        return (
+            f"{self.path / 'drop'} has not answered for {now - since:.0f} s: is the share's server there? Nothing "
+            "is lost; Casedrop goes on by itself once it answers."
+        )
 
     def move_again(self, now: float) -> None:
         if self.held and not self.scanner.problem:

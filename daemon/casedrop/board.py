@@ -1,0 +1,69 @@
+"""How everything is, gathered and written to status.json, the one source of what people are shown."""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from casedrop import status
+from casedrop.journal import Journal
+from casedrop.judge import Attempt
+from casedrop.model import Case
+from casedrop.stages import Stage
+from casedrop.watched import Watched
+
+NEWEST = 50
+"""Cases of each outcome that are shown."""
+
+
+def gather(
+    drops: Iterable[Watched], journal: Journal, attempts: Mapping[int, Attempt], paused: str, now: float
+) -> dict[str, Any]:
+    """The pid, the time (seconds since 1970), and the drops: name, held and paused (why, or ""), cases."""
+    found = [_of_drop(watched, journal, attempts, now) | {"paused": paused} for watched in drops]
+    return {"time": time.time(), "pid": os.getpid(), "drops": found}
+
+
+def rested(watched: Watched, journal: Journal) -> list[Case]:
+    """The newest cases of each outcome."""
+    if watched.root is None:
+        return []
+    root = watched.root.id
+    return list(
+        chain.from_iterable(journal.recent(root, stage, NEWEST) for stage in (Stage.DONE, Stage.FAILED))
+    )
+
+
+def write(directory: Path, report: dict[str, Any]) -> None:
+    """status.json, whole or not at all, for the service's user and group. Raises OSError."""
+    hidden = directory / "status.tmp"
+    descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(report, file)
+    hidden.replace(directory / "status.json")
+
+
+def _of_drop(
+    watched: Watched, journal: Journal, attempts: Mapping[int, Attempt], now: float
+) -> dict[str, Any]:
+    cases = journal.under_way(watched.root.id) if watched.root else []
+    under_way = [_of_case(watched, case, attempts.get(case.id, Attempt())) for case in cases]
+    known = {case["folder"] for case in under_way}
+    found = [status.of_finding(one, time.time() - now) for one in watched.fresh()] if watched.root else []
+    return {
+        "name": watched.drop.name,
+        "held": watched.hung(now) or watched.held or watched.no_new,
+        "cases": [
+            *under_way,
+            *(one for one in found if one["folder"] not in known),
+            *(status.of_case(case, "") for case in rested(watched, journal)),
+        ],
+    }
+
+
+def _of_case(watched: Watched, case: Case, attempt: Attempt) -> dict[str, Any]:
+    progress = watched.pipeline.progress.get(case.id)
+    return status.of_case(case, attempt.why, (progress.sent, progress.total) if progress else None)
