@@ -4,6 +4,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from casedrop import roots, watch
 from casedrop import scan as scan_module
 from casedrop.model import Drop, Finding, FindingState, JsonValue, Listing, Problem, SocketKind, SocketRule
-from casedrop.scan import Scanner, ScanTimes
+from casedrop.scan import ScanLimits, Scanner
 from lab import mha
 from waiting import wait_for
 
@@ -38,7 +39,7 @@ class Root:
         (path / roots.IDENTITY).write_text("{}")
         rules = Drop("lung", str(path), "lung-2026", RULES, **changed)
         self.woken = threading.Event()
-        self.scanner = Scanner(rules, ScanTimes(QUIET, QUIET, INCOMPLETE), self.woken.set)
+        self.scanner = Scanner(rules, ScanLimits(QUIET, QUIET, INCOMPLETE), self.woken.set)
         self.scanner.kinds = KINDS
 
     def write(self, name: str, content: bytes = b"") -> Path:
@@ -179,6 +180,15 @@ def test_a_folder_without_its_ready_marker_waits(tmp_path: Path) -> None:
     root.write("P1/READY", b"yes")
     assert root.look(100).state is FindingState.SETTLING
     assert root.look(130).state is FindingState.READY
+
+
+def test_a_folder_with_more_files_than_allowed_is_refused(root: Root) -> None:
+    root.scanner.limits = replace(root.scanner.limits, files=3)
+    for number in range(4):
+        root.write(f"P1/{number}.mha")
+    found = root.settled()
+    assert found.state is FindingState.WRONG
+    assert "4 files" in found.why
 
 
 def test_an_unfinished_copy_is_known_by_its_name_and_waited_for_until_the_limit(root: Root) -> None:
@@ -433,7 +443,7 @@ def test_never_ready_before_the_quiet_period_since_the_last_change_whatever_happ
 
 def running(tmp_path: Path, quiet: float, rescan: float) -> tuple[Root, Callable[[str], FindingState | None]]:
     root = Root(tmp_path)
-    root.scanner.times = ScanTimes(quiet, rescan, INCOMPLETE)
+    root.scanner.limits = ScanLimits(quiet, rescan, INCOMPLETE)
 
     def state(name: str) -> FindingState | None:
         latest = root.scanner.latest

@@ -102,6 +102,9 @@ class Settle(Table):
 class Limits(Table):
     cases: Annotated[int, _NUMBER, Field(ge=1, le=64, description="a whole number from 1 to 64")] = 4
     connections: Annotated[int, _NUMBER, Field(ge=1, le=256, description="a whole number from 1 to 256")] = 16
+    files: Annotated[
+        int, _NUMBER, Field(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")
+    ] = 50_000
     import_seconds: Seconds = 43200
     reassign_seconds: Seconds = 900
 

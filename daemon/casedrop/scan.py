@@ -39,12 +39,13 @@ BURST = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class ScanTimes:
-    """All in seconds."""
+class ScanLimits:
+    """Times in seconds, and the most files a folder may have."""
 
     quiet_seconds: float
     rescan_seconds: float
     incomplete_seconds: float
+    files: int = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,9 @@ class Known:
 class Scanner:
     """`scan(now)` is one look at everything; the thread only decides when."""
 
-    def __init__(self, drop: Drop, times: ScanTimes, wake: Callable[[], None]) -> None:
+    def __init__(self, drop: Drop, limits: ScanLimits, wake: Callable[[], None]) -> None:
         self.drop = drop
-        self.times = times
+        self.limits = limits
         self.latest: Snapshot | None = None
         self.problem: str | None = None
         self.in_hand: frozenset[str] = frozenset()
@@ -135,7 +136,7 @@ class Scanner:
             self._tell()
             if not self._stirred.wait(self._pause(boot_clock())):
                 continue
-            threading.Event().wait(min(BURST, self.times.quiet_seconds / 4))
+            threading.Event().wait(min(BURST, self.limits.quiet_seconds / 4))
         if self._waker:
             self._waker.stop()
 
@@ -154,11 +155,12 @@ class Scanner:
         settling = (FindingState.SETTLING, FindingState.LACKING)
         findings = self.latest.findings if self.latest else ()
         due = [one.until - now for one in findings if one.state in settling and one.until is not None]
-        quarter = self.times.quiet_seconds / 4
+        quarter = self.limits.quiet_seconds / 4
         if not due:
-            return self.times.rescan_seconds
+            return self.limits.rescan_seconds
         return min(
-            max(min(*due, quarter) if len(due) > 1 else min(due[0], quarter), 0.05), self.times.rescan_seconds
+            max(min(*due, quarter) if len(due) > 1 else min(due[0], quarter), 0.05),
+            self.limits.rescan_seconds,
         )
 
     def _unreadable(self, error: OSError) -> str:
@@ -209,14 +211,14 @@ class Scanner:
             FindingState.SETTLING,
             "waiting until copying has finished",
             settling.since,
-            max(settling.since + self.times.quiet_seconds, now + 0.01),
+            max(settling.since + self.limits.quiet_seconds, now + 0.01),
             signature=mark,
             device=listing.device,
             inode=listing.inode,
         )
         if why := self._not_ready(kept):
             return replace(finding, why=why, until=None)
-        if not settle.is_quiet(settling, now, self.times.quiet_seconds):
+        if not settle.is_quiet(settling, now, self.limits.quiet_seconds):
             return finding
         return self._quiet(finding, kept, now)
 
@@ -233,16 +235,17 @@ class Scanner:
 
     def _quiet(self, finding: Finding, listing: Listing, now: float) -> Finding:
         """Nothing has changed for the quiet period: what the system knows, then what the files mean."""
-        again = now + self.times.quiet_seconds / 4
+        again = now + self.limits.quiet_seconds / 4
         if busy := self._busy(listing):
             return replace(finding, why=busy, until=again)
         kinds = self.kinds
         if kinds is None:
             return replace(finding, why=WAITS_FOR_KINDS, until=again)
-        grouping = _half_copied(listing) or self._grouped(finding.folder, listing, kinds)
+        grouping = _too_many(listing, self.limits.files) or _half_copied(listing)
+        grouping = grouping or self._grouped(finding.folder, listing, kinds)
         wrong = [one for one in grouping.problems if one.weight is Weight.WRONG]
         lacking = [one for one in grouping.problems if one.weight is Weight.LACKING]
-        until = finding.since + self.times.incomplete_seconds
+        until = finding.since + self.limits.incomplete_seconds
         if not wrong and lacking and now < until:
             why = " ".join(one.text for one in lacking)
             return replace(finding, state=FindingState.LACKING, why=why, until=until, grouping=grouping)
@@ -294,6 +297,17 @@ def _filed_already(listing: Listing) -> list[Problem]:
         "it back where it was; single failed folders are what is moved into drop/ again."
     )
     return [Problem("filed-before", text)]
+
+
+def _too_many(listing: Listing, most: int) -> Grouping | None:
+    files = sum(one.kind is not EntryKind.FOLDER for one in listing.entries)
+    if files <= most:
+        return None
+    text = (
+        f"It has {files} files, and a folder of this drop may have {most} (limits.files): is it the folder of one "
+        "patient?"
+    )
+    return Grouping(None, (Problem("too-many-files", text),))
 
 
 def _half_copied(listing: Listing) -> Grouping | None:

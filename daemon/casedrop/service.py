@@ -30,7 +30,7 @@ from casedrop.judge import Attempt, Judge
 from casedrop.logs import Names
 from casedrop.model import Case, Drop, Finding, FindingState
 from casedrop.pipeline import Pipeline, Place
-from casedrop.scan import Scanner, ScanTimes
+from casedrop.scan import ScanLimits, Scanner
 from casedrop.settle import data
 from casedrop.stages import AT_REST, DELIVERED, Stage
 from casedrop.upload import Lane
@@ -152,7 +152,7 @@ class Service:
 
     def _watched(self, drop: Drop) -> Watched:
         settle, limits = self.settings.settle, self.settings.limits
-        times = ScanTimes(settle.quiet_seconds, settle.rescan_seconds, settle.incomplete_seconds)
+        seconds = (settle.quiet_seconds, settle.rescan_seconds, settle.incomplete_seconds)
         platform = GrandChallenge(self.settings.platform.url, self.token, limits.connections)
         parts = ThreadPoolExecutor(limits.connections, f"part {drop.name}")
         lane = Lane(platform, parts, max(2, limits.connections // limits.cases), self._expect_running)
@@ -162,7 +162,9 @@ class Service:
             ThreadPoolExecutor(1, f"confirm {drop.name}"),
             ThreadPoolExecutor(1, f"file {drop.name}"),
         )
-        return Watched(drop, Scanner(drop, times, self.wake.set), pipeline, threads)
+        return Watched(
+            drop, Scanner(drop, ScanLimits(*seconds, limits.files), self.wake.set), pipeline, threads
+        )
 
     def _expect_running(self) -> None:
         if self.stopping.is_set():
