@@ -1,4 +1,4 @@
-"""Many small cases under random faults and kills: `python tests/soak.py SECONDS [SEED]` prints what became of them."""
+"""Random faults and kills over many small cases; `python tests/soak.py SECONDS [SEED]` prints how it ended."""
 
 import hashlib
 import random

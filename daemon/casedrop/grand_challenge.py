@@ -140,6 +140,11 @@ class GrandChallenge:
     def create_upload(self, filename: str) -> Upload:
         return self._upload("create_upload", "POST", "uploads/", {"filename": filename})
 
+    def uploads_there(self) -> int:
+        """How many uploads of this user the platform counts, in any state."""
+        with _understood():
+            return int(self._read("uploads_there", "uploads/", {"limit": 1})["count"])
+
     def upload(self, pk: str) -> Upload:
         return self._upload("upload", "GET", f"uploads/{pk}/")
 

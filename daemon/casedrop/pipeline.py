@@ -14,8 +14,9 @@ from pathlib import Path
 
 from casedrop import commit, file_away, receipts, redrop
 from casedrop import confirm as look
+from casedrop.admission import Admission, Need
 from casedrop.answers import Meaning
-from casedrop.errors import CaseProblem, FolderChanged, Refused, Waits
+from casedrop.errors import CaseProblem, FolderChanged, Refused, Unavailable, Waits
 from casedrop.grand_challenge import DisplaySet, GrandChallenge
 from casedrop.journal import Journal
 from casedrop.model import Case, Held, Listing, Problem, UploadRef
@@ -75,6 +76,7 @@ class Pipeline:
     lane: Lane
     import_seconds: float
     reassign_seconds: float
+    admission: Admission
     progress: dict[int, Progress] = field(default_factory=dict)
     titles: dict[str, tuple[float, frozenset[str]]] = field(default_factory=dict)
 
@@ -235,10 +237,18 @@ class Pipeline:
     def _uploaded(self, case: Case, place: Place) -> Case:
         folder = str(place.folder(case))
         files = [file for socket in commit.to_send(case) for file in socket.files]
+        if files:
+            need = Need(len(files), sum(file.sent_size for file in files))
+            self.admission.enter(case.id, need, self.platform.uploads_there())
         progress = self.progress[case.id] = Progress(sum(file.sent_size for file in files))
         for file in files:
             source = Source(file, partial(open_source, folder, file), progress.add)
-            case = self._sent(case, source)
+            try:
+                case = self._sent(case, source)
+            except Unavailable as pause:
+                if pause.host == "quota":
+                    self.admission.refused(case.id, self.platform.uploads_there())
+                raise
         return case
 
     def _sent(self, case: Case, source: Source) -> Case:

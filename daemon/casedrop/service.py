@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from casedrop import board, once, roots
+from casedrop.admission import Admission
 from casedrop.breaker import IN_A_ROW, Breaker
 from casedrop.check import check_platform
 from casedrop.config import Settings
@@ -59,6 +60,7 @@ class Service:
         self.wake = threading.Event()
         self.platform = GrandChallenge(settings.platform.url, token)
         self.copying = ThreadPoolExecutor(1, "copy")
+        self.admission = Admission()
         self.drops = [self._watched(drop) for drop in settings.drops]
         self.attempts: dict[int, Attempt] = {}
         self.breaker = Breaker()
@@ -156,7 +158,9 @@ class Service:
         platform = GrandChallenge(self.settings.platform.url, self.token, limits.connections)
         parts = ThreadPoolExecutor(limits.connections, f"part {drop.name}")
         lane = Lane(platform, parts, max(2, limits.connections // limits.cases), self._expect_running)
-        pipeline = Pipeline(platform, self.journal, lane, limits.import_seconds, limits.reassign_seconds)
+        pipeline = Pipeline(
+            platform, self.journal, lane, limits.import_seconds, limits.reassign_seconds, self.admission
+        )
         threads = Threads(
             ThreadPoolExecutor(limits.cases, f"case {drop.name}"),
             ThreadPoolExecutor(1, f"confirm {drop.name}"),
@@ -301,6 +305,8 @@ class Service:
 
     def _release_at_rest(self, watched: Watched, case_id: int, now: float) -> None:
         case = self.journal.case(case_id)
+        if case.stage in AT_REST or case.stage is Stage.FILING:
+            self.admission.leave(case_id)
         if case.stage in AT_REST:
             self.attempts.pop(case_id, None)
             watched.pipeline.progress.pop(case_id, None)

@@ -122,7 +122,7 @@ class Api:
 
     def presign(self, request: Request, body: Any) -> Response:
         found = self._multipart(request)
-        if found.status != "Initialized":
+        if found.status != "Initialized" or self.state.bytes_there(found) > self.state.most_bytes:
             raise RefusedError(403, {"detail": "Upload limit reached"})
         numbers = _required(body, "part_numbers")
         for index, number in enumerate(numbers):

@@ -108,6 +108,7 @@ class State:
         self.sessions: dict[str, Session] = {}
         self.images: dict[str, Image] = {}
         self.most_uploads = 2000
+        self.most_bytes = 128 << 30
         self._value_pk = 0
 
     def close(self) -> None:
@@ -116,6 +117,11 @@ class State:
     def next_value_pk(self) -> int:
         self._value_pk += 1
         return self._value_pk
+
+    def bytes_there(self, upload: Upload) -> int:
+        """What counts against the limit: the parts of this upload, and all completed ones."""
+        counted = [one for one in self.uploads.values() if one is upload or one.status == "Completed"]
+        return sum(path.stat().st_size for one in counted for path in one.folder.iterdir())
 
     def make_display_set(self, body: dict[str, Any]) -> DisplaySet:
         if "reader_study" not in body:

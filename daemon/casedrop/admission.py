@@ -1,0 +1,77 @@
+"""Whole cases are let in, so that half-uploaded ones never wait for each other's room on the platform."""
+
+import threading
+from dataclasses import dataclass, field
+
+from casedrop.errors import CaseProblem, Waits
+from casedrop.model import Problem
+
+MOST_ROWS = 2000
+"""Uploads a user may have at once (seen on a real server: 2000 work, one more is refused)."""
+
+MOST_BYTES = 128 << 30
+"""For verified users (source: the platform's settings); a lower limit is learned from its refusals."""
+
+SECONDS = 20.0
+"""Until a case that does not fit yet is looked at again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a case takes up until its values are attached: uploads, and their bytes."""
+
+    rows: int
+    size: int
+
+
+@dataclass(slots=True)
+class Admission:
+    """Shared by all drops: the limits are the user's."""
+
+    inside: dict[int, Need] = field(default_factory=dict)
+    most_bytes: int = MOST_BYTES
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def enter(self, case_id: int, need: Need, rows_there: int) -> None:
+        """Let a case in, or raise Waits where it does not fit yet, CaseProblem where it never can.
+
+        `rows_there` is how many uploads the platform counts; who is in already stays in.
+        """
+        with self.lock:
+            if need.size > self.most_bytes or need.rows > MOST_ROWS:
+                raise CaseProblem(_never_fits(need, self.most_bytes))
+            others = [one for known, one in self.inside.items() if known != case_id]
+            size = need.size + sum(one.size for one in others)
+            if case_id not in self.inside and (size > self.most_bytes or rows_there + need.rows > MOST_ROWS):
+                raise Waits(
+                    "Waits until Grand Challenge has taken in earlier uploads: it limits how much may be there at "
+                    "once.",
+                    SECONDS,
+                )
+            self.inside[case_id] = need
+
+    def leave(self, case_id: int) -> None:
+        with self.lock:
+            self.inside.pop(case_id, None)
+
+    def refused(self, case_id: int, rows_there: int) -> None:
+        """The platform took no more: the limit is lower than what is in. The case steps back.
+
+        Raises CaseProblem where all that is there is this case's own.
+        """
+        with self.lock:
+            need = self.inside.pop(case_id)
+            total = need.size + sum(one.size for one in self.inside.values())
+            if self.inside or rows_there <= need.rows:
+                self.most_bytes = min(self.most_bytes, total - 1)
+            if not self.inside and rows_there <= need.rows:
+                raise CaseProblem(_never_fits(need, self.most_bytes))
+
+
+def _never_fits(need: Need, most: int) -> Problem:
+    return Problem(
+        "too-large",
+        f"It would take {need.rows} uploads of together {need.size / 1e9:.3g} GB, and Grand Challenge takes at "
+        f"most {MOST_ROWS} and less than {(most + 1) / 1e9:.3g} GB at once from this user. Nothing more of it is "
+        "sent. Make the files smaller, or ask Grand Challenge for more room (an account that is not verified has only 2 GB).",
+    )

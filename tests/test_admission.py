@@ -1,0 +1,72 @@
+"""The platform's limits of how much may be there at once."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from casedrop.admission import MOST_ROWS, Admission, Need
+from casedrop.errors import CaseProblem, Waits
+from lab import Lab, mha
+from waiting import wait_for
+
+MIB = 1 << 20
+
+
+@given(some.lists(some.tuples(some.integers(0, 9), some.integers(1, 50), some.booleans()), max_size=60))
+def test_what_is_in_always_fits_and_somebody_can_always_go_on(moves: list[tuple[int, int, bool]]) -> None:
+    admission = Admission(most_bytes=100)
+    for case_id, size, enters in moves:
+        if not enters:
+            admission.leave(case_id)
+            continue
+        known = admission.inside.get(case_id)
+        try:
+            admission.enter(case_id, known or Need(1, size), 0)
+        except Waits:
+            assert len(admission.inside) > 0
+        assert sum(one.size for one in admission.inside.values()) <= 100
+
+
+def test_a_limit_is_learned_from_a_refusal_and_what_never_fits_is_refused_with_the_number() -> None:
+    admission = Admission()
+    admission.enter(1, Need(1, 60), 0)
+    admission.enter(2, Need(1, 50), 1)
+    admission.refused(2, 2)
+    with pytest.raises(Waits):
+        admission.enter(2, Need(1, 50), 1)
+    admission.leave(1)
+    admission.enter(2, Need(1, 50), 1)
+    admission.leave(2)
+    with pytest.raises(CaseProblem, match="GB at once"):
+        admission.enter(3, Need(1, 110), 0)
+    with pytest.raises(CaseProblem, match="uploads"):
+        admission.enter(4, Need(MOST_ROWS + 1, 1), 0)
+
+
+@pytest.mark.long
+def test_more_cases_than_fit_at_once_all_go_through_one_after_the_other(lab: Lab) -> None:
+    lab.sandbox.state.most_bytes = 10 * MIB
+    for number in range(4):
+        lab.move_in(f"P{number}", r__pdf=bytes([number]) * (9 * MIB), ct__mha=mha(fill=bytes([number])))
+    assert lab.once() == 0, lab.log.read_text()
+    assert sorted(lab.titles()) == ["P0", "P1", "P2", "P3"]
+
+
+@pytest.mark.long
+def test_a_case_that_can_never_fit_is_refused_with_the_number(lab: Lab) -> None:
+    lab.sandbox.state.most_bytes = 4 * MIB
+    lab.move_in("P1", a_airways__mha=mha(200), ct__mha=mha(201), r__pdf=b"%PDF")
+    assert lab.once() == 1
+    assert "less than 0.0161 GB at once" in lab.wait_failed("P1")
+
+
+@pytest.mark.long
+def test_too_many_uploads_of_this_user_are_waited_for(lab: Lab) -> None:
+    lab.start()
+    wait_for((lab.state / "status.json").exists, what="the service runs")
+    for _ in range(MOST_ROWS):
+        lab.sandbox.state.make_upload({"filename": "x"})
+    lab.move_in("P1", ct__mha=mha())
+    wait_for(lambda: "earlier uploads" in lab.case("P1").get("why", ""), 30, "it is said")
+    lab.sandbox.expire_uploads()
+    lab.wait_done("P1", 60)
