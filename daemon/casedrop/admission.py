@@ -73,5 +73,6 @@ def _never_fits(need: Need, most: int) -> Problem:
         "too-large",
         f"It would take {need.rows} uploads of together {need.size / 1e9:.3g} GB, and Grand Challenge takes at "
         f"most {MOST_ROWS} and less than {(most + 1) / 1e9:.3g} GB at once from this user. Nothing more of it is "
-        "sent. Make the files smaller, or ask Grand Challenge for more room (an account that is not verified has only 2 GB).",
+        "sent. Make the files smaller, or ask Grand Challenge for more room (an account that is not verified has "
+        "only 2 GB).",
     )
