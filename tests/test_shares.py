@@ -196,3 +196,17 @@ def test_done_on_a_full_disk_keeps_the_case_until_there_is_room(lab: Lab) -> Non
         ballast.unlink()
         lab.wait_done("P001", 60)
         lab.stop()
+
+
+def test_a_root_that_cannot_be_written_holds_its_drop_and_recovers(lab: Lab) -> None:
+    read_only = ["mount", "-o", "remount,ro", str(lab.root)]
+    shutil.rmtree(lab.root)
+    with small_disk(lab.root, "1m"):
+        roots.init(lab.root)
+        shutil.copytree(lab.folder("P001", ct__mha=mha()), lab.drop / "P001")
+        subprocess.run(read_only, check=True)
+        lab.start()
+        wait_for(lambda: "Read-only file system" in held(lab, "lung"), 30, "the read-only share is said")
+        subprocess.run(["mount", "-o", "remount,rw", str(lab.root)], check=True)
+        lab.wait_done("P001", 60)
+        lab.stop()

@@ -6,7 +6,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from casedrop.errors import SetupProblem
@@ -31,13 +31,22 @@ class Root:
         os.close(self.descriptor)
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The identity file: the root's id, the journal it belongs to ("" for none yet), and its starts."""
+
+    root: str
+    journal: str
+    starts: int
+
+
 def init(path: Path) -> bool:
     """Make the folders and the identity file where they are missing; whether anything was made."""
     made = not (path / IDENTITY).exists()
     for name in FOLDERS:
         (path / name).mkdir(parents=True, exist_ok=True)
     if made:
-        _write(path, {"root": uuid.uuid4().hex, "journal": "", "starts": 0})
+        _write(path, Identity(uuid.uuid4().hex, "", 0))
     return made
 
 
@@ -53,28 +62,28 @@ def open_root(path: Path, journal: str, starts: int, remember: Callable[[str, in
         identity = _read(path)
         _expect_journal(path, identity, journal)
         expect_folders(path)
-        count = max(int(identity["starts"]), starts) + 1
-        remember(str(identity["root"]), count)
-        _write(path, identity | {"journal": journal, "starts": count})
+        count = max(identity.starts, starts) + 1
+        remember(identity.root, count)
+        _write(path, Identity(identity.root, journal, count))
     except BaseException:
         os.close(descriptor)
         raise
-    return Root(path, str(identity["root"]), descriptor, restored=starts < int(identity["starts"]))
+    return Root(path, identity.root, descriptor, restored=starts < identity.starts)
 
 
 def root_id(path: Path) -> str:
     """The id of a root, to look up what the journal remembers of it. Raises SetupProblem."""
-    return str(_read(path)["root"])
+    return _read(path).root
 
 
 def take_over(path: Path, journal: str, starts: int) -> None:
     """Give the root to this journal; what another journal had under way is left to people."""
-    _write(path, _read(path) | {"journal": journal, "starts": starts})
+    _write(path, Identity(root_id(path), journal, starts))
 
 
 def expect_folders(path: Path) -> None:
     """One real rename from drop/ to each target: two mounts of one disk already cannot do that."""
-    probe = path / "drop" / f".casedrop-probe-{os.getpid()}"
+    probe = path / "drop" / ".casedrop-probe"  # one name for all, so that what a crash leaves is cleared
     try:
         for target in ("done", "failed"):
             probe.mkdir(exist_ok=True)
@@ -118,14 +127,14 @@ def _locked(path: Path) -> int:
     return descriptor
 
 
-def _read(path: Path) -> dict[str, str | int]:
+def _read(path: Path) -> Identity:
     try:
-        found: dict[str, str | int] = json.loads((path / IDENTITY).read_text())
+        found = json.loads((path / IDENTITY).read_text())
+        return Identity(str(found["root"]), str(found["journal"]), int(found["starts"]))
     except OSError as error:
         raise SetupProblem(_missing(path, error)) from None
-    except ValueError:
+    except (ValueError, TypeError, KeyError):
         raise SetupProblem(f"{path / IDENTITY} is damaged. Restore it from a backup.") from None
-    return found
 
 
 def _missing(path: Path, error: OSError) -> str:
@@ -135,18 +144,18 @@ def _missing(path: Path, error: OSError) -> str:
     )
 
 
-def _expect_journal(path: Path, identity: dict[str, str | int], journal: str) -> None:
-    if identity["journal"] not in ("", journal):
+def _expect_journal(path: Path, identity: Identity, journal: str) -> None:
+    if identity.journal not in ("", journal):
         raise SetupProblem(
             f"{path} belongs to another journal. If that one is lost for good, run `casedrop init "
             "--take-over`: titles Grand Challenge already holds then wait for a person."
         )
 
 
-def _write(path: Path, identity: dict[str, str | int]) -> None:
+def _write(path: Path, identity: Identity) -> None:
     hidden = path / f"{IDENTITY}.tmp"
     with hidden.open("w") as file:
-        json.dump(identity, file)
+        json.dump(asdict(identity), file)
         file.flush()
         os.fsync(file.fileno())
     hidden.replace(path / IDENTITY)

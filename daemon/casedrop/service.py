@@ -206,6 +206,9 @@ class Service:
             watched.hold(str(problem), now)
         except (Unavailable, Unclear) as problem:
             watched.next_check = self.judge.trip(problem, now)
+        except OSError as error:
+            said = os.strerror(error.errno or errno.EIO)
+            watched.hold(f"{watched.path} cannot be used ({said}). Is the share mounted and writable?", now)
         else:
             self.judge.mended()
             watched.move_again(now)
