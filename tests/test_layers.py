@@ -16,8 +16,8 @@ PURE = {
 }  # fmt: skip
 EDGES = {"check", "commit", "confirm", "file_away", "journal", "prepare", "roots", "upload", "watch"}
 ABOVE = {
-    "admission", "board", "cli", "config", "decisions", "demo", "inspection", "intake", "judge", "logs", "once",
-    "pipeline", "scan", "service", "start", "watched",
+    "admission", "board", "cli", "config", "decisions", "demo", "gate", "inspection", "intake", "judge", "logs",
+    "once", "pipeline", "scan", "service", "start", "watched",
 }  # fmt: skip
 IMPURE = {
     "os",

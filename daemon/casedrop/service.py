@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
@@ -19,11 +19,11 @@ import structlog
 from casedrop import board, once, roots
 from casedrop.admission import Admission
 from casedrop.breaker import IN_A_ROW, Breaker
-from casedrop.check import check_platform
 from casedrop.config import Settings
 from casedrop.decisions import grant
-from casedrop.errors import Refused, SetupProblem, Stopping, Unavailable, Unclear
+from casedrop.errors import Stopping, Unavailable, Unclear
 from casedrop.file_away import forget_texts
+from casedrop.gate import Gate
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.intake import Destination, begin
 from casedrop.journal import NAME, Journal
@@ -65,6 +65,7 @@ class Service:
         self.attempts: dict[int, Attempt] = {}
         self.breaker = Breaker()
         self.judge = Judge(self.journal, self.breaker, names)
+        self.gate = Gate(self.journal, self.platform, self.judge, self.wake.set)
         self.next_copy = 0.0
         self.unwritten = False
         self.started = time.time()
@@ -108,7 +109,7 @@ class Service:
         full = self._full()
         for watched in self.drops:
             watched.full = full
-            self._check_when_due(watched, now)
+            self.gate.look(watched, now)
             if watched.root is None:
                 continue
             self._reap(watched, now)
@@ -173,45 +174,6 @@ class Service:
     def _expect_running(self) -> None:
         if self.stopping.is_set():
             raise Stopping("The service is stopping.")
-
-    def _check_when_due(self, watched: Watched, now: float) -> None:
-        """Root, token, study and sockets, until all is well and again every 30 s while it is not."""
-        if watched.checking and watched.checking.done():
-            self._checked(watched, watched.checking, now)
-            watched.checking = None
-        problem = watched.scanner.problem
-        if problem and not watched.held:
-            watched.hold(problem, now)
-        if watched.checking is None and now >= watched.next_check and (watched.held or not watched.study):
-            watched.checking = watched.threads.confirming.submit(self._check, watched)
-            watched.checking.add_done_callback(lambda _: self.wake.set())
-
-    def _check(self, watched: Watched) -> None:
-        if watched.root is None:
-            known = self.journal.starts(roots.root_id(watched.path))
-            journal = self.journal
-            watched.root = roots.open_root(watched.path, journal.id, known, journal.count_start)
-            watched.scanner.first_names = journal.first_names(watched.root.id)
-            if watched.root.restored:
-                self.log.warning("journal is a restored one", drop=watched.drop.name)
-        roots.expect_there(watched.path, watched.root.id)
-        study, kinds = check_platform(self.platform, watched.drop)
-        watched.scanner.kinds = kinds
-        watched.study = study
-
-    def _checked(self, watched: Watched, done: Future[None], now: float) -> None:
-        try:
-            done.result()
-        except (SetupProblem, Refused) as problem:
-            watched.hold(str(problem), now)
-        except (Unavailable, Unclear) as problem:
-            watched.next_check = self.judge.trip(problem, now)
-        except OSError as error:
-            said = os.strerror(error.errno or errno.EIO)
-            watched.hold(f"{watched.path} cannot be used ({said}). Is the share mounted and writable?", now)
-        else:
-            self.judge.mended()
-            watched.move_again(now)
 
     def _take_findings(self, watched: Watched, now: float) -> None:
         """Few at a time: the brake comes before all have failed, and the rest may still change in drop/."""

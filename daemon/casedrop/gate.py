@@ -1,0 +1,73 @@
+"""Whether a drop may move: its root, the token's user, the reader study and the sockets."""
+
+import errno
+import os
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import structlog
+
+from casedrop import roots
+from casedrop.check import check_platform
+from casedrop.errors import Refused, SetupProblem, Unavailable, Unclear
+from casedrop.grand_challenge import GrandChallenge
+from casedrop.journal import Journal
+from casedrop.judge import Judge
+from casedrop.watched import Watched
+
+
+class Gate:
+    """Looks in a thread of the drop's own, until all is well and again every 30 s while it is not."""
+
+    def __init__(
+        self, journal: Journal, platform: GrandChallenge, judge: Judge, wake: Callable[[], None]
+    ) -> None:
+        self.journal = journal
+        self.platform = platform
+        self.judge = judge
+        self.wake = wake
+        self.log = structlog.get_logger()
+
+    def look(self, watched: Watched, now: float) -> None:
+        """Never waits: takes the last look's answer, and begins the next when it is due."""
+        if watched.checking and watched.checking.done():
+            done, watched.checking = watched.checking, None
+            self._decide(watched, done, now)
+        problem = watched.scanner.problem
+        if problem and not watched.held:
+            watched.hold(problem, now)
+        if watched.checking is None and now >= watched.next_check and (watched.held or not watched.study):
+            watched.checking = watched.threads.confirming.submit(self._check, watched)
+            watched.checking.add_done_callback(lambda _: self.wake())
+
+    def _check(self, watched: Watched) -> None:
+        if watched.root is None:
+            known = self.journal.starts(roots.root_id(watched.path))
+            watched.root = roots.open_root(watched.path, self.journal.id, known, self.journal.count_start)
+            watched.scanner.first_names = self.journal.first_names(watched.root.id)
+            if watched.root.restored:
+                self.log.warning("journal is a restored one", drop=watched.drop.name)
+        roots.expect_there(watched.path, watched.root.id)
+        study, kinds = check_platform(self.platform, watched.drop)
+        watched.scanner.kinds = kinds
+        watched.study = study
+
+    def _decide(self, watched: Watched, done: Future[None], now: float) -> None:
+        try:
+            done.result()
+        except (SetupProblem, Refused) as problem:
+            watched.hold(str(problem), now)
+        except (Unavailable, Unclear) as problem:
+            watched.next_check = self.judge.trip(problem, now)
+        except sqlite3.OperationalError:
+            raise  # the journal's own trouble: the service holds all drops
+        except OSError as error:
+            said = os.strerror(error.errno or errno.EIO)
+            watched.hold(f"{watched.path} cannot be used ({said}). Is the share mounted and writable?", now)
+        except Exception as error:
+            self.log.exception("check surprised us", drop=watched.drop.name, exc_info=error)
+            watched.hold("It could not be checked because of a fault in Casedrop; its log says where.", now)
+        else:
+            self.judge.mended()
+            watched.move_again(now)
