@@ -56,6 +56,7 @@ def test_the_files_of_one_patient_in_the_folder_of_another_wait_for_a_person(lab
     lab.wait_done("P001")
     lab.move_in("P002", **(WHOLE | {"score__json": b'{"score": 2}'}))
     wait_for(lambda: 'the folder "P001"' in lab.case("P002").get("why", ""), 30, "both are named")
+    assert lab.case("P002")["state"] == "waiting for a person"
     assert lab.titles() == ["P001"]
     assert "goes on" in lab.command("retry", "lung/P002")
     lab.wait_done("P002")

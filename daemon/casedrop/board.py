@@ -66,4 +66,5 @@ def _of_drop(
 
 def _of_case(watched: Watched, case: Case, attempt: Attempt) -> dict[str, Any]:
     progress = watched.pipeline.progress.get(case.id)
-    return status.of_case(case, attempt.why, (progress.sent, progress.total) if progress else None)
+    said = status.of_case(case, attempt.why, (progress.sent, progress.total) if progress else None)
+    return said | {"state": status.WAITS_FOR_A_PERSON} if attempt.person else said

@@ -17,6 +17,7 @@ WORDS = {
     Stage.FAILED: "failed",
     Stage.SETTLING: "settling",
 }
+WAITS_FOR_A_PERSON = "waiting for a person"
 
 
 def of_case(case: Case, why: str, progress: tuple[int, int] | None = None) -> dict[str, Any]:
