@@ -81,3 +81,14 @@ def test_our_own_texts_that_come_along_with_a_folder_are_recognised(lab: Lab) ->
         (lab.failed / name).rename(lab.drop / name)
     assert lab.once() == 0
     assert "may be deleted" in lab.case("P001.reason.txt")["why"]
+
+
+def test_a_failed_folder_that_comes_back_with_anothers_files_waits_for_a_person(lab: Lab) -> None:
+    lab.move_in("P001", **WHOLE)
+    lab.move_in("P002", ct__mha=b"no image", score__json=b'{"score": 2}')
+    assert lab.once() == 1
+    (lab.failed / "P002" / "ct.mha").write_bytes(mha())
+    lab.command("retry", "lung/P002")
+    assert lab.once() == 75
+    assert 'the folder "P001"' in lab.case("P002")["why"]
+    assert lab.values("P002").keys() == {"some-score"}

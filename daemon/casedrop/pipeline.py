@@ -177,9 +177,11 @@ class Pipeline:
 
     def _refuse_same_files(self, case: Case) -> None:
         """Asked once the files stand in the journal: of two at the same time at least one sees the other."""
-        others = [] if case.twins_allowed or case.set_pk else self.journal.same_files(case)
-        if others:
-            raise redrop.same_files(others[0])
+        sent = {ref.sha256 for ref in case.uploads.values()}
+        asked_before = {file.sha256 for socket in case.settled.sockets for file in socket.files} <= sent
+        if not case.twins_allowed and not asked_before:
+            for other in self.journal.same_files(case):
+                raise redrop.same_files(other)
 
     def _continued(self, case: Case) -> Case:
         """A set of ours that was never finished: what it holds as planned stays, the rest is sent again."""
