@@ -147,11 +147,13 @@ class Pipeline:
             file_away.write_beside(target, case.filed_as, suffix, text)
         except OSError as error:
             raise Waits(f"It cannot be moved to {case.target}/ ({error.strerror}).", 30) from None
+        if case.target == "done":
+            self.late(case, place)
         stage = Stage.DONE if case.target == "done" else Stage.FAILED
         return self.journal.save(case, stage=stage, since=time.time())
 
     def late(self, case: Case, place: Place) -> None:
-        """Look once whether something arrived in a filed folder, and say so beside it."""
+        """Look once whether something in a filed folder has changed or come, and say so beside it."""
         target = place.root / case.target
         filed = target / case.filed_as
         if case.plan is not None and file_away.is_folder(filed, (case.device, case.inode)):
