@@ -143,11 +143,26 @@ class Geometry:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file of the case folder as it settled; `sha256` (hex) of its own bytes, "" until it is read."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedFile:
     """One file of a plan: where it is, what it looked like when it settled, and how it is sent.
 
-    `content` is what is sent in place of the file's bytes (a rewritten ``.mhd`` header). `sha256` and
-    `md5s` (hex, one per part of `part_size` bytes) are of what is sent; "" and () until prepared.
+    `content` is what is sent in place of the file's bytes (a rewritten ``.mhd`` header). `packed` are the
+    DICOM files that are de-identified into one stored zip, which is what is sent; `path` is then a name of
+    our own for it, and `size` is that of the zip, 0 until it is made. `taken` says what de-identifying took
+    away that says something of the image. `sha256` and `md5s` (hex, one per part of `part_size` bytes) are
+    of what is sent; "" and () until prepared.
     """
 
     path: str
@@ -161,6 +176,8 @@ class PlannedFile:
     part_size: int = 0
     md5s: tuple[str, ...] = ()
     geometry: Geometry | None = None
+    packed: tuple[SourceFile, ...] = ()
+    taken: tuple[str, ...] = ()
 
     @property
     def sent_size(self) -> int:
