@@ -218,7 +218,7 @@ MISTAKES = {
     DROP + 'unmatched = "warn"\n' + RULE: 'drops "lung", unmatched: must be "fail" or "ignore".',
     DROP
     + 'existing_display_set = "update"\n'
-    + RULE: 'drops "lung", existing_display_set: "refuse" is the only mode yet.',
+    + RULE: 'drops "lung", existing_display_set: must be "refuse", "add" or "replace".',
     DROP
     + 'ready = "a/READY"\n'
     + RULE: 'drops "lung", ready: must be the plain name of a file directly in the case folder.',

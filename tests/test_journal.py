@@ -9,7 +9,7 @@ import pytest
 
 from casedrop import roots
 from casedrop.errors import ConfigurationError
-from casedrop.journal import Journal, TitleHeldError, copy_of, restore
+from casedrop.journal import SCHEMA, Journal, TitleHeldError, copy_of, restore
 from casedrop.model import (
     Case,
     Entry,
@@ -142,19 +142,24 @@ def test_a_damaged_journal_names_the_copy_that_is_kept(tmp_path: Path) -> None:
         Journal(path)
 
 
-def test_a_journal_of_the_first_schema_is_brought_forward(tmp_path: Path) -> None:
+UNDO = {3: "DROP INDEX cases_by_set;"}
+UNDO[2] = "DROP TABLE wishes; DROP INDEX cases_by_files; ALTER TABLE cases DROP COLUMN files;"
+
+
+@pytest.mark.parametrize("schema", range(1, SCHEMA))
+def test_a_journal_of_an_older_schema_is_brought_forward(tmp_path: Path, schema: int) -> None:
     path = tmp_path / "journal.sqlite"
     journal = Journal(path)
     case = journal.begin(CASE)
     journal.close()
     with sqlite3.connect(path) as db:
-        db.executescript(
-            "DROP TABLE wishes; DROP INDEX cases_by_files; ALTER TABLE cases DROP COLUMN files;"
-            " PRAGMA user_version = 1;"
-        )
+        for later in range(SCHEMA, schema, -1):
+            db.executescript(UNDO[later])
+        db.execute(f"PRAGMA user_version = {schema}")
     db.close()
     forward = Journal(path)
     assert forward.case(case.id) == case
+    assert forward.of_set(case.set_pk) == [case]
     forward.wish(case.id, "anew")
     assert forward.wishes() == {case.id: "anew"}
     forward.granted(case.id)

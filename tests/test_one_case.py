@@ -335,6 +335,31 @@ def test_uploads_the_platform_has_dropped_before_the_commit_are_sent_anew(lab: L
     assert lab.values("P001")["report-pdf"]["sha256"] == hashlib.sha256(b"%PDF").hexdigest()
 
 
+def _answers_to_parts(lab: Lab) -> list[int]:
+    """A cut line is 0."""
+    return sorted(status for method, _, status in lab.sandbox.requests if method == "PUT")
+
+
+def test_a_file_that_is_twice_not_whole_in_its_day_waits_for_a_person_with_the_numbers(lab: Lab) -> None:
+    """Of two parts one arrives; then 21 hours pass, and the same again."""
+    lab.move_in("P001", ct__mha=mha(), r__pdf=bytes(16 << 20))
+    for _ in range(2):
+        lab.sandbox.requests.clear()
+        lab.sandbox.faults.add(method="PUT", path="/2$", cut=True, times=99)
+        lab.start()
+        wait_for(lambda: _answers_to_parts(lab)[-3:] == [0, 200, 200], 30, "one part of two went through")
+        lab.stop()
+        lab.sandbox.faults.clear()
+        lab.sandbox.age_uploads(21)
+    assert lab.once() == 75
+    why = lab.case("P001")["why"]
+    assert "begun 2 times" in why
+    assert "it needs 42 h" in why
+    lab.command("retry", "lung/P001")
+    assert lab.once() == 0, lab.log.read_text()
+    assert lab.values("P001").keys() == {"ct-image", "report-pdf"}
+
+
 def test_an_upload_that_dies_in_the_commit_itself_is_sent_anew(lab: Lab) -> None:
     lab.sandbox.faults.add(method="PATCH", path="display-sets/", status=502, call=lab.sandbox.expire_uploads)
     lab.move_in("P001", r__pdf=b"%PDF", ct__mha=mha())

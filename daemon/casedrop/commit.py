@@ -30,6 +30,22 @@ def to_send(case: Case) -> list[PlannedSocket]:
     return [socket for socket in case.settled.sockets if held.get(socket.socket) != socket.fingerprint]
 
 
+def next_request(case: Case) -> list[PlannedSocket]:
+    """What one request carries: all at once into a new display set.
+
+    In one that is committed already the plain values wait until files and images are confirmed, so that an
+    import that fails leaves no new score beside an old image.
+    """
+    missing = to_send(case)
+    large = [socket for socket in missing if socket.super_kind != "Value"]
+    return large if large and case.committed else missing
+
+
+def awaited(case: Case) -> list[PlannedSocket]:
+    """The sockets that were asked for and are not confirmed yet."""
+    return [socket for socket in to_send(case) if socket.socket in case.asked or not case.asked]
+
+
 def shell(platform: GrandChallenge, case: Case, save: Save) -> Case:
     """The case with its empty display set."""
     if case.set_pk:
@@ -74,7 +90,7 @@ def sessions(platform: GrandChallenge, case: Case, address: Callable[[str], str]
     `address` gives the address of the completed upload of a path. A session made but not journalled is
     idle for ever and harmless.
     """
-    for socket in to_send(case):
+    for socket in next_request(case):
         if socket.super_kind != "Image":
             continue
         addresses = [address(file.path) for file in socket.files]
@@ -91,7 +107,7 @@ def sessions(platform: GrandChallenge, case: Case, address: Callable[[str], str]
 
 def body(case: Case, upload_address: Callable[[str], str], session_address: Callable[[str], str]) -> Json:
     """The one request: title (once) and every value to send."""
-    values = [_value(case, socket, upload_address, session_address) for socket in to_send(case)]
+    values = [_value(case, socket, upload_address, session_address) for socket in next_request(case)]
     return {"values": values} if case.committed else {"title": case.settled.title, "values": values}
 
 

@@ -38,7 +38,7 @@ from pydantic_settings import (
 from casedrop import config_checks as checks
 from casedrop.config_checks import Tables
 from casedrop.errors import ConfigurationError
-from casedrop.model import Drop, FolderValue, Json, JsonValue, SocketRule, TextValue
+from casedrop.model import Drop, Existing, FolderValue, Json, JsonValue, SocketRule, TextValue
 
 PREFIX = "CASEDROP_"
 TOKEN_VARIABLE = "CASEDROP_PLATFORM__TOKEN"  # noqa: S105
@@ -164,9 +164,7 @@ class _DropTable(Table):
         "{folder}"
     )
     unmatched: Annotated[Literal["fail", "ignore"], Field(description='"fail" or "ignore"')] = "fail"
-    existing_display_set: Annotated[
-        Literal["refuse"], BeforeValidator(checks.only_refuse), Field(description='"refuse"')
-    ] = "refuse"
+    existing_display_set: Annotated[Existing, Field(description='"refuse", "add" or "replace"')] = "refuse"
     ignore: Globs = ()
     ready: Annotated[str, AfterValidator(checks.marker), Field(description="a file name in quotes")] = ""
     sockets: Annotated[

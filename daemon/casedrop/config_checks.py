@@ -135,12 +135,6 @@ def plain_json(value: Json) -> Json:
     return value
 
 
-def only_refuse(mode: str) -> str:
-    if mode != "refuse":
-        raise ValueError('"refuse" is the only mode yet')
-    return mode
-
-
 def shown(name: object) -> str | None:
     return f'"{name}"' if isinstance(name, str) and _SHORT_WORD.fullmatch(name) else None
 

@@ -78,7 +78,9 @@ def grant(journal: Journal, case: Case, wish: Json) -> None:
         journal.save(journal.save(case, stage=Stage.UPLOADING), stage=Stage.CONFIRMING, **known)
     elif wish == "anew" and case.twin_of:
         journal.save(journal.case(case.twin_of), deleted=True)
-        journal.save(case, twin_of=0)
+        journal.save(case, twin_of=0, amends=False, added=(), held={}, **anew)
+    elif wish == "sent again":
+        journal.save(case, uploads=case.uploads_uncounted)
     elif wish == "same files":
         journal.save(case, twins_allowed=True)
     elif wish == "anew" and case.stage in (Stage.UPLOADING, Stage.COMMITTING, Stage.CONFIRMING):
@@ -169,6 +171,9 @@ def _made_anew(platform: GrandChallenge, journal: Journal, case: Case) -> tuple[
     if not case.committed and not case.twin_of and journal.same_files(case):
         journal.wish(case.id, "same files")
         return True, f"{shown(case.folder)} goes on, though another folder holds the same files."
+    if any(ref.expired for ref in case.uploads.values()):
+        journal.wish(case.id, "sent again")
+        return True, f"{shown(case.folder)} is sent again."
     set_pk = journal.case(case.twin_of).set_pk if case.twin_of else case.set_pk
     try:
         if set_pk:

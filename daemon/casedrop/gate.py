@@ -5,6 +5,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 
 import structlog
 
@@ -50,6 +51,7 @@ class Gate:
                 self.log.warning("journal is a restored one", drop=watched.drop.name)
         roots.expect_there(watched.path, watched.root.id)
         study, kinds = check_platform(self.platform, watched.drop)
+        watched.scanner.there = partial(self.journal.there, self.platform.url, study.pk)
         watched.scanner.kinds = kinds
         watched.study = study
 

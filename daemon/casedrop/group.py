@@ -6,7 +6,7 @@ them takes only what no other rule takes (`fallback`).
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,9 @@ from casedrop.near import near_misses, several, shown
 from casedrop.settle import composed, data, matches
 from casedrop.values import ValueProblemError, from_json, from_text, plain
 
+There = Callable[[str], frozenset[str]]
+"""By title: the sockets that the finished display set of that title holds."""
+
 MAX_READ = 1 << 20
 """Bytes of a value file or header that are read; a longer one is refused."""
 
@@ -57,7 +60,9 @@ class Folder:
     contents: Mapping[str, bytes]
     kinds: Mapping[str, SocketKind] | None
     claims: dict[str, list[str]]
+    there: frozenset[str] = frozenset()
     problems: list[Problem] = field(default_factory=list)
+    relies_on: list[str] = field(default_factory=list)
 
     def wrong(self, word: str, text: str) -> None:
         self.problems.append(Problem(word, text))
@@ -74,26 +79,43 @@ def needed(listing: Listing, drop: Drop) -> tuple[str, ...]:
     return tuple(sorted({*headers, *(path for path in files if patterns and matches(path, patterns))}))
 
 
+def nothing_there(_: str) -> frozenset[str]:
+    return frozenset()
+
+
 def group(
-    listing: Listing, drop: Drop, contents: Mapping[str, bytes], kinds: Mapping[str, SocketKind] | None
+    listing: Listing,
+    drop: Drop,
+    contents: Mapping[str, bytes],
+    kinds: Mapping[str, SocketKind] | None,
+    there: There = nothing_there,
 ) -> Grouping:
     """The plan of a folder, or all its problems at once.
 
     `contents` holds the first MAX_READ + 1 bytes of the `needed` files; `kinds` is None offline, where
-    a socket's kind is guessed from its source.
+    a socket's kind is guessed from its source. What the finished display set of this title holds
+    (`there`) may be missing from the folder.
     """
     files = _files(listing, drop)
     folder = Folder(listing.folder, drop, files, contents, kinds, {path: [] for path in files})
+    title = _title(folder, listing.folder)
+    folder.there = there(title) if drop.existing_display_set != "refuse" else frozenset()
     _claim(folder)
     sockets = [planned for rule in drop.sockets if (planned := _socket(folder, rule))]
-    title = _title(folder, listing.folder)
     left_out = _unclaimed(folder, listing)
     claims = {path: tuple(names) for path, names in folder.claims.items()}
     if not sockets and not folder.problems:
         folder.lacking("nothing-to-send", "There is nothing in the folder that any rule takes.")
     stops = any(problem.weight is not Weight.NOTE for problem in folder.problems)
-    plan = None if stops else Plan(listing.folder, title, tuple(sockets), left_out=left_out)
-    return Grouping(plan, tuple(folder.problems), claims)
+    plan = Plan(
+        listing.folder,
+        title,
+        tuple(sockets),
+        left_out=left_out,
+        existing=drop.existing_display_set,
+        relies_on=tuple(folder.relies_on),
+    )
+    return Grouping(None if stops else plan, tuple(folder.problems), claims)
 
 
 def check_rules(drop: Drop, kinds: Mapping[str, SocketKind | None]) -> list[str]:
@@ -289,7 +311,9 @@ def _missing(folder: Folder, rule: SocketRule, patterns: tuple[str, ...]) -> Non
     unclaimed = [path for path, names in folder.claims.items() if not names]
     near = near_misses(patterns, unclaimed)
     hint = f" {near}" if near else ""
-    if rule.required:
+    if rule.required and rule.socket in folder.there:
+        folder.relies_on.append(rule.socket)
+    elif rule.required:
         text = f"No file for socket {rule.socket} yet (it takes {' or '.join(patterns)}).{hint}"
         folder.lacking("missing-file", text)
     elif near:

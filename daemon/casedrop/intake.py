@@ -63,9 +63,11 @@ def _journalled(
         "filed_as": "",
         "tries": 0,
         "late_looks": 0,
+        "amends": False,
+        "asked": (),
     }
     if again:
-        return journal.save(again, **facts)
+        return journal.save(again, **facts, uploads=again.uploads_uncounted)
     study = to.study
     return journal.begin(
         Case(

@@ -20,18 +20,26 @@ import cattrs
 
 from casedrop.errors import ConfigurationError
 from casedrop.model import Case, Json
+from casedrop.redrop import held_now
 from casedrop.stages import AT_REST, move
 
 NAME = "journal.sqlite"
 """In the state directory."""
 
-SCHEMA = 2
+SCHEMA = 3
 
 SINCE_2 = """
 CREATE TABLE wishes (case_id INTEGER PRIMARY KEY, wish TEXT NOT NULL) STRICT;
 ALTER TABLE cases ADD COLUMN files TEXT;
 CREATE INDEX cases_by_files ON cases (study, files) WHERE files IS NOT NULL;
 """
+
+SINCE_3 = """
+CREATE INDEX cases_by_set ON cases (json_extract(record, '$.set_pk'));
+"""
+
+SINCE = {2: SINCE_2, 3: SINCE_3}
+"""What each schema adds to the one before."""
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -159,10 +167,20 @@ class Journal:
             self._db.execute("DELETE FROM wishes WHERE case_id = ?", (case_id,))
 
     def same_files(self, case: Case) -> list[Case]:
-        """Other cases, done or under way, that hold another title with the very same files, images among them."""
-        return self._cases(
+        """Other cases, done or under way, of another display set with the very same files, images among them."""
+        found = self._cases(
             "id <> ? AND (study, files) = (SELECT study, files FROM cases WHERE id = ?)", case.id, case.id
         )
+        return [one for one in found if not one.set_pk or one.set_pk != case.set_pk]
+
+    def of_set(self, set_pk: str) -> list[Case]:
+        """All cases that sent something to a display set, or found it sent, oldest first."""
+        return self._cases("json_extract(record, '$.set_pk') = ? ORDER BY id", set_pk)
+
+    def there(self, platform: str, study_pk: str, title: str) -> frozenset[str]:
+        """The sockets that the finished display set of this title holds by the journal."""
+        holders = self._cases("study = ? AND title = ? AND stage = 'done'", _study(platform, study_pk), title)
+        return frozenset(held_now(self.of_set(holders[0].set_pk))) if holders else frozenset()
 
     def first_names(self, root: str) -> dict[str, str]:
         """What folders were called that may come to drop/ under a name we gave them."""
@@ -171,13 +189,12 @@ class Journal:
         return {name: first for name, first in names.items() if name != first}
 
     def _put(self, case: Case) -> Case:
-        title = case.settled.title if case.holds_title else None
-        study = f"{case.platform} {case.study_pk}"
-        files = (
-            hashlib.sha256(case.settled.files.encode()).hexdigest() if title and case.settled.files else None
-        )
+        title = case.settled.title if case.holds_title else _amended(case)
+        study = _study(case.platform, case.study_pk)
+        files = case.plan.files if case.plan and (title or case.committed) else ""
+        files_hash = hashlib.sha256(files.encode()).hexdigest() if files else None
         names = (_name(case.folder), _name(case.filed_as))
-        row = (case.id, case.root, *names, case.stage, study, title, json.dumps(asdict(case)), files)
+        row = (case.id, case.root, *names, case.stage, study, title, json.dumps(asdict(case)), files_hash)
         try:
             with self._lock, self._db:
                 self._db.execute(
@@ -236,6 +253,15 @@ def restore(path: Path, now: float) -> Path:
     return aside
 
 
+def _study(platform: str, pk: str) -> str:
+    return f"{platform} {pk}"
+
+
+def _amended(case: Case) -> str | None:
+    """What keeps two cases from amending one display set at a time: no title has a line feed."""
+    return f"\n{case.set_pk}" if case.amends and case.stage not in AT_REST else None
+
+
 def _name(text: str) -> str:
     """File names may hold surrogates, which SQLite's UTF-8 does not take."""
     return text.encode("utf-8", "backslashreplace").decode()
@@ -251,11 +277,12 @@ def _open(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA synchronous = FULL")
     if version == 0:
         with db:
-            db.executescript(f"BEGIN; {TABLES} {SINCE_2} PRAGMA user_version = {SCHEMA};")
+            db.executescript(f"BEGIN; {TABLES} {''.join(SINCE.values())} PRAGMA user_version = {SCHEMA};")
             db.execute("INSERT INTO meta VALUES ('id', ?)", (uuid.uuid4().hex,))
     elif version < SCHEMA:
+        missing = "".join(SINCE[later] for later in range(version + 1, SCHEMA + 1))
         with db:
-            db.executescript(f"BEGIN; {SINCE_2} PRAGMA user_version = {SCHEMA};")
+            db.executescript(f"BEGIN; {missing} PRAGMA user_version = {SCHEMA};")
     return db
 
 

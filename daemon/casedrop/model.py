@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -10,6 +10,9 @@ from casedrop.stages import Stage
 
 Json = Any
 """What ``json.loads`` gives."""
+
+Existing = Literal["refuse", "add", "replace"]
+"""What becomes of a folder whose display set is finished already: nothing, what it lacks, what differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Drop:
     folder: str | None = None
     title: str = "{folder}"
     unmatched: Literal["fail", "ignore"] = "fail"
-    existing_display_set: Literal["refuse"] = "refuse"
+    existing_display_set: Existing = "refuse"
     ignore: tuple[str, ...] = ()
     ready: str = ""
 
@@ -209,7 +212,8 @@ class Plan:
     """What a case folder will become: one display set. `left_out` names files no rule claimed.
 
     `signature` is settle.signature of the listing it was made from, `entries` what that listing held
-    besides junk.
+    besides junk. `existing` is what may be changed where the display set is finished already; `relies_on`
+    are required sockets for which the folder has nothing because that display set holds them.
     """
 
     folder: str
@@ -218,6 +222,8 @@ class Plan:
     signature: str = ""
     left_out: tuple[str, ...] = ()
     entries: tuple[Entry, ...] = ()
+    existing: Existing = "refuse"
+    relies_on: tuple[str, ...] = ()
 
     @property
     def contents(self) -> dict[str, str]:
@@ -237,11 +243,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class UploadRef:
-    """An upload of ours: `sha256` tells which bytes it carries, `part_size` how they were cut."""
+    """An upload of ours: `sha256` tells which bytes it carries, `part_size` how they were cut.
+
+    `expired` counts uploads of these bytes that grew too old before they were whole, `hours` is how long
+    the last of them would have taken.
+    """
 
     pk: str
     sha256: str
     part_size: int
+    expired: int = 0
+    hours: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +272,7 @@ class Case:
     `root` is the id in the root's identity file; `platform` and `study` are addresses, so that neither
     a drop's name nor a changed configuration moves a case. `uploads` goes by file path, `sessions`,
     `held` and `replaced` (pk of the value before ours) by socket. `patch` is the journalled body of the
-    request whose answer is not known yet, "" when there is none.
+    request whose answer is not known yet, "" when there is none; `asked` are the sockets of the last one.
     """
 
     id: int
@@ -283,6 +295,7 @@ class Case:
     one_time_title: str = ""
     set_pk: str = ""
     patch: str = ""
+    asked: tuple[str, ...] = ()
     committed: bool = False
     committed_at: float = 0.0
     unclear: bool = False
@@ -296,7 +309,11 @@ class Case:
     late_looks: int = 0
 
     twin_of: int = 0
-    """The case that is done under this title: only its very contents may be filed as done too."""
+    """The case that is done under this title: the same contents are filed as done, others may amend its set."""
+    amends: bool = False
+    """It changes that finished display set: one case at a time does."""
+    added: tuple[str, ...] = ()
+    """Sockets of that display set that this case has asked for at any time."""
     twins_allowed: bool = False
     """A person has said that another folder rightly holds the same files."""
     deleted: bool = False
@@ -318,6 +335,11 @@ class Case:
     def address(self) -> str:
         """The display set's web page."""
         return f"{self.study}display-sets/{self.set_pk}/"
+
+    @property
+    def uploads_uncounted(self) -> dict[str, UploadRef]:
+        """The uploads, as if none had ever grown too old."""
+        return {path: replace(ref, expired=0) for path, ref in self.uploads.items()}
 
     @property
     def holds_title(self) -> bool:

@@ -7,7 +7,7 @@ from there. A restart, a lost answer and a second try are the same thing.
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,9 @@ from casedrop.admission import Admission, Need
 from casedrop.answers import Meaning
 from casedrop.errors import CaseProblem, FolderChanged, Refused, Unavailable, Waits
 from casedrop.grand_challenge import DisplaySet, GrandChallenge
-from casedrop.journal import Journal
+from casedrop.journal import Journal, TitleHeldError
 from casedrop.model import Case, Held, Listing, Problem, UploadRef
+from casedrop.near import shown
 from casedrop.prepare import open_source, prepare, unchanged
 from casedrop.settle import signature
 from casedrop.stages import Stage
@@ -86,15 +87,20 @@ class Pipeline:
         if case.patch:
             return commit.settle_doubt(self.platform, case, save)
         case = self._still(case, place)
-        if case.committed:
+        if case.stage is Stage.PLANNED and case.sessions:
+            case = self._sessions_ended(case)
+        if case.committed and not case.twin_of:
             case = self._continued(case)
         case = self._prepared(case, place)
         if case.twin_of:
-            return self._as_its_twin(case)
+            case = self._beside_its_twin(case)
+            if case.stage is Stage.FILING:
+                return case
         self._refuse_same_files(case)
         if case.set_pk and not case.committed:
             case = commit.still_empty(self.platform, case, save)
         if not case.set_pk:
+            _expect_whole(case)
             self._refuse_held_title(case)
         case = self._uploaded(case, place)
         if not commit.to_send(case):
@@ -115,7 +121,7 @@ class Pipeline:
             return self.journal.save(case, stage=Stage.FILING, target="failed", problems=(_deleted(gone),))
         outcomes = {
             socket.socket: (socket, look.confirm(self.platform, case, current, socket))
-            for socket in commit.to_send(case)
+            for socket in commit.awaited(case)
         }
         held = {
             name: Held(socket.fingerprint, outcome.pk)
@@ -163,19 +169,43 @@ class Pipeline:
                 text = receipts.late_text(case)
                 file_away.write_beside(target, case.filed_as, file_away.LATE, text)
 
-    def _as_its_twin(self, case: Case) -> Case:
-        """Already uploaded: filed as done without a byte, if it is the same and still there."""
+    def _beside_its_twin(self, case: Case) -> Case:
+        """Of a title that is done: the same again is FILING without a byte, another amends it or is refused."""
         twin = self.journal.case(case.twin_of)
-        if case.settled.contents != twin.settled.contents:
-            raise CaseProblem(redrop.title_held(twin))
+        family = self.journal.of_set(twin.set_pk)
         try:
-            self.platform.display_set(twin.set_pk)
+            current = self.platform.display_set(twin.set_pk)
         except Refused as no:
             if no.meaning is Meaning.GONE:
                 raise redrop.twin_deleted(twin) from None
             raise
-        known = {"set_pk": twin.set_pk, "committed": True, "held": twin.held}
-        return self.journal.save(case, stage=Stage.FILING, target="done", filed_as="", problems=(), **known)
+        if not case.added and redrop.already_there(case, family, current.values):
+            held = redrop.held_now(family)
+            known = {"set_pk": twin.set_pk, "committed": True}
+            known["held"] = {name: held[name] for name in case.settled.contents if name in held}
+            return self.journal.save(
+                case, stage=Stage.FILING, target="done", filed_as="", problems=(), **known
+            )
+        if case.settled.existing == "refuse":
+            raise CaseProblem(redrop.title_held(twin))
+        return self._amending(case, family, current)
+
+    def _amending(self, case: Case, family: list[Case], current: DisplaySet) -> Case:
+        """The case with what it may change of a finished display set. Raises CaseProblem, Waits."""
+        held = _held_still(redrop.held_now([*family, case]), current)
+        try:
+            case = self.journal.save(case, amends=True, set_pk=current.pk, committed=True, held=held)
+        except TitleHeldError as other:
+            raise Waits(
+                f'Waits for the folder "{shown(other.holder.name)}", which changes the same display set.', 10
+            ) from None
+        wanted = commit.to_send(case)
+        if problems := redrop.not_to_amend(case, current.values, wanted):
+            raise CaseProblem(*problems)
+        self._wait_for_sessions([one for one in family if one.stage is Stage.FAILED])
+        self._expect_open(case)
+        added = tuple(sorted({*case.added, *(socket.socket for socket in wanted)}))
+        return self.journal.save(case, added=added)
 
     def _refuse_same_files(self, case: Case) -> None:
         """Asked once the files stand in the journal: of two at the same time at least one sees the other."""
@@ -191,19 +221,16 @@ class Pipeline:
         extra = sorted(current.values.keys() - {socket.socket for socket in case.settled.sockets})
         if extra:
             raise CaseProblem(_extra_sockets(case, extra))
-        if case.stage is Stage.PLANNED:
-            self._wait_for_sessions(case)
-            case = self.journal.save(case, sessions={})
         self._expect_open(case)
-        held = {
-            name: value
-            for name, value in case.held.items()
-            if name in current.values and current.values[name].pk == value.pk
-        }
-        return self.journal.save(case, held=held)
+        return self.journal.save(case, held=_held_still(case.held, current))
 
-    def _wait_for_sessions(self, case: Case) -> None:
-        for pk in (pk for made in case.sessions.values() for pk in made):
+    def _sessions_ended(self, case: Case) -> Case:
+        """A case that begins again: what its earlier try started is waited for, never overtaken."""
+        self._wait_for_sessions([case])
+        return self.journal.save(case, sessions={})
+
+    def _wait_for_sessions(self, cases: list[Case]) -> None:
+        for pk in (pk for case in cases for made in case.sessions.values() for pk in made):
             if self.platform.session(pk).status in ("Started", "Re-Queued"):
                 raise Waits("Grand Challenge is still working on the earlier try.", SESSION_SECONDS)
 
@@ -282,10 +309,10 @@ class Pipeline:
 
     def _frozen(self, case: Case) -> Case:
         """The request stands in the journal before it is sent."""
+        wanted = {socket.socket for socket in commit.next_request(case)}
         replaced = {}
         if case.committed:
             current = self._current(case)
-            wanted = {socket.socket for socket in commit.to_send(case)}
             replaced = {name: value.pk for name, value in current.values.items() if name in wanted}
         body = commit.body(
             case,
@@ -293,7 +320,12 @@ class Pipeline:
             lambda pk: f"{self.platform.url}cases/upload-sessions/{pk}/",
         )
         return self.journal.save(
-            case, stage=Stage.COMMITTING, patch=json.dumps(body), replaced=replaced, committed_at=time.time()
+            case,
+            stage=Stage.COMMITTING,
+            patch=json.dumps(body),
+            asked=tuple(sorted(wanted)),
+            replaced=replaced,
+            committed_at=time.time(),
         )
 
     def _upload_address(self, case: Case, path: str) -> str:
@@ -308,6 +340,8 @@ class Pipeline:
                 return self.journal.save(case, stage=Stage.UPLOADING, unclear=False)
             raise Waits("", 0)
         problems = (*bad, *(outcome.late for outcome in pending))
+        if not problems and commit.to_send(case):
+            return self.journal.save(case, stage=Stage.UPLOADING, unclear=False)
         target = "failed" if problems else "done"
         return self.journal.save(case, stage=Stage.FILING, target=target, filed_as="", problems=problems)
 
@@ -327,6 +361,20 @@ class Pipeline:
         except FolderChanged:
             return self.journal.save(case, target="failed", filed_as="", problems=(_changed_after(case),))
         return case
+
+
+def _held_still(held: Mapping[str, Held], current: DisplaySet) -> dict[str, Held]:
+    """What of `held` the display set holds unchanged."""
+    return {
+        name: value
+        for name, value in held.items()
+        if name in current.values and current.values[name].pk == value.pk
+    }
+
+
+def _expect_whole(case: Case) -> None:
+    if problems := redrop.lacking(case, {}):
+        raise CaseProblem(*problems)
 
 
 def _deleted(gone: Waits) -> Problem:

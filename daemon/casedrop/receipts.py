@@ -19,8 +19,9 @@ def text(case: Case, now: float) -> str:
 def receipt(case: Case, now: float) -> str:
     """JSON: version, folder, title, reader_study, display_set (web page), confirmed (UTC), sockets, left_out.
 
-    `already_uploaded` tells that nothing was sent: an earlier folder is this very display set. A socket has
-    name, source, and value or files (path, bytes, sha256 of what was sent).
+    `already_uploaded` tells that nothing was sent: an earlier folder is this very display set; `amended` are
+    the sockets that were added or replaced in one that was finished before. A socket has name, source, and
+    value or files (path, bytes, sha256 of what was sent).
     """
     plan = case.settled
     record = {
@@ -32,7 +33,8 @@ def receipt(case: Case, now: float) -> str:
         "confirmed": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
         "sockets": [_socket(socket) for socket in plan.sockets],
         "left_out": list(plan.left_out),
-        "already_uploaded": bool(case.twin_of),
+        "already_uploaded": bool(case.twin_of) and not case.added,
+        "amended": list(case.added),
     }
     return json.dumps(record, indent=2) + "\n"
 
@@ -76,6 +78,8 @@ def _on_platform(case: Case) -> str:
         return "Nothing."
     if not case.committed:
         return f"An empty display set ({case.one_time_title}). It is used for this folder when it is tried again."
+    if case.amends and not case.asked:
+        return f"The display set {case.address} is as it was; nothing of this folder was sent."
     held = ", ".join(sorted(case.held)) or "no value that was confirmed"
     return (
         f"The display set {case.address} exists and readers can see it. Confirmed in it: {held}. It may be "

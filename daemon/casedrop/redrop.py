@@ -1,11 +1,56 @@
-"""What is said of a folder whose title or whose files another folder has already. Pure."""
+"""What becomes of a folder whose title or whose files another folder has already. Pure."""
+
+from collections.abc import Iterable, Mapping
 
 from casedrop.errors import Waits
-from casedrop.model import Case, Problem
-from casedrop.near import shown
+from casedrop.model import Case, Held, PlannedSocket, Problem
+from casedrop.near import several, shown
+from casedrop.stages import Stage
 
 PERSON = 20.0
 """Seconds until we look again at what waits for a person."""
+
+
+def held_now(family: Iterable[Case]) -> dict[str, Held]:
+    """By socket, what the cases of one display set (oldest first) have seen it hold; the newest knows best."""
+    return {socket: value for case in family for socket, value in case.held.items()}
+
+
+def already_there(case: Case, family: Iterable[Case], sockets: Iterable[str]) -> bool:
+    """Whether the folder is just what was sent before, by one case or by all together.
+
+    `sockets` are those the display set holds now: one that an editor has emptied may be filled again.
+    """
+    done = [one for one in family if one.stage is Stage.DONE]
+    together = {socket: value.fingerprint for socket, value in held_now(done).items()}
+    same = case.settled.contents in (together, *(one.settled.contents for one in done))
+    return same and (case.settled.existing == "refuse" or case.settled.contents.keys() <= set(sockets))
+
+
+def not_to_amend(case: Case, there: Mapping[str, object], wanted: Iterable[PlannedSocket]) -> list[Problem]:
+    """What of the folder may not be changed in the finished display set, which holds the sockets `there`."""
+    problems = []
+    taken = sorted(one.socket for one in wanted if one.socket in there and one.socket not in case.added)
+    if case.settled.existing == "add" and taken:
+        text = (
+            f"The display set {case.address} is finished and already holds {several(taken)}, with other contents "
+            'than this folder has. This drop only adds what a display set lacks (existing_display_set = "add"). '
+            "Remove those files from the folder, or ask the data manager to allow replacing."
+        )
+        problems.append(Problem("already-held", text))
+    return problems + lacking(case, there)
+
+
+def lacking(case: Case, there: Mapping[str, object]) -> list[Problem]:
+    """Required sockets that the folder leaves to the display set, but that are not there either."""
+    gone = sorted(socket for socket in case.settled.relies_on if socket not in there)
+    if not gone:
+        return []
+    text = (
+        f"There is nothing in the folder for the required {several(gone)}, and the display set does not hold it "
+        "any more. Put the missing files into the folder."
+    )
+    return [Problem("missing-file", text)]
 
 
 def title_held(holder: Case) -> Problem:

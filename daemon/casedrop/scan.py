@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from casedrop import roots, settle, watch
-from casedrop.group import MAX_READ, group, is_ready_mark, needed
+from casedrop.group import MAX_READ, There, group, is_ready_mark, needed, nothing_there
 from casedrop.model import (
     Drop,
     EntryKind,
@@ -69,6 +69,7 @@ class Scanner:
         self.kinds: Mapping[str, SocketKind] | None = None
         self.first_names: Mapping[str, str] = {}
         """What a folder was called before it was filed under another name: the rules go by that."""
+        self.there: There = nothing_there
         self.looking_since: float | None = None
         """When the look under way began (boot clock): a share that hangs does not let it end."""
         self._tell = wake
@@ -263,7 +264,7 @@ class Scanner:
         known = self._known[name]
         if known.grouping is None or known.kinds != kinds:
             called = replace(listing, folder=self._first(name))
-            grouping = group_folder(os.path.join(self._path, name), called, self.drop, kinds)
+            grouping = group_folder(os.path.join(self._path, name), called, self.drop, kinds, self.there)
             grouping = self._sealed(grouping, listing, known.settling.signature)
             self._known[name] = known = replace(known, grouping=grouping, kinds=kinds)
         assert known.grouping is not None
@@ -331,13 +332,17 @@ def _names(path: str) -> Iterator[tuple[str, EntryKind]]:
 
 
 def group_folder(
-    folder: str, listing: Listing, drop: Drop, kinds: Mapping[str, SocketKind] | None
+    folder: str,
+    listing: Listing,
+    drop: Drop,
+    kinds: Mapping[str, SocketKind] | None,
+    there: There = nothing_there,
 ) -> Grouping:
     """What the rules make of a folder, with what only its bytes tell: values, DICOM, cut-off files."""
     plain = {one.path for one in listing.entries if one.kind is EntryKind.FILE}
     wanted = [path for path in needed(listing, drop) if path in plain]
     contents = {path: watch.read_head(folder, path, MAX_READ + 1) for path in wanted}
-    grouping = group(listing, drop, contents, kinds)
+    grouping = group(listing, drop, contents, kinds, there)
     found = [
         *_filed_already(listing),
         *_dicom_problems(folder, grouping),

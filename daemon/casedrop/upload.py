@@ -3,13 +3,15 @@
 import io
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from casedrop.answers import Meaning
-from casedrop.errors import FolderChanged, Refused, Unavailable, Unclear
+from casedrop.errors import FolderChanged, Refused, Unavailable, Unclear, Waits
 from casedrop.grand_challenge import GrandChallenge, Upload
 from casedrop.model import PlannedFile, UploadRef
+from casedrop.near import shown
+from casedrop.redrop import PERSON
 
 CHUNK = 1 << 20
 """httpcore slices what is left after each send, so one large `bytes` would be copied over and over."""
@@ -18,6 +20,9 @@ FRESH = 20 * 3600
 """Seconds after which an upload is not trusted to outlive its use: the platform drops it after 24 h."""
 
 URL_TRIES = 3
+
+MOST_EXPIRED = 2
+"""Uploads of one file that may grow too old before they are whole: the third would too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +47,35 @@ class Source:
 
 def usable(platform: GrandChallenge, ref: UploadRef) -> Upload | None:
     """The upload as the platform knows it, None where it is gone or too old to build on."""
+    upload = _known(platform, ref)
+    if upload is None or upload.status not in ("Initialized", "Completed") or upload.age >= FRESH:
+        return None
+    return upload
+
+
+def _known(platform: GrandChallenge, ref: UploadRef) -> Upload | None:
     try:
-        upload = platform.upload(ref.pk)
+        return platform.upload(ref.pk)
     except Refused as no:
         if no.meaning is not Meaning.GONE:
             raise
         return None
-    return upload if upload.status in ("Initialized", "Completed") and upload.age < FRESH else None
 
 
 def upload(lane: Lane, source: Source, ref: UploadRef | None, note: Callable[[UploadRef], None]) -> None:
     """Bring one file up, going on where `ref` left off; `note` journals a new upload before its parts.
 
-    Raises FolderChanged where the file has become shorter, Refused with DAMAGED where it has other bytes.
+    Raises FolderChanged where the file has become shorter, Refused with DAMAGED where it has other bytes,
+    Waits where the line is too slow for it.
     """
     file = source.file
-    found = usable(lane.platform, ref) if ref and ref.sha256 == file.sha256 else None
+    before = ref if ref and ref.sha256 == file.sha256 else None
+    found = usable(lane.platform, before) if before else None
     if found is None:
+        slow = _slowness(lane.platform, file, before, note) if before else None
         found = lane.platform.create_upload(file.upload_name)
-        note(UploadRef(found.pk, file.sha256, file.part_size))
+        new = UploadRef(found.pk, file.sha256, file.part_size)
+        note(replace(new, expired=slow.expired, hours=slow.hours) if slow else new)
     if found.status == "Completed":
         source.sent(file.sent_size)
         return
@@ -69,6 +84,37 @@ def upload(lane: Lane, source: Source, ref: UploadRef | None, note: Callable[[Up
     missing = [number for number in range(1, len(file.md5s) + 1) if number not in etags]
     etags |= _send_parts(lane, source, found, missing)
     _complete(lane.platform, found, etags)
+
+
+def _slowness(
+    platform: GrandChallenge, file: PlannedFile, ref: UploadRef, note: Callable[[UploadRef], None]
+) -> UploadRef:
+    """`ref` with one more upload counted that grew too old before it was whole, if that is what it did.
+
+    One that is gone says nothing of the line: the service may have been off. Raises Waits at the second.
+    """
+    old = _known(platform, ref) if ref.expired < MOST_EXPIRED else None
+    parts = _arrived(platform, old, file) if old and old.status == "Initialized" else {}
+    if old and parts:
+        arrived = sum(_size(file, number) for number in parts)
+        hours = file.sent_size / arrived * old.age / 3600
+        ref = replace(ref, expired=ref.expired + 1, hours=hours)
+    if ref.expired >= MOST_EXPIRED:
+        note(ref)
+        raise _too_slow(file, ref)
+    return ref
+
+
+def _too_slow(file: PlannedFile, ref: UploadRef) -> Waits:
+    megabits = file.sent_size * 8 / 1e6 / (ref.hours * 3600)
+    return Waits(
+        f"{shown(file.path)} ({file.sent_size / 1e9:.3g} GB) was begun {ref.expired} times and never was whole in "
+        f"{FRESH / 3600:.0f} h: at {megabits:.2g} Mbit/s, as measured, it needs {ref.hours:.0f} h, and Grand "
+        "Challenge drops an upload after 24 h. Make the line faster or the file smaller; then move the folder out "
+        "of drop/ and in again, or `casedrop retry`.",
+        PERSON,
+        person=True,
+    )
 
 
 def _arrived(platform: GrandChallenge, upload: Upload, file: PlannedFile) -> dict[int, str]:
@@ -104,6 +150,8 @@ def _addresses(lane: Lane, upload: Upload, missing: list[int]) -> Iterator[tuple
     """Addresses live one hour: they are asked for in batches, shortly before they are used."""
     numbers = iter(missing)
     while batch := list(islice(numbers, 4 * lane.window)):
+        if batch[0] != missing[0] and lane.platform.upload(upload.pk).age >= FRESH:
+            raise Waits("The upload has grown too old before it was whole; it is begun anew.", 0)
         yield from sorted(lane.platform.presign(upload, batch).items())
 
 

@@ -103,12 +103,23 @@ class Sandbox:
         """As if a reader had answered."""
         self.state.display_sets[pk].closed = True
 
+    def edit_value(self, pk: str, socket: str, value: Any) -> None:
+        """As if an editor had put a plain value there, or taken it away with None."""
+        with self.state.lock:
+            values = self.state.display_sets[pk].values
+            values.pop(socket, None)
+            if value is not None:
+                values[socket] = Stored(self.state.next_value_pk(), value=value)
+
     def delete_display_set(self, pk: str) -> None:
         with self.state.lock:
             del self.state.display_sets[pk]
 
     def expire_uploads(self) -> None:
         self.state.expire_uploads()
+
+    def age_uploads(self, hours: float) -> None:
+        self.state.age_uploads(hours)
 
     def hold_imports(self) -> None:
         self.imports.released.clear()

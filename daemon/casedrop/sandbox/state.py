@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +222,12 @@ class State:
         """As if a day had passed: every upload is gone, whatever its state (recording 15)."""
         with self.lock:
             self.consume(list(self.uploads))
+
+    def age_uploads(self, hours: float) -> None:
+        """As if so many hours had passed, for uploads only."""
+        with self.lock:
+            for upload in self.uploads.values():
+                upload.created -= timedelta(hours=hours)
 
     def study_sets(self, study_pk: str) -> Iterator[DisplaySet]:
         yield from sorted(
