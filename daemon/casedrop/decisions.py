@@ -77,8 +77,10 @@ def grant(journal: Journal, case: Case, wish: Json) -> None:
         known = anew | {"set_pk": wish["accept"], "committed": True, "held": held}
         journal.save(journal.save(case, stage=Stage.UPLOADING), stage=Stage.CONFIRMING, **known)
     elif wish == "anew" and case.twin_of:
-        journal.save(journal.case(case.twin_of), deleted=True)
-        journal.save(case, twin_of=0, amends=False, added=(), held={}, **anew)
+        for one in journal.of_set(journal.case(case.twin_of).set_pk):
+            journal.save(one, deleted=True)
+        case = journal.case(case.id)
+        journal.save(case, twin_of=0, amends=False, added=(), held={}, deleted=False, **anew)
     elif wish == "sent again":
         journal.save(case, uploads=case.uploads_uncounted)
     elif wish == "same files":

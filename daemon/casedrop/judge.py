@@ -69,6 +69,8 @@ class Judge:
             attempt.why = f"Uploads paused: {pause}"
             attempt.next_look = self.trip(pause, now)
         except Waits as waits:
+            if waits.person and not attempt.person:
+                self.log.warning("waits for a person", drop=watched.drop.name, case=self.names.of(case.folder))
             _wait(attempt, waits, now)
         except Stopping:
             pass

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from casedrop.model import Case, Finding
-from casedrop.near import shown
+from casedrop.near import several, shown
 from casedrop.stages import Stage
 
 WORDS = {
@@ -61,6 +61,9 @@ def lines(report: dict[str, Any], now: float) -> Iterator[str]:
             yield f"  Uploads paused: {drop['paused']}"
         if not drop["cases"]:
             yield "  no folders"
+        waiting = [case["folder"] for case in drop["cases"] if case["state"] == WAITS_FOR_A_PERSON]
+        if waiting:
+            yield f"  WAITING FOR A PERSON: {several(waiting)}"
         for case in drop["cases"]:
             yield f"  {case['folder']}: {_state(case, now)}{_why(case)}"
 
