@@ -70,7 +70,9 @@ class Judge:
             attempt.next_look = self.trip(pause, now)
         except Waits as waits:
             if waits.person and not attempt.person:
-                self.log.warning("waits for a person", drop=watched.drop.name, case=self.names.of(case.folder))
+                self.log.warning(
+                    "waits for a person", drop=watched.drop.name, case=self.names.of(case.folder)
+                )
             _wait(attempt, waits, now)
         except Stopping:
             pass
