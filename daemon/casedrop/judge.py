@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from casedrop.breaker import Breaker
+from casedrop.breaker import IN_A_ROW, Breaker
 from casedrop.errors import (
     CaseProblem,
     FolderChanged,
@@ -97,11 +97,15 @@ class Judge:
     def _advanced(self, watched: Watched, case: Case, attempt: Attempt, now: float) -> None:
         self.mended()
         attempt.next_look, attempt.why, attempt.looks, attempt.person = now, "", 0, False
-        self.log.info("case", stage=str(case.stage), case=self.names.of(case.folder), drop=watched.drop.name)
+        words = {"reasons": sorted({one.word for one in case.problems})} if case.problems else {}
+        name = self.names.of(case.folder)
+        self.log.info("case", stage=str(case.stage), case=name, drop=watched.drop.name, **words)
         if case.stage is Stage.DONE:
             watched.brake.done()
         elif case.stage is Stage.FAILED:
             watched.brake.failed(case.problems)
+            if watched.brake.count == IN_A_ROW:
+                self.log.error("no new folders are taken", drop=watched.drop.name, why=watched.brake.why)
 
     def _tried(self, case: Case, attempt: Attempt, error: Exception, now: float) -> None:
         name = self.names.of(case.folder)
