@@ -246,7 +246,7 @@ def _died(kind: type[BaseException], error: BaseException | None, _: TracebackTy
     structlog.get_logger().error("died", kind=kind.__qualname__, exc_info=error)
 
 
-def _warned(
+def _warned(  # noqa: PLR0917  as Python calls it
     message: Warning | str,  # noqa: ARG001
     category: type[Warning],
     filename: str,
