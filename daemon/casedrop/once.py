@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from casedrop.journal import Journal
 from casedrop.judge import Attempt
 from casedrop.model import FindingState
-from casedrop.scan import EMPTY
+from casedrop.scan import EMPTY, WAITS_FOR_KINDS
 from casedrop.stages import Stage
 from casedrop.watch import boot_clock
 from casedrop.watched import Watched
@@ -39,6 +39,8 @@ def _of_drop(
         return None
     findings = watched.scanner.latest.findings
     ready = any(one.state in (FindingState.READY, FindingState.WRONG) for one in findings)
+    if any(one.why == WAITS_FOR_KINDS for one in findings):  # they are known by now: the next scan uses them
+        return None
     if any(one.until is not None for one in findings) or (ready and not watched.no_new):
         return None
     settling = any(one.state is FindingState.SETTLING and one.why != EMPTY for one in findings)
