@@ -102,8 +102,10 @@ class Judge:
         self.log.info("case", stage=str(case.stage), case=name, drop=watched.drop.name, **words)
         if case.stage is Stage.DONE:
             watched.brake.done()
+            watched.failures.discard(case.id)
         elif case.stage is Stage.FAILED:
             watched.brake.failed(case.problems)
+            watched.failures.add(case.id)
             if watched.brake.count == IN_A_ROW:
                 self.log.error("no new folders are taken", drop=watched.drop.name, why=watched.brake.why)
 
