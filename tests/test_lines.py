@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -69,9 +70,11 @@ def test_an_answer_cut_in_its_middle_makes_no_second_set(
     lab: Lab, proxy: Proxy, method: str, path: str
 ) -> None:
     pdf = os.urandom(300_000)
-    lab.sandbox.faults.add(
-        method=method, path=path, status=0, call=lambda: proxy.cut(up=False, after=10) and None
-    )
+
+    def cut_answer() -> None:
+        proxy.cut(up=False, after=10)
+
+    lab.sandbox.faults.add(method=method, path=path, status=0, call=cut_answer)
     lab.move_in("P001", ct__mha=mha(), r__pdf=pdf)
     assert lab.once() == 0, lab.log.read_text()
     expect_whole(lab, "P001", pdf)
@@ -88,19 +91,16 @@ def test_over_a_slow_line_a_case_arrives_whole(lab: Lab, proxy: Proxy) -> None:
 @pytest.mark.parametrize("up", [True, False], ids=["upload", "answer"])
 def test_a_line_that_hangs_is_said_and_other_cases_go_on(lab: Lab, proxy: Proxy, *, up: bool) -> None:
     """httpx gives a silent line 60 s."""
-    if up:
-        hangs = proxy.stall(up=True, after=3 << 20)
-    else:
-        lab.sandbox.faults.add(
-            method="PATCH",
-            path="complete-multipart-upload/$",
-            status=0,
-            call=lambda: proxy.stall(up=False, after=10) and None,
-        )
+    hanging: list[threading.Event] = []
+
+    def hang() -> None:
+        hanging.append(proxy.stall(up=up, after=3 << 20 if up else 10))
+
+    moment = "presigned-urls/$" if up else "complete-multipart-upload/$"
+    lab.sandbox.faults.add(method="PATCH", path=moment, status=0, call=hang)
     lab.start()
     lab.move_in("P001", ct__mha=mha(), r__pdf=PDF)
-    if up:
-        wait_for(hangs.is_set, 30, "the line hangs")
+    wait_for(lambda: any(one.is_set() for one in hanging), 30, "the line hangs")
     wait_for(lambda: "has moved" in lab.case("P001").get("why", ""), 60, "the hung case is said")
     lab.move_in("P002", ct__mha=mha(5))
     lab.wait_done("P002", 20)
