@@ -79,7 +79,7 @@ class Journal:
         try:
             self._db = _open(path)
         except (sqlite3.Error, OSError) as error:
-            raise ConfigurationError([_unusable(path, error)]) from None
+            raise ConfigurationError([unusable(path, error)]) from None
 
     def close(self) -> None:
         with self._lock:
@@ -274,6 +274,9 @@ def _open(path: Path) -> sqlite3.Connection:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA:
         raise sqlite3.DatabaseError("it was written by a newer Casedrop")
+    (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError("it is damaged")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     if version == 0:
@@ -287,7 +290,8 @@ def _open(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _unusable(path: Path, error: Exception) -> str:
+def unusable(path: Path, error: Exception) -> str:
+    """What is said of a journal that cannot be used, and what there is to do."""
     said = error.strerror if isinstance(error, OSError) else str(error)
     copy = copy_of(path)
     kept = "the copy Casedrop keeps (`casedrop restore`) or " if copy.exists() else ""
