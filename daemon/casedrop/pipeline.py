@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -143,6 +144,8 @@ class Pipeline:
         target = place.root / case.target
         suffix = file_away.SUFFIXES[case.target]
         if not case.filed_as:
+            with suppress(OSError):  # a start may have come between its return and this
+                file_away.forget_texts(place.root / "failed", case.folder)
             name = file_away.free_name(target, case.name, suffix, time.time())
             case = self.journal.save(case, filed_as=name)
         identity = (case.device, case.inode)

@@ -206,7 +206,7 @@ class Service:
         to = Destination(watched.root.id, self.settings.platform.url, watched.study)
         case, again = begin(self.journal, to, finding)
         if again and again.filed_as:
-            forget_texts(watched.path / "failed", again.filed_as)
+            watched.threads.filing.submit(forget_texts, watched.path / "failed", again.filed_as)
         self.attempts[case.id] = Attempt()
         watched.released[finding.folder] = now
         self.log.info(
