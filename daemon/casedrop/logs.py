@@ -27,6 +27,8 @@ NAME_KEYS = frozenset({"case", "folder", "file", "path", "title", "filed_as"})
 """Facts whose values are names people gave."""
 LIBRARIES = ("httpx", "httpcore", "watchdog")
 """httpx writes whole presigned addresses at INFO, watchdog the names of files at DEBUG."""
+SAID_TWICE = "watchdog.observers.inotify"
+"""Warns of an overflow that inotify_c has warned of before."""
 
 _HIDDEN = "[hidden]"
 _SECRET_PARTS = (
@@ -234,6 +236,7 @@ def configure(
     logging.basicConfig(handlers=[_Libraries()], level=logging.WARNING, force=True)
     for library in LIBRARIES:
         logging.getLogger(library).setLevel(logging.WARNING)
+    logging.getLogger(SAID_TWICE).setLevel(logging.ERROR)
     threading.excepthook = _thread_died
     sys.excepthook = _died
     sys.unraisablehook = lambda args: _died(args.exc_type, args.exc_value, args.exc_traceback)
