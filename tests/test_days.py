@@ -128,6 +128,19 @@ class Day(RuleBasedStateMachine):
     def file_replaced(self, which: int) -> None:
         self._change(self._in(self.lab.drop), which)
 
+    @rule(skip=some.integers(0, 25), which=some.integers(0, 99))
+    def file_replaced_at_a_request(self, skip: int, which: int) -> None:
+        self.sandbox.faults.add(
+            skip=skip, status=0, call=lambda: self._change(self._in(self.lab.drop), which)
+        )
+
+    @rule(skip=some.integers(0, 25), which=some.integers(0, 99))
+    def folder_taken_away_at_a_request(self, skip: int, which: int) -> None:
+        def take_away() -> None:
+            self._move(_one(self._in(self.lab.drop), which), self.lab.desk)
+
+        self.sandbox.faults.add(skip=skip, status=0, call=take_away)
+
     @rule(which=some.integers(0, 99))
     def file_replaced_in_done(self, which: int) -> None:
         self._change(self._in(self.lab.done), which)
