@@ -125,7 +125,9 @@ def fsync_directory(path: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    """Anew: whatever else bears that name, a link above all, is not written through."""
+    path.unlink(missing_ok=True)
+    with path.open("x", encoding="utf-8", errors="backslashreplace", newline="") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -331,7 +331,9 @@ class Case:
         """Whether its title may stand, or come to stand, on the platform, by this case."""
         if self.twin_of or self.deleted or self.plan is None:
             return False
-        return self.committed or bool(self.patch) or self.stage not in (Stage.FAILED, Stage.SETTLING)
+        given_up = self.stage is Stage.FILING and self.target == "failed"
+        at_rest = self.stage in (Stage.FAILED, Stage.SETTLING)
+        return self.committed or bool(self.patch) or not (given_up or at_rest)
 
 
 @dataclass(frozen=True, slots=True)

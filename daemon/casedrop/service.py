@@ -26,7 +26,7 @@ from casedrop.file_away import forget_texts
 from casedrop.gate import Gate
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.intake import Destination, begin
-from casedrop.journal import NAME, Journal
+from casedrop.journal import NAME, Journal, TitleHeldError
 from casedrop.judge import Attempt, Judge
 from casedrop.logs import Names
 from casedrop.model import Case, Drop, Finding, FindingState
@@ -36,12 +36,14 @@ from casedrop.settle import data
 from casedrop.stages import AT_REST, DELIVERED, Stage
 from casedrop.upload import Lane
 from casedrop.watch import boot_clock, list_folder
-from casedrop.watched import Threads, Watched
+from casedrop.watched import RECHECK, Threads, Watched
 
 UNREACHABLE_ONCE = 60.0
 """Seconds after which `run --once` gives up a platform that does not answer."""
 
 LATE_SECOND_LOOK = 600.0
+
+FAULT = "It met a fault in Casedrop; its log says where."
 
 COPY_SECONDS = 3600.0
 """Between two copies of the journal; the first is made at the start."""
@@ -108,18 +110,27 @@ class Service:
         full = self._full()
         for watched in self.drops:
             watched.full = full
-            self.gate.look(watched, now)
-            if watched.root is None:
-                continue
-            self._reap(watched, now)
-            self._take_findings(watched, now)
-            self._start_due(watched, now)
-            self._look_late(watched)
+            try:
+                self._turn(watched, now)
+            except sqlite3.DatabaseError:
+                raise  # the journal's own trouble concerns every drop
+            except Exception as error:  # one drop's surprise must not stop the others
+                if watched.held != FAULT:
+                    self.log.exception("drop surprised us", drop=watched.drop.name, exc_info=error)
+                watched.hold(FAULT, now)
         self._grant_wishes()
         if now >= self.next_copy:
             self.next_copy = now + COPY_SECONDS
             self.copying.submit(self._keep_copy)
         self._write_status(now)
+
+    def _turn(self, watched: Watched, now: float) -> None:
+        self.gate.look(watched, now)
+        if watched.root is not None:
+            self._reap(watched, now)
+            self._take_findings(watched, now)
+            self._start_due(watched, now)
+            self._look_late(watched)
 
     def _tick_or_hold(self, now: float) -> None:
         """A journal that cannot be written stops every drop: nothing is done that it does not know."""
@@ -135,7 +146,10 @@ class Service:
         for case_id, wish in self.journal.wishes().items():
             attempt = self.attempts.get(case_id, Attempt())
             if attempt.running is None:
-                grant(self.journal, self.journal.case(case_id), wish)
+                try:
+                    grant(self.journal, self.journal.case(case_id), wish)
+                except TitleHeldError:
+                    self.log.warning("wish not granted", why="another folder has the title by now")
                 self.journal.granted(case_id)
                 attempt.next_look = 0.0
 
@@ -222,8 +236,12 @@ class Service:
             if attempt.running or attempt.next_look > now or watched.held:
                 continue
             if case.platform != self.settings.platform.url:
-                attempt.why = "It belongs to another platform than the one configured."
+                attempt.why = (
+                    f"It was begun on {case.platform}, which is not the configured platform. Set platform.url "
+                    "back until it is through."
+                )
                 attempt.person = True
+                attempt.next_look = now + RECHECK
                 continue
             self._start(watched, case, attempt, now)
 
