@@ -20,7 +20,7 @@ class Trip:
 
 @dataclass(slots=True)
 class Breaker:
-    """One entry per host ("platform", "storage", "quota"); times are seconds of one steady clock."""
+    """One entry per host ("platform", "storage") or limit ("quota", "uploads"); times are of one steady clock."""
 
     trips: dict[str, Trip] = field(default_factory=dict)
     since: float | None = None

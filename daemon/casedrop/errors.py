@@ -31,7 +31,8 @@ class SetupProblem(CasedropError):
 class Unavailable(CasedropError):
     """The platform or its storage cannot answer now: keep everything and come back.
 
-    `host` is "platform" or "storage"; `retry_after` in seconds where the answer named it.
+    `host` is "platform" or "storage", or the limit that was met ("quota" of bytes,
+    "uploads"); `retry_after` in seconds where the answer named it.
     """
 
     def __init__(self, text: str, host: str = "platform", retry_after: float | None = None) -> None:

@@ -95,12 +95,15 @@ def forget_texts(target: Path, name: str) -> None:
 
 
 def is_folder(path: Path, identity: tuple[int, int]) -> bool:
-    """Whether `path` is the very folder of (device, inode); an inode of 0 is one that is not known."""
+    """Whether `path` is the very folder of (device, inode); an inode of 0 is one that is not known.
+
+    Mounted anew, a disk may have another device number: what counts is that the folder is on its parent's.
+    """
     try:
-        found = path.lstat()
+        found, around = path.lstat(), path.parent.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    return not identity[1] or (found.st_dev, found.st_ino) == identity
+    return not identity[1] or (found.st_dev, found.st_ino) == (around.st_dev, identity[1])
 
 
 def rename(source: Path, target: Path) -> None:

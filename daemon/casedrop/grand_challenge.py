@@ -297,7 +297,8 @@ def _expect_success(request: str, response: httpx.Response, host: str = "") -> N
         case Meaning.UNAVAILABLE:
             raise Unavailable(f"The {host} answered {response.status_code}.", host, _retry_after(response))
         case Meaning.QUOTA:
-            raise Unavailable(f"The {host} takes no more for now: {text}", "quota", _retry_after(response))
+            which = "quota" if request == "presign" else "uploads"
+            raise Unavailable(f"The {host} takes no more for now: {text}", which, _retry_after(response))
         case Meaning.UNCLEAR:
             raise Unclear(f"The {host} answered {response.status_code}.", answered=True)
         case definite:

@@ -114,6 +114,7 @@ def group(
         left_out=left_out,
         existing=drop.existing_display_set,
         relies_on=tuple(folder.relies_on),
+        ignore=drop.ignore,
     )
     return Grouping(None if stops else plan, tuple(folder.problems), claims)
 

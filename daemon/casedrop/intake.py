@@ -30,9 +30,12 @@ def begin(journal: Journal, to: Destination, finding: Finding) -> tuple[Case, Ca
     assert finding.grouping is not None
     before = journal.latest(to.root, finding.folder)
     again = before if before and _goes_on(before, to) else None
+    first = {"first_name": before.name if before and before.name != finding.folder else ""}
     if finding.state is FindingState.WRONG:
-        return _journalled(journal, to, finding, again, _failing(finding, *finding.grouping.problems)), again
-    facts = {
+        return _journalled(
+            journal, to, finding, again, first | _failing(finding, *finding.grouping.problems)
+        ), again
+    facts = first | {
         "stage": Stage.PLANNED,
         "target": "",
         "plan": finding.grouping.plan,
@@ -45,7 +48,9 @@ def begin(journal: Journal, to: Destination, finding: Finding) -> tuple[Case, Ca
     except TitleHeldError as held:
         if held.holder.stage is Stage.DONE:
             return _journalled(journal, to, finding, again, facts | {"twin_of": held.holder.id}), again
-        return _journalled(journal, to, finding, again, _failing(finding, title_held(held.holder))), again
+        return _journalled(
+            journal, to, finding, again, first | _failing(finding, title_held(held.holder))
+        ), again
 
 
 def _goes_on(before: Case, to: Destination) -> bool:
@@ -65,7 +70,6 @@ def _journalled(
         "inode": finding.inode,
         "since": time.time(),
         "folder": finding.folder,
-        "first_name": again.name if again and again.name != finding.folder else "",
         "filed_as": "",
         "tries": 0,
         "late_looks": 0,

@@ -196,7 +196,8 @@ class Plan:
 
     `signature` is settle.signature of the listing it was made from, `entries` what that listing held
     besides junk. `existing` is what may be changed where the display set is finished already; `relies_on`
-    are required sockets for which the folder has nothing because that display set holds them.
+    are required sockets for which the folder has nothing because that display set holds them. `ignore` are
+    the drop's patterns as they were then.
     """
 
     folder: str
@@ -207,6 +208,7 @@ class Plan:
     entries: tuple[Entry, ...] = ()
     existing: Existing = "refuse"
     relies_on: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
 
     @property
     def contents(self) -> dict[str, str]:

@@ -20,10 +20,10 @@ from casedrop.answers import Meaning
 from casedrop.errors import CaseProblem, FolderChanged, Refused, Unavailable, Waits
 from casedrop.grand_challenge import DisplaySet, GrandChallenge
 from casedrop.journal import Journal, TitleHeldError
-from casedrop.model import Case, Held, Listing, Problem, UploadRef
+from casedrop.model import Case, Held, Listing, Plan, Problem, UploadRef
 from casedrop.near import shown
 from casedrop.prepare import open_source, prepare, unchanged
-from casedrop.settle import signature
+from casedrop.settle import composed, signature
 from casedrop.stages import Stage
 from casedrop.upload import Lane, Source, upload, usable
 from casedrop.watch import boot_clock, boot_id
@@ -36,15 +36,16 @@ SESSION_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a case folder is: its root, and how to list what is there besides junk (now, by name).
+    """Where a case folder is: its root, how to list what is there besides what its plan ignores, and who writes.
 
     `expect_root` raises SetupProblem where the root itself is not there: an unmounted share says nothing of
     its folders.
     """
 
     root: Path
-    listing: Callable[[Path], Listing]
+    listing: Callable[[Path, Plan | None], Listing]
     expect_root: Callable[[], None]
+    written: Callable[[Path, Listing], bool]
 
     def folder(self, case: Case) -> Path:
         return self.root / "drop" / case.folder
@@ -80,6 +81,9 @@ class Pipeline:
     import_seconds: float
     reassign_seconds: float
     admission: Admission
+    quiet_seconds: float
+    restless: dict[int, tuple[str, float]] = field(default_factory=dict)
+    """What a changed folder looked like, and since when (boot clock)."""
     progress: dict[int, Progress] = field(default_factory=dict)
     moved: dict[int, float] = field(default_factory=dict)
     """When a case in a thread last read a byte or began a line (boot clock)."""
@@ -172,7 +176,7 @@ class Pipeline:
         filed = target / case.filed_as
         if case.plan is not None and file_away.is_folder(filed, (case.device, case.inode)):
             try:
-                unchanged(str(filed), case.plan, place.listing(filed), self.lane.check)
+                unchanged(str(filed), case.plan, place.listing(filed, case.plan), self.lane.check)
             except FolderChanged:
                 text = receipts.late_text(case)
                 file_away.write_beside(target, case.filed_as, file_away.LATE, text)
@@ -267,9 +271,10 @@ class Pipeline:
 
     def _refuse_held_title(self, case: Case) -> None:
         at, titles = self.titles.get(case.study_pk, (-TITLES_SECONDS, frozenset()))
-        if time.monotonic() - at > TITLES_SECONDS or case.settled.title in titles:
+        good_for = redrop.PERSON / 2 if case.settled.title in titles else TITLES_SECONDS
+        if time.monotonic() - at > good_for:
             at = time.monotonic()
-            titles = frozenset(one.title for one in self.platform.display_sets(case.study_pk))
+            titles = frozenset(composed(one.title) for one in self.platform.display_sets(case.study_pk))
             self.titles[case.study_pk] = at, titles
         if case.settled.title in titles:
             raise commit.title_held(case)
@@ -288,6 +293,8 @@ class Pipeline:
             except Unavailable as pause:
                 if pause.host == "quota":
                     self.admission.refused(case.id, self.platform.uploads_there())
+                elif pause.host == "uploads":
+                    self.admission.leave(case.id)
                 raise
         return case
 
@@ -307,7 +314,8 @@ class Pipeline:
         folder = place.folder(case)
         if not place.holds(case):
             raise FolderChanged("The folder is no longer in drop/.")
-        plan = unchanged(str(folder), case.settled, place.listing(folder), partial(self._moves, case.id))
+        listing = place.listing(folder, case.plan)
+        plan = unchanged(str(folder), case.settled, listing, partial(self._moves, case.id))
         return case if plan is case.plan else self.journal.save(case, plan=plan)
 
     def _moves(self, case_id: int) -> None:
@@ -353,7 +361,8 @@ class Pipeline:
             case = self.journal.save(case, **_from_now())
         waited = boot_clock() - case.committed_at
         if pending and waited <= self.import_seconds:
-            if case.unclear and waited > self.reassign_seconds:
+            under_way = any(outcome.under_way for outcome in pending)
+            if case.unclear and waited > self.reassign_seconds and not under_way:
                 return self.journal.save(case, stage=Stage.UPLOADING, unclear=False)
             raise Waits("", 0)
         problems = (*bad, *(outcome.late for outcome in pending))
@@ -369,15 +378,33 @@ class Pipeline:
         """
         folder = place.folder(case)
         there = place.holds(case)
-        if case.judged and there and signature(place.listing(folder)) != case.judged:
+        if case.judged and there and signature(place.listing(folder, case.plan)) != case.judged:
             raise FolderChanged("The folder was changed after it had been refused.")
-        if case.target != "done" or not there:
+        if not there:
             return case
-        try:
-            self._still(case, place)
-        except FolderChanged:
-            return self.journal.save(case, target="failed", filed_as="", problems=(_changed_after(case),))
+        if case.target == "done":
+            try:
+                self._still(case, place)
+            except FolderChanged:
+                changed = {"target": "failed", "filed_as": "", "problems": (_changed_after(case),)}
+                case = self.journal.save(case, **changed)
+        if case.target == "failed":
+            self._expect_quiet(case, place)
         return case
+
+    def _expect_quiet(self, case: Case, place: Place) -> None:
+        """A folder that was changed since it settled is not moved under a copy. Raises Waits."""
+        folder = place.folder(case)
+        listing = place.listing(folder, case.plan)
+        if case.plan is None or listing.entries == case.plan.entries:
+            return
+        mark, now = signature(listing), boot_clock()
+        seen, since = self.restless.get(case.id, ("", now))
+        if mark != seen or place.written(folder, listing):
+            self.restless[case.id] = (mark, now)
+        elif now - since >= self.quiet_seconds:
+            return
+        raise Waits("It is moved to failed/ once nobody changes it any more.", self.quiet_seconds / 4)
 
 
 def _from_now() -> dict[str, float | str]:

@@ -35,7 +35,7 @@ from casedrop.scan import ScanLimits, Scanner
 from casedrop.settle import data
 from casedrop.stages import AT_REST, DELIVERED, Stage
 from casedrop.upload import Lane
-from casedrop.watch import boot_clock, list_folder
+from casedrop.watch import boot_clock, file_system, list_folder, writers
 from casedrop.watched import RECHECK, Threads, Watched
 
 UNREACHABLE_ONCE = 60.0
@@ -173,7 +173,13 @@ class Service:
         parts = ThreadPoolExecutor(limits.connections, f"part {drop.name}")
         lane = Lane(platform, parts, max(2, limits.connections // limits.cases), self._expect_running)
         pipeline = Pipeline(
-            platform, self.journal, lane, limits.import_seconds, limits.reassign_seconds, self.admission
+            platform,
+            self.journal,
+            lane,
+            limits.import_seconds,
+            limits.reassign_seconds,
+            self.admission,
+            settle.quiet_seconds,
         )
         threads = Threads(
             ThreadPoolExecutor(limits.cases, f"case {drop.name}"),
@@ -297,17 +303,17 @@ class Service:
             watched.release(case.folder, now)
 
     def _look_late(self, watched: Watched) -> None:
-        """One quiet period and ten minutes after filing, once each.
+        """In done/, one quiet period and ten minutes after filing, once each; in failed/ people are at work.
 
         The looks are counted here and not in the filing thread: meanwhile the folder may have come back,
         and its case begun again.
         """
-        ages = (self.settings.settle.quiet_seconds, LATE_SECOND_LOOK)
-        for case in board.rested(watched, self.journal):
-            if case.late_looks < len(ages) and time.time() - case.since >= ages[case.late_looks]:
-                place = _place(watched)
+        assert watched.root is not None
+        place = _place(watched)
+        for looks, age in enumerate((self.settings.settle.quiet_seconds, LATE_SECOND_LOOK)):
+            for case in self.journal.to_look_at(watched.root.id, looks, time.time() - age):
                 watched.threads.filing.submit(watched.pipeline.late, case, place)
-                self.journal.save(case, late_looks=case.late_looks + 1)
+                self.journal.save(case, late_looks=looks + 1)
 
     def _code(self, now: float) -> int | None:
         """With --once: the exit code when there is nothing more to wait for."""
@@ -338,6 +344,7 @@ def _place(watched: Watched) -> Place:
     assert root is not None
     return Place(
         path,
-        lambda folder: data(list_folder(str(folder)), drop.ignore),
+        lambda folder, plan: data(list_folder(str(folder)), plan.ignore if plan else drop.ignore),
         lambda: roots.expect_there(path, root.id),
+        lambda folder, listing: file_system(str(folder)).lease and bool(writers(str(folder), listing)),
     )
