@@ -13,6 +13,7 @@ from lab import Lab
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all-crashes", action="store_true", help="not only a tenth of the crash matrix")
+    parser.addoption("--days", type=int, default=10, help="random days that test_days.py lives through")
     today = time.strftime("%Y-%m-%d")
     parser.addoption("--crash-seed", default=today, help="which tenth; the date unless given")
 

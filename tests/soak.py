@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import re
 import resource
 import sys
 import tempfile
@@ -26,26 +27,28 @@ class Day:
     kills: int = 0
     faults: int = 0
     changes: int = 0
+    memory: tuple[float, float] = (0, 0)
+    """MiB of the service once it runs, and of the one that is stopped at the end."""
     wrong: list[str] = field(default_factory=list)
 
     def live(self, seconds: float) -> None:
         """One random event after the other, then an undisturbed `run --once`."""
         self.lab.configure(quiet=0.2, incomplete=1)
         self.lab.start()
+        wait_for((self.lab.state / "status.json").exists, what="the service runs")
+        before = self._resident()
         end = time.monotonic() + seconds
         events = (
-            self.drop,
-            self.drop,
-            self.drop,
-            self.fault,
-            self.fault,
+            *[self.drop] * 16,
+            *[self.fault] * 6,
             self.kill,
-            self.change,
-            self.return_failed,
+            *[self.change] * 3,
+            *[self.return_failed] * 2,
         )
         while time.monotonic() < end:
             self.chance.choice(events)()
-            time.sleep(self.chance.uniform(0.02, 0.4))
+            time.sleep(self.chance.uniform(0.02, 0.25))
+        self.memory = (before, self._resident())
         self.lab.sandbox.faults.clear()
         self.lab.stop()
         wait_for(lambda: self.lab.once() in (0, 1), 600, "everything is at its end")
@@ -129,6 +132,11 @@ class Day:
         ]
         self._expect(not left, f"left behind: {left}")
 
+    def _resident(self) -> float:
+        assert self.lab.process is not None
+        found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.lab.process.pid}/status").read_text())
+        return int(found[1]) / 1024 if found else 0
+
     def _expect(self, holds: object, what: str) -> None:
         if not holds:
             self.wrong.append(what)
@@ -156,11 +164,11 @@ def main() -> int:
         day = Day(Lab(Path(tempfile.mkdtemp()), sandbox), random.Random(seed))
         day.live(seconds)
         day.judge()
-        memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         print(
             f"seed {seed}: {day.cases} cases, {len(sandbox.requests)} requests, {day.kills} kills, "
             f"{day.faults} faults, {day.changes} changes, {len(day.wrong)} wrong ends, "
-            f"the service at most {memory:.0f} MiB"
+            f"the service {day.memory[0]:.0f} MiB at the start, {day.memory[1]:.0f} at the end, {most:.0f} at most"
         )
         print("\n".join(day.wrong))
     return 1 if day.wrong else 0

@@ -142,7 +142,7 @@ def test_a_damaged_journal_names_the_copy_that_is_kept(tmp_path: Path) -> None:
         Journal(path)
 
 
-UNDO = {3: "DROP INDEX cases_by_set;"}
+UNDO = {3: "DROP INDEX cases_by_set; DROP INDEX cases_to_look_at;"}
 UNDO[2] = "DROP TABLE wishes; DROP INDEX cases_by_files; ALTER TABLE cases DROP COLUMN files;"
 
 
@@ -164,3 +164,26 @@ def test_a_journal_of_an_older_schema_is_brought_forward(tmp_path: Path, schema:
     assert forward.wishes() == {case.id: "anew"}
     forward.granted(case.id)
     assert forward.wishes() == {}
+
+
+@pytest.mark.parametrize("schema", range(1, SCHEMA))
+def test_a_journal_an_older_casedrop_wrote_goes_on_where_it_was(tmp_path: Path, schema: int) -> None:
+    """tests/journals holds what each version wrote: a case being checked, and a failed one with an odd name."""
+    path = tmp_path / "journal.sqlite"
+    with sqlite3.connect(path) as db:
+        db.executescript((Path(__file__).parent / "journals" / f"schema-{schema}.sql").read_text())
+    db.close()
+    journal = Journal(path)
+    (checked,) = journal.under_way("root")
+    assert (checked.stage, checked.set_pk, checked.committed) == (Stage.CONFIRMING, "set-1", True)
+    assert checked.settled.sockets[0].files[0].sha256 == "ab" * 32
+    assert journal.of_set("set-1") == [checked]
+    assert journal.starts("root") == 3
+    failed = journal.latest("root", "P002")
+    assert failed
+    assert (failed.folder, failed.stage) == (ODD, Stage.FAILED)
+    with pytest.raises(TitleHeldError):
+        journal.begin(replace(checked, folder="other"))
+    done = journal.save(journal.save(checked, stage=Stage.FILING, target="done"), stage=Stage.DONE)
+    journal.close()
+    assert Journal(path).case(done.id) == done

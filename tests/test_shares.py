@@ -55,6 +55,13 @@ class Share:
         self.server.kill()
         self.server.wait()
 
+    def freeze(self) -> None:
+        """Whoever asks the share from now on waits in the kernel."""
+        self.server.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.server.send_signal(signal.SIGCONT)
+
     def drop(self, name: str, content: bytes) -> None:
         """Written behind the mount, so that a hung mount does not hang the test."""
         self.lab.folder(name, ct__mha=content).rename(self.behind / "drop" / name)
@@ -85,12 +92,12 @@ def test_a_share_that_hangs_stops_no_other_drop_and_goes_on_by_itself(lab: Lab, 
     lab.start()
     share.drop("F001", mha(5))
     wait_for((share.behind / "done" / "F001.receipt.json").exists, 30, "the share works")
-    share.server.send_signal(signal.SIGSTOP)
+    share.freeze()
     share.drop("F002", mha(6))
     wait_for(lambda: "has not answered" in share.held(), 60, "the hung share is said")
     lab.move_in("P001", ct__mha=mha())
     lab.wait_done("P001")
-    share.server.send_signal(signal.SIGCONT)
+    share.thaw()
     wait_for((share.behind / "done" / "F002.receipt.json").exists, 60, "it goes on by itself")
     assert share.held() == ""
 

@@ -1,6 +1,7 @@
 """Whole cases are let in, so that half-uploaded ones never wait for each other's room on the platform."""
 
 import threading
+import time
 from dataclasses import dataclass, field
 
 from casedrop.errors import CaseProblem, Waits
@@ -14,6 +15,10 @@ MOST_BYTES = 128 << 30
 
 SECONDS = 20.0
 """Until a case that does not fit yet is looked at again."""
+
+
+FORGET = 86400.0
+"""Seconds after which a learned limit is tried again: uploads of the day before are gone by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +35,24 @@ class Admission:
 
     inside: dict[int, Need] = field(default_factory=dict)
     most_bytes: int = MOST_BYTES
+    learned: float = field(default_factory=time.monotonic)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def enter(self, case_id: int, need: Need, rows_there: int) -> None:
         """Let a case in, or raise Waits where it does not fit yet, CaseProblem where it never can.
 
-        `rows_there` is how many uploads the platform counts; who is in already stays in.
+        `rows_there` is how many uploads the platform counts; who is in already stays in. Rows that others
+        inside have made already are counted twice: better too few are let in than too many.
         """
         with self.lock:
+            if time.monotonic() - self.learned > FORGET:
+                self.most_bytes = MOST_BYTES
             if need.size > self.most_bytes or need.rows > MOST_ROWS:
                 raise CaseProblem(_never_fits(need, self.most_bytes))
             others = [one for known, one in self.inside.items() if known != case_id]
             size = need.size + sum(one.size for one in others)
-            if case_id not in self.inside and (size > self.most_bytes or rows_there + need.rows > MOST_ROWS):
+            rows = rows_there + need.rows + sum(one.rows for one in others)
+            if case_id not in self.inside and (size > self.most_bytes or rows > MOST_ROWS):
                 raise Waits(
                     "Waits until Grand Challenge has taken in earlier uploads: it limits how much may be there at "
                     "once.",
@@ -55,15 +65,16 @@ class Admission:
             self.inside.pop(case_id, None)
 
     def refused(self, case_id: int, rows_there: int) -> None:
-        """The platform took no more: the limit is lower than what is in. The case steps back.
+        """The platform took no more bytes: the limit is lower than what is in. The case steps back.
 
+        Where others than those inside have uploads there, which count too, nothing is learned of the limit.
         Raises CaseProblem where all that is there is this case's own.
         """
         with self.lock:
             need = self.inside.pop(case_id)
             total = need.size + sum(one.size for one in self.inside.values())
-            if self.inside or rows_there <= need.rows:
-                self.most_bytes = min(self.most_bytes, total - 1)
+            if rows_there <= need.rows + sum(one.rows for one in self.inside.values()):
+                self.most_bytes, self.learned = min(self.most_bytes, total - 1), time.monotonic()
             if not self.inside and rows_there <= need.rows:
                 raise CaseProblem(_never_fits(need, self.most_bytes))
 

@@ -14,11 +14,13 @@ class Trip:
     failures: int
     until: float
     why: str
+    asked: bool = False
+    """The host itself named the time (Retry-After)."""
 
 
 @dataclass(slots=True)
 class Breaker:
-    """One entry per host ("platform", "storage", "quota"); times are seconds of one steady clock."""
+    """One entry per host ("platform", "storage") or limit ("quota", "uploads"); times are of one steady clock."""
 
     trips: dict[str, Trip] = field(default_factory=dict)
     since: float | None = None
@@ -33,14 +35,16 @@ class Breaker:
         failures = before.failures + 1
         backoff = min(LONGEST, 2.0 ** min(failures, 9)) * random.uniform(0.5, 1.0)  # noqa: S311
         until = now + max(backoff, retry_after or 0.0)
-        self.trips[host] = Trip(failures, until, why)
+        self.trips[host] = Trip(failures, until, why, asked=retry_after is not None)
         return until
 
-    def mended(self) -> bool:
-        """Something got through; whether anything was broken before."""
-        broken, self.since = bool(self.trips), None
-        self.trips.clear()
-        return broken
+    def mended(self, now: float) -> bool:
+        """Something got through; whether anything was broken before. What a host asked for is kept to."""
+        before = len(self.trips)
+        self.trips = {host: trip for host, trip in self.trips.items() if trip.asked and trip.until > now}
+        if not self.trips:
+            self.since = None
+        return len(self.trips) < before
 
     def open(self, now: float) -> str:
         """Why nothing is sent now, "" where something may be."""
@@ -55,16 +59,20 @@ class Brake:
     """Folders that fail one after the other for one reason: probably the rules are wrong, not the folders."""
 
     reason: tuple[str, ...] = ()
-    count: int = 0
+    cases: set[int] = field(default_factory=set)
 
-    def failed(self, problems: Iterable[Problem]) -> None:
-        """Only problems that stop a folder make its reason."""
+    @property
+    def count(self) -> int:
+        return len(self.cases)
+
+    def failed(self, case_id: int, problems: Iterable[Problem]) -> None:
+        """Only problems that stop a folder make its reason; one folder tried again and again counts once."""
         reason = tuple(sorted({one.word for one in problems if one.weight is not Weight.NOTE}))
-        self.count = self.count + 1 if reason == self.reason else 1
+        self.cases = {*self.cases, case_id} if reason == self.reason else {case_id}
         self.reason = reason
 
     def done(self) -> None:
-        self.reason, self.count = (), 0
+        self.reason, self.cases = (), set()
 
     @property
     def why(self) -> str:

@@ -52,9 +52,19 @@ def shell(platform: GrandChallenge, case: Case, save: Save) -> Case:
         return case
     made = _titled(platform, case) if case.one_time_title else None
     if made is None:
-        case = save(case, one_time_title=f"casedrop-{secrets.token_urlsafe(16)}")
-        made = platform.create_display_set(case.study_slug, case.one_time_title)
+        case = save(case, one_time_title=case.one_time_title or f"casedrop-{secrets.token_urlsafe(16)}")
+        made = _made(platform, case)
     return save(case, set_pk=made.pk)
+
+
+def _made(platform: GrandChallenge, case: Case) -> DisplaySet:
+    """Always under the same title: a request thought lost that comes through late cannot make a second one."""
+    try:
+        return platform.create_display_set(case.study_slug, case.one_time_title)
+    except Refused as no:
+        if no.meaning is Meaning.TITLE_TAKEN:
+            raise Unclear("The empty display set has come to be meanwhile.", answered=True) from None
+        raise
 
 
 def still_empty(platform: GrandChallenge, case: Case, save: Save) -> Case:
@@ -193,7 +203,7 @@ def deleted(case: Case) -> Waits:
     return Waits(
         f"Its display set {case.address} is gone from Grand Challenge or hidden from this user. Casedrop "
         "does not make a second one by itself. If it was deleted on purpose, move the folder out of drop/; "
-        "to make a new one, `casedrop retry`.",
+        "to make a new one, `casedrop retry DROP/NAME`.",
         PERSON,
         person=True,
     )

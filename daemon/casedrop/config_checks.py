@@ -10,12 +10,16 @@ import json
 import os
 import re
 import string
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from casedrop.model import Json
+
+PATIENCE = 2.0
+"""Seconds a disk may take to say where a path leads."""
 
 Location = tuple[int | str, ...]
 Tables = dict[str, Any]
@@ -198,11 +202,14 @@ def _repeated(
 
 
 def _real(path: object) -> str | None:
-    return (
-        os.path.realpath(path)
-        if isinstance(path, str) and path.startswith("/") and "\0" not in path
-        else None
-    )
+    """Where links lead, asked in a thread: a share that hangs must not keep the service from starting."""
+    if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
+        return None
+    found: list[str] = []
+    asking = threading.Thread(target=lambda: found.append(os.path.realpath(path)), daemon=True)
+    asking.start()
+    asking.join(PATIENCE)
+    return found[0] if found else os.path.normpath(path)
 
 
 def _roots(drops: list[tuple[int, Tables]], data: Tables) -> Iterator[tuple[Location, str]]:

@@ -24,9 +24,10 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Not there yet; `late` is what it means if it never comes."""
+    """Not there yet; `late` is what it means if it never comes, `under_way` that its import has begun."""
 
     late: Problem
+    under_way: bool = False
 
 
 Outcome = Arrived | Pending | Problem
@@ -96,7 +97,8 @@ def _image(
         return failure
     ours = {image for session in known for image in session.images}
     if value is None or value.image is None or (known and value.image not in ours):
-        return Pending(_never_attached(socket, known))
+        begun = any(session.status in PENDING_STATES - {"Queued"} for session in known)
+        return Pending(_never_attached(socket, known), begun)
     return _compared(platform, socket, value.pk, value.image)
 
 

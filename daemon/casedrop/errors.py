@@ -23,11 +23,16 @@ class FolderChanged(CasedropError):
 class SetupProblem(CasedropError):
     """The drop's set-up: the drop is held, nothing is moved, the administrator acts."""
 
+    def __init__(self, *problems: str) -> None:
+        super().__init__(" ".join(problems))
+        self.problems = problems
+
 
 class Unavailable(CasedropError):
     """The platform or its storage cannot answer now: keep everything and come back.
 
-    `host` is "platform" or "storage"; `retry_after` in seconds where the answer named it.
+    `host` is "platform" or "storage", or the limit that was met ("quota" of bytes,
+    "uploads"); `retry_after` in seconds where the answer named it.
     """
 
     def __init__(self, text: str, host: str = "platform", retry_after: float | None = None) -> None:

@@ -95,12 +95,15 @@ def forget_texts(target: Path, name: str) -> None:
 
 
 def is_folder(path: Path, identity: tuple[int, int]) -> bool:
-    """Whether `path` is the very folder of (device, inode); an inode of 0 is one that is not known."""
+    """Whether `path` is the very folder of (device, inode); an inode of 0 is one that is not known.
+
+    Mounted anew, a disk may have another device number: what counts is that the folder is on its parent's.
+    """
     try:
-        found = path.lstat()
+        found, around = path.lstat(), path.parent.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    return not identity[1] or (found.st_dev, found.st_ino) == identity
+    return not identity[1] or (found.st_dev, found.st_ino) == (around.st_dev, identity[1])
 
 
 def rename(source: Path, target: Path) -> None:
@@ -125,7 +128,9 @@ def fsync_directory(path: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    """Anew: whatever else bears that name, a link above all, is not written through."""
+    path.unlink(missing_ok=True)
+    with path.open("x", encoding="utf-8", errors="backslashreplace", newline="") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -54,6 +54,7 @@ class Gate:
         watched.scanner.there = partial(self.journal.there, self.platform.url, study.pk)
         watched.scanner.kinds = kinds
         watched.study = study
+        watched.scanner.stir()
 
     def _decide(self, watched: Watched, done: Future[None], now: float) -> None:
         try:
@@ -62,7 +63,7 @@ class Gate:
             watched.hold(str(problem), now)
         except (Unavailable, Unclear) as problem:
             watched.next_check = self.judge.trip(problem, now)
-        except sqlite3.OperationalError:
+        except sqlite3.DatabaseError:
             raise  # the journal's own trouble: the service holds all drops
         except OSError as error:
             said = os.strerror(error.errno or errno.EIO)
@@ -71,5 +72,5 @@ class Gate:
             self.log.exception("check surprised us", drop=watched.drop.name, exc_info=error)
             watched.hold("It could not be checked because of a fault in Casedrop; its log says where.", now)
         else:
-            self.judge.mended()
+            self.judge.mended(now)
             watched.move_again(now)

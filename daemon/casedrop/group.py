@@ -114,6 +114,7 @@ def group(
         left_out=left_out,
         existing=drop.existing_display_set,
         relies_on=tuple(folder.relies_on),
+        ignore=drop.ignore,
     )
     return Grouping(None if stops else plan, tuple(folder.problems), claims)
 
@@ -314,7 +315,7 @@ def _missing(folder: Folder, rule: SocketRule, patterns: tuple[str, ...]) -> Non
     if rule.required and rule.socket in folder.there:
         folder.relies_on.append(rule.socket)
     elif rule.required:
-        text = f"No file for socket {rule.socket} yet (it takes {' or '.join(patterns)}).{hint}"
+        text = f"No file for socket {rule.socket} (it takes {' or '.join(patterns)}).{hint}"
         folder.lacking("missing-file", text)
     elif near:
         text = f"Nothing fits the optional socket {rule.socket} ({' or '.join(patterns)}).{hint}"

@@ -24,14 +24,18 @@ def begin(journal: Journal, to: Destination, finding: Finding) -> tuple[Case, Ca
     """The case of a folder that is READY or WRONG, and the case it continues.
 
     A failed folder that comes back, or one that changed before its commit, keeps its case: with it what
-    is on the platform already. A title held by another folder's case is refused.
+    is on the platform already. Where the drop goes to another reader study since, it begins anew there. A
+    title held by another folder's case is refused.
     """
     assert finding.grouping is not None
     before = journal.latest(to.root, finding.folder)
-    again = before if before and before.stage in (Stage.FAILED, Stage.SETTLING) else None
+    again = before if before and _goes_on(before, to) else None
+    first = {"first_name": before.name if before and before.name != finding.folder else ""}
     if finding.state is FindingState.WRONG:
-        return _journalled(journal, to, finding, again, _failing(finding, *finding.grouping.problems)), again
-    facts = {
+        return _journalled(
+            journal, to, finding, again, first | _failing(finding, *finding.grouping.problems)
+        ), again
+    facts = first | {
         "stage": Stage.PLANNED,
         "target": "",
         "plan": finding.grouping.plan,
@@ -44,7 +48,14 @@ def begin(journal: Journal, to: Destination, finding: Finding) -> tuple[Case, Ca
     except TitleHeldError as held:
         if held.holder.stage is Stage.DONE:
             return _journalled(journal, to, finding, again, facts | {"twin_of": held.holder.id}), again
-        return _journalled(journal, to, finding, again, _failing(finding, title_held(held.holder))), again
+        return _journalled(
+            journal, to, finding, again, first | _failing(finding, title_held(held.holder))
+        ), again
+
+
+def _goes_on(before: Case, to: Destination) -> bool:
+    there = (before.platform, before.study_pk) == (to.platform, to.study.pk)
+    return there and before.stage in (Stage.FAILED, Stage.SETTLING)
 
 
 def _failing(finding: Finding, *problems: Problem) -> dict[str, Any]:
@@ -59,7 +70,6 @@ def _journalled(
         "inode": finding.inode,
         "since": time.time(),
         "folder": finding.folder,
-        "first_name": again.name if again and again.name != finding.folder else "",
         "filed_as": "",
         "tries": 0,
         "late_looks": 0,

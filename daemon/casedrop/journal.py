@@ -36,6 +36,8 @@ CREATE INDEX cases_by_files ON cases (study, files) WHERE files IS NOT NULL;
 
 SINCE_3 = """
 CREATE INDEX cases_by_set ON cases (json_extract(record, '$.set_pk'));
+CREATE INDEX cases_to_look_at ON cases (root, json_extract(record, '$.since'))
+    WHERE stage = 'done' AND json_extract(record, '$.late_looks') < 2;
 """
 
 SINCE = {2: SINCE_2, 3: SINCE_3}
@@ -58,6 +60,9 @@ CREATE INDEX cases_by_stage ON cases (root, stage);
 CREATE UNIQUE INDEX titles ON cases (study, title) WHERE title IS NOT NULL;
 """
 
+DECODED = 64
+"""Cases kept decoded."""
+
 AT_REST_SQL = ", ".join(f"'{stage}'" for stage in sorted(AT_REST))
 
 
@@ -75,11 +80,13 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Open or make the journal at `path`; raises ConfigurationError where it cannot be used."""
         self._lock = threading.Lock()
+        self._recent: dict[tuple[str, str, int], list[Case]] = {}
+        self._decoded: dict[int, tuple[str, Case]] = {}
         self._path = path
         try:
             self._db = _open(path)
         except (sqlite3.Error, OSError) as error:
-            raise ConfigurationError([_unusable(path, error)]) from None
+            raise ConfigurationError([unusable(path, error)]) from None
 
     def close(self) -> None:
         with self._lock:
@@ -92,10 +99,9 @@ class Journal:
         soon it is put in the journal's place. Raises sqlite3.Error or OSError; the old copy is then kept.
         """
         hidden = self.copy_path.with_suffix(".tmp")
-        hidden.unlink(missing_ok=True)
+        _made_private(hidden)
         with closing(sqlite3.connect(self._path)) as db:
             db.execute("VACUUM INTO ?", (str(hidden),))
-        hidden.chmod(0o600)
         with closing(sqlite3.connect(hidden)) as copy, copy:
             copy.execute("PRAGMA synchronous = FULL")
             copy.execute("UPDATE meta SET value = value - 1 WHERE key LIKE 'starts %'")
@@ -145,8 +151,21 @@ class Journal:
         return found[0] if found else None
 
     def recent(self, root: str, stage: str, count: int) -> list[Case]:
-        """The newest cases at rest in this stage."""
-        return self._cases("root = ? AND stage = ? ORDER BY id DESC LIMIT ?", root, stage, count)
+        """The newest cases at rest in this stage; read again only when one came to rest or left it."""
+        key = root, stage, count
+        if key not in self._recent:
+            self._recent[key] = self._cases("root = ? AND stage = ? ORDER BY id DESC LIMIT ?", *key)
+        return self._recent[key]
+
+    def to_look_at(self, root: str, looks: int, before: float) -> list[Case]:
+        """Cases done `before` (seconds since 1970) whose folder was looked at so often since."""
+        found = self._cases(
+            "root = ? AND json_extract(record, '$.since') <= ? AND stage = 'done'"
+            " AND json_extract(record, '$.late_looks') < 2",
+            root,
+            before,
+        )
+        return [case for case in found if case.late_looks == looks]
 
     def failed(self, root: str) -> dict[str, Case]:
         """All failed cases of a root by the name they were filed under."""
@@ -184,14 +203,19 @@ class Journal:
 
     def first_names(self, root: str) -> dict[str, str]:
         """What folders were called that may come to drop/ under a name we gave them."""
-        found = self._cases("root = ? AND stage IN ('failed', 'settling')", root)
+        found = self._cases(
+            "root = ? AND (stage IN ('failed', 'settling') AND json_extract(record, '$.first_name') <> ''"
+            " OR stage IN ('done', 'failed') AND filed_as NOT IN ('', folder))",
+            root,
+        )
         names = {(case.filed_as or case.folder): case.name for case in found}
         return {name: first for name, first in names.items() if name != first}
 
     def _put(self, case: Case) -> Case:
         title = case.settled.title if case.holds_title else _amended(case)
         study = _study(case.platform, case.study_pk)
-        files = case.plan.files if case.plan and (title or case.committed) else ""
+        there = (title or case.committed) and not case.deleted
+        files = case.plan.files if case.plan and there else ""
         files_hash = hashlib.sha256(files.encode()).hexdigest() if files else None
         names = (_name(case.folder), _name(case.filed_as))
         row = (case.id, case.root, *names, case.stage, study, title, json.dumps(asdict(case)), files_hash)
@@ -209,14 +233,29 @@ class Journal:
             if not holders:
                 raise
             raise TitleHeldError(holders[0]) from None
+        if case.stage in AT_REST or any(
+            one.id == case.id for known in self._recent.values() for one in known
+        ):
+            self._recent = {}
         return case
 
-    def _cases(self, where: str, *values: str | int | None) -> list[Case]:
+    def _cases(self, where: str, *values: str | float | None) -> list[Case]:
         names = [_name(value) if isinstance(value, str) else value for value in values]
         with self._lock:
-            found = self._db.execute(f"SELECT record FROM cases WHERE {where}", names)  # noqa: S608
+            found = self._db.execute(f"SELECT id, record FROM cases WHERE {where}", names)  # noqa: S608
             rows = found.fetchall()
-        return [cattrs.structure(json.loads(record), Case) for (record,) in rows]
+        return [self._case(case_id, record) for case_id, record in rows]
+
+    def _case(self, case_id: int, record: str) -> Case:
+        """Records of folders with many files take long to decode, and the loop asks for the same ones."""
+        known = self._decoded.get(case_id)
+        if known and known[0] == record:
+            return known[1]
+        case = cattrs.structure(json.loads(record), Case)
+        if len(self._decoded) >= DECODED:
+            self._decoded = {}
+        self._decoded[case_id] = record, case
+        return case
 
     def _meta(self, key: str) -> str:
         with self._lock:
@@ -237,13 +276,13 @@ def restore(path: Path, now: float) -> Path:
     copy = copy_of(path)
     hidden = path.with_suffix(".tmp")
     try:
+        _made_private(hidden)
         shutil.copyfile(copy, hidden)
     except OSError as error:
         raise ConfigurationError(
             [f"There is no copy of the journal to restore ({copy}: {error.strerror})."]
         ) from None
     Journal(hidden).close()
-    hidden.chmod(0o600)
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     aside = path.with_name(f"{path.name}.replaced-{stamp}")
     for ending in ("", "-wal", "-shm"):
@@ -251,6 +290,12 @@ def restore(path: Path, now: float) -> Path:
             path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
     hidden.rename(path)
     return aside
+
+
+def _made_private(path: Path) -> None:
+    """Empty, and ours alone from its first moment."""
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
 
 
 def _study(platform: str, pk: str) -> str:
@@ -273,6 +318,9 @@ def _open(path: Path) -> sqlite3.Connection:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA:
         raise sqlite3.DatabaseError("it was written by a newer Casedrop")
+    (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError("it is damaged")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     if version == 0:
@@ -286,7 +334,8 @@ def _open(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _unusable(path: Path, error: Exception) -> str:
+def unusable(path: Path, error: Exception) -> str:
+    """What is said of a journal that cannot be used, and what there is to do."""
     said = error.strerror if isinstance(error, OSError) else str(error)
     copy = copy_of(path)
     kept = "the copy Casedrop keeps (`casedrop restore`) or " if copy.exists() else ""

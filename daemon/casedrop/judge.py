@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from casedrop.breaker import Breaker
+from casedrop.breaker import IN_A_ROW, Breaker
 from casedrop.errors import (
     CaseProblem,
     FolderChanged,
@@ -23,7 +23,7 @@ from casedrop.errors import (
 from casedrop.journal import Journal
 from casedrop.logs import Names
 from casedrop.model import Case, Problem
-from casedrop.stages import Stage
+from casedrop.stages import AT_REST, Stage
 from casedrop.watched import RECHECK, Watched
 
 TRIES = 5
@@ -69,10 +69,16 @@ class Judge:
             attempt.why = f"Uploads paused: {pause}"
             attempt.next_look = self.trip(pause, now)
         except Waits as waits:
+            if waits.person and not attempt.person:
+                self.log.warning(
+                    "waits for a person", drop=watched.drop.name, case=self.names.of(case.folder)
+                )
             _wait(attempt, waits, now)
+            if case.tries and case.stage is Stage.CONFIRMING:  # the platform answered: what failed was chance
+                self.journal.save(case, tries=0)
         except Stopping:
             pass
-        except sqlite3.OperationalError:
+        except sqlite3.DatabaseError:
             raise  # the journal's own trouble: the service holds all drops
         except Exception as error:  # noqa: BLE001  one case's surprise must not stop the others
             self._tried(case, attempt, error, now)
@@ -86,18 +92,25 @@ class Judge:
             self.log.warning("paused", host=host, why=str(pause))
         return self.breaker.trip(host, str(pause), now, getattr(pause, "retry_after", None))
 
-    def mended(self) -> None:
-        if self.breaker.mended():
+    def mended(self, now: float) -> None:
+        if self.breaker.mended(now):
             self.log.info("reachable again")
 
     def _advanced(self, watched: Watched, case: Case, attempt: Attempt, now: float) -> None:
-        self.mended()
+        if case.stage not in AT_REST:  # filing asks nothing of the platform
+            self.mended(now)
         attempt.next_look, attempt.why, attempt.looks, attempt.person = now, "", 0, False
-        self.log.info("case", stage=str(case.stage), case=self.names.of(case.folder), drop=watched.drop.name)
+        words = {"reasons": sorted({one.word for one in case.problems})} if case.problems else {}
+        name = self.names.of(case.folder)
+        self.log.info("case", stage=str(case.stage), case=name, drop=watched.drop.name, **words)
         if case.stage is Stage.DONE:
             watched.brake.done()
+            watched.failures.discard(case.id)
         elif case.stage is Stage.FAILED:
-            watched.brake.failed(case.problems)
+            watched.brake.failed(case.id, case.problems)
+            watched.failures.add(case.id)
+            if watched.brake.count == IN_A_ROW:
+                self.log.error("no new folders are taken", drop=watched.drop.name, why=watched.brake.why)
 
     def _tried(self, case: Case, attempt: Attempt, error: Exception, now: float) -> None:
         name = self.names.of(case.folder)

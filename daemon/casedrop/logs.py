@@ -11,6 +11,7 @@ import re
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,8 @@ NAME_KEYS = frozenset({"case", "folder", "file", "path", "title", "filed_as"})
 """Facts whose values are names people gave."""
 LIBRARIES = ("httpx", "httpcore", "watchdog")
 """httpx writes whole presigned addresses at INFO, watchdog the names of files at DEBUG."""
+SAID_TWICE = "watchdog.observers.inotify"
+"""Warns of an overflow that inotify_c has warned of before."""
 
 _HIDDEN = "[hidden]"
 _SECRET_PARTS = (
@@ -233,8 +236,31 @@ def configure(
     logging.basicConfig(handlers=[_Libraries()], level=logging.WARNING, force=True)
     for library in LIBRARIES:
         logging.getLogger(library).setLevel(logging.WARNING)
+    logging.getLogger(SAID_TWICE).setLevel(logging.ERROR)
     threading.excepthook = _thread_died
+    sys.excepthook = _died
+    sys.unraisablehook = lambda args: _died(args.exc_type, args.exc_value, args.exc_traceback)
+    warnings.showwarning = _warned
     return hide
+
+
+def _died(kind: type[BaseException], error: BaseException | None, _: TracebackType | None) -> None:
+    """Python itself would print the message, which may hold names."""
+    structlog.get_logger().error("died", kind=kind.__qualname__, exc_info=error)
+
+
+def _warned(  # noqa: PLR0917  as Python calls it
+    message: Warning | str,  # noqa: ARG001
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    """Without the message: watchdog's, for one, hold the names of folders."""
+    structlog.get_logger().debug(
+        "library_warns", kind=category.__name__, at=f"{Path(filename).name}:{lineno}"
+    )
 
 
 def _thread_died(args: threading.ExceptHookArgs) -> None:

@@ -213,7 +213,8 @@ class Plan:
 
     `signature` is settle.signature of the listing it was made from, `entries` what that listing held
     besides junk. `existing` is what may be changed where the display set is finished already; `relies_on`
-    are required sockets for which the folder has nothing because that display set holds them.
+    are required sockets for which the folder has nothing because that display set holds them. `ignore` are
+    the drop's patterns as they were then.
     """
 
     folder: str
@@ -224,6 +225,7 @@ class Plan:
     entries: tuple[Entry, ...] = ()
     existing: Existing = "refuse"
     relies_on: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
 
     @property
     def contents(self) -> dict[str, str]:
@@ -298,6 +300,8 @@ class Case:
     asked: tuple[str, ...] = ()
     committed: bool = False
     committed_at: float = 0.0
+    """When the platform's time to take everything in began: on the boot clock of `boot`."""
+    boot: str = ""
     unclear: bool = False
     """The commit was found done after a lost answer: tasks behind it may be lost too."""
     problems: tuple[Problem, ...] = ()
@@ -346,7 +350,9 @@ class Case:
         """Whether its title may stand, or come to stand, on the platform, by this case."""
         if self.twin_of or self.deleted or self.plan is None:
             return False
-        return self.committed or bool(self.patch) or self.stage not in (Stage.FAILED, Stage.SETTLING)
+        given_up = self.stage is Stage.FILING and self.target == "failed"
+        at_rest = self.stage in (Stage.FAILED, Stage.SETTLING)
+        return self.committed or bool(self.patch) or not (given_up or at_rest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,12 +20,13 @@ from casedrop.answers import Meaning
 from casedrop.errors import CaseProblem, FolderChanged, Refused, Unavailable, Waits
 from casedrop.grand_challenge import DisplaySet, GrandChallenge
 from casedrop.journal import Journal, TitleHeldError
-from casedrop.model import Case, Held, Listing, Problem, UploadRef
+from casedrop.model import Case, Held, Listing, Plan, Problem, UploadRef
 from casedrop.near import shown
 from casedrop.prepare import open_source, prepare, unchanged
-from casedrop.settle import signature
+from casedrop.settle import composed, signature
 from casedrop.stages import Stage
 from casedrop.upload import Lane, Source, upload, usable
+from casedrop.watch import boot_clock, boot_id
 
 TITLES_SECONDS = 30.0
 """How long a study's list of titles is good for; the commit checks the title again, for certain."""
@@ -34,15 +36,16 @@ SESSION_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a case folder is: its root, and how to list what is there besides junk (now, by name).
+    """Where a case folder is: its root, how to list what is there besides what its plan ignores, and who writes.
 
     `expect_root` raises SetupProblem where the root itself is not there: an unmounted share says nothing of
     its folders.
     """
 
     root: Path
-    listing: Callable[[Path], Listing]
+    listing: Callable[[Path, Plan | None], Listing]
     expect_root: Callable[[], None]
+    written: Callable[[Path, Listing], bool]
 
     def folder(self, case: Case) -> Path:
         return self.root / "drop" / case.folder
@@ -78,12 +81,18 @@ class Pipeline:
     import_seconds: float
     reassign_seconds: float
     admission: Admission
+    quiet_seconds: float
+    restless: dict[int, tuple[str, float]] = field(default_factory=dict)
+    """What a changed folder looked like, and since when (boot clock)."""
     progress: dict[int, Progress] = field(default_factory=dict)
+    moved: dict[int, float] = field(default_factory=dict)
+    """When a case in a thread last read a byte or began a line (boot clock)."""
     titles: dict[str, tuple[float, frozenset[str]]] = field(default_factory=dict)
 
     def deliver(self, case: Case, place: Place) -> Case:
         """Prepare, upload and commit; the case is CONFIRMING afterwards."""
         save = self.journal.save
+        self._moves(case.id)
         if case.patch:
             return commit.settle_doubt(self.platform, case, save)
         case = self._still(case, place)
@@ -104,7 +113,7 @@ class Pipeline:
             self._refuse_held_title(case)
         case = self._uploaded(case, place)
         if not commit.to_send(case):
-            return save(case, stage=Stage.CONFIRMING, committed_at=time.time())
+            return save(case, stage=Stage.CONFIRMING, **_from_now())
         case = commit.shell(self.platform, case, save)
         case = self._still(case, place)
         self._expect_uploads(case)
@@ -134,10 +143,13 @@ class Pipeline:
 
     def file(self, case: Case, place: Place) -> Case:
         """The rename to done/ or failed/ with its text; DONE or FAILED afterwards."""
+        self._moves(case.id)
         case = self._checked_before_filing(case, place)
         target = place.root / case.target
         suffix = file_away.SUFFIXES[case.target]
         if not case.filed_as:
+            with suppress(OSError):  # a start may have come between its return and this
+                file_away.forget_texts(place.root / "failed", case.folder)
             name = file_away.free_name(target, case.name, suffix, time.time())
             case = self.journal.save(case, filed_as=name)
         identity = (case.device, case.inode)
@@ -164,7 +176,7 @@ class Pipeline:
         filed = target / case.filed_as
         if case.plan is not None and file_away.is_folder(filed, (case.device, case.inode)):
             try:
-                unchanged(str(filed), case.plan, place.listing(filed), self.lane.check)
+                unchanged(str(filed), case.plan, place.listing(filed, case.plan), self.lane.check)
             except FolderChanged:
                 text = receipts.late_text(case)
                 file_away.write_beside(target, case.filed_as, file_away.LATE, text)
@@ -252,15 +264,17 @@ class Pipeline:
 
     def _prepared(self, case: Case, place: Place) -> Case:
         folder = str(place.folder(case))
-        sockets = tuple(prepare(folder, socket, self.lane.check) for socket in case.settled.sockets)
+        check = partial(self._moves, case.id)
+        sockets = tuple(prepare(folder, socket, check) for socket in case.settled.sockets)
         plan = replace(case.settled, sockets=sockets)
         return self.journal.save(case, stage=Stage.UPLOADING, plan=plan)
 
     def _refuse_held_title(self, case: Case) -> None:
         at, titles = self.titles.get(case.study_pk, (-TITLES_SECONDS, frozenset()))
-        if time.monotonic() - at > TITLES_SECONDS or case.settled.title in titles:
+        good_for = redrop.PERSON / 2 if case.settled.title in titles else TITLES_SECONDS
+        if time.monotonic() - at > good_for:
             at = time.monotonic()
-            titles = frozenset(one.title for one in self.platform.display_sets(case.study_pk))
+            titles = frozenset(composed(one.title) for one in self.platform.display_sets(case.study_pk))
             self.titles[case.study_pk] = at, titles
         if case.settled.title in titles:
             raise commit.title_held(case)
@@ -279,6 +293,8 @@ class Pipeline:
             except Unavailable as pause:
                 if pause.host == "quota":
                     self.admission.refused(case.id, self.platform.uploads_there())
+                elif pause.host == "uploads":
+                    self.admission.leave(case.id)
                 raise
         return case
 
@@ -290,15 +306,22 @@ class Pipeline:
             nonlocal case
             case = self.journal.save(case, uploads=case.uploads | {path: ref})
 
-        upload(self.lane, source, case.uploads.get(path), note)
+        lane = replace(self.lane, check=partial(self._moves, case.id))
+        upload(lane, source, case.uploads.get(path), note)
         return case
 
     def _still(self, case: Case, place: Place) -> Case:
         folder = place.folder(case)
         if not place.holds(case):
             raise FolderChanged("The folder is no longer in drop/.")
-        plan = unchanged(str(folder), case.settled, place.listing(folder), self.lane.check)
+        listing = place.listing(folder, case.plan)
+        plan = unchanged(str(folder), case.settled, listing, partial(self._moves, case.id))
         return case if plan is case.plan else self.journal.save(case, plan=plan)
+
+    def _moves(self, case_id: int) -> None:
+        """Before every read of a file: notes that the case moves. Raises Stopping."""
+        self.moved[case_id] = boot_clock()
+        self.lane.check()
 
     def _expect_uploads(self, case: Case) -> None:
         """Just before the commit every upload is seen complete and young enough."""
@@ -325,7 +348,7 @@ class Pipeline:
             patch=json.dumps(body),
             asked=tuple(sorted(wanted)),
             replaced=replaced,
-            committed_at=time.time(),
+            **_from_now(),
         )
 
     def _upload_address(self, case: Case, path: str) -> str:
@@ -334,9 +357,12 @@ class Pipeline:
     def _decided(self, case: Case, outcomes: list[look.Arrived | look.Pending | Problem]) -> Case:
         bad = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
         pending = [outcome for outcome in outcomes if isinstance(outcome, look.Pending)]
-        waited = time.time() - case.committed_at
+        if case.boot != boot_id():  # how long the machine was off is not known: the time begins anew
+            case = self.journal.save(case, **_from_now())
+        waited = boot_clock() - case.committed_at
         if pending and waited <= self.import_seconds:
-            if case.unclear and waited > self.reassign_seconds:
+            under_way = any(outcome.under_way for outcome in pending)
+            if case.unclear and waited > self.reassign_seconds and not under_way:
                 return self.journal.save(case, stage=Stage.UPLOADING, unclear=False)
             raise Waits("", 0)
         problems = (*bad, *(outcome.late for outcome in pending))
@@ -352,15 +378,38 @@ class Pipeline:
         """
         folder = place.folder(case)
         there = place.holds(case)
-        if case.judged and there and signature(place.listing(folder)) != case.judged:
+        if case.judged and there and signature(place.listing(folder, case.plan)) != case.judged:
             raise FolderChanged("The folder was changed after it had been refused.")
-        if case.target != "done" or not there:
+        if not there:
             return case
-        try:
-            self._still(case, place)
-        except FolderChanged:
-            return self.journal.save(case, target="failed", filed_as="", problems=(_changed_after(case),))
+        if case.target == "done":
+            try:
+                self._still(case, place)
+            except FolderChanged:
+                changed = {"target": "failed", "filed_as": "", "problems": (_changed_after(case),)}
+                case = self.journal.save(case, **changed)
+        if case.target == "failed":
+            self._expect_quiet(case, place)
         return case
+
+    def _expect_quiet(self, case: Case, place: Place) -> None:
+        """A folder that was changed since it settled is not moved under a copy. Raises Waits."""
+        folder = place.folder(case)
+        listing = place.listing(folder, case.plan)
+        if case.plan is None or listing.entries == case.plan.entries:
+            return
+        mark, now = signature(listing), boot_clock()
+        seen, since = self.restless.get(case.id, ("", now))
+        if mark != seen or place.written(folder, listing):
+            self.restless[case.id] = (mark, now)
+        elif now - since >= self.quiet_seconds:
+            return
+        raise Waits("It is moved to failed/ once nobody changes it any more.", self.quiet_seconds / 4)
+
+
+def _from_now() -> dict[str, float | str]:
+    """By the boot clock: the machine's date may be set at any time."""
+    return {"committed_at": boot_clock(), "boot": boot_id()}
 
 
 def _held_still(held: Mapping[str, Held], current: DisplaySet) -> dict[str, Held]:

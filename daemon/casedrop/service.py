@@ -26,7 +26,7 @@ from casedrop.file_away import forget_texts
 from casedrop.gate import Gate
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.intake import Destination, begin
-from casedrop.journal import NAME, Journal
+from casedrop.journal import NAME, Journal, TitleHeldError
 from casedrop.judge import Attempt, Judge
 from casedrop.logs import Names
 from casedrop.model import Case, Drop, Finding, FindingState
@@ -35,13 +35,15 @@ from casedrop.scan import ScanLimits, Scanner
 from casedrop.settle import data
 from casedrop.stages import AT_REST, DELIVERED, Stage
 from casedrop.upload import Lane
-from casedrop.watch import boot_clock, list_folder
-from casedrop.watched import Threads, Watched
+from casedrop.watch import boot_clock, file_system, list_folder, writers
+from casedrop.watched import RECHECK, Threads, Watched
 
 UNREACHABLE_ONCE = 60.0
 """Seconds after which `run --once` gives up a platform that does not answer."""
 
 LATE_SECOND_LOOK = 600.0
+
+FAULT = "It met a fault in Casedrop; its log says where."
 
 COPY_SECONDS = 3600.0
 """Between two copies of the journal; the first is made at the start."""
@@ -68,7 +70,6 @@ class Service:
         self.gate = Gate(self.journal, self.platform, self.judge, self.wake.set)
         self.next_copy = 0.0
         self.unwritten = False
-        self.started = time.time()
 
     def stop(self) -> None:
         """Only sets flags: safe in a signal handler."""
@@ -109,18 +110,27 @@ class Service:
         full = self._full()
         for watched in self.drops:
             watched.full = full
-            self.gate.look(watched, now)
-            if watched.root is None:
-                continue
-            self._reap(watched, now)
-            self._take_findings(watched, now)
-            self._start_due(watched, now)
-            self._look_late(watched)
+            try:
+                self._turn(watched, now)
+            except sqlite3.DatabaseError:
+                raise  # the journal's own trouble concerns every drop
+            except Exception as error:  # one drop's surprise must not stop the others
+                if watched.held != FAULT:
+                    self.log.exception("drop surprised us", drop=watched.drop.name, exc_info=error)
+                watched.hold(FAULT, now)
         self._grant_wishes()
         if now >= self.next_copy:
             self.next_copy = now + COPY_SECONDS
             self.copying.submit(self._keep_copy)
         self._write_status(now)
+
+    def _turn(self, watched: Watched, now: float) -> None:
+        self.gate.look(watched, now)
+        if watched.root is not None:
+            self._reap(watched, now)
+            self._take_findings(watched, now)
+            self._start_due(watched, now)
+            self._look_late(watched)
 
     def _tick_or_hold(self, now: float) -> None:
         """A journal that cannot be written stops every drop: nothing is done that it does not know."""
@@ -136,7 +146,10 @@ class Service:
         for case_id, wish in self.journal.wishes().items():
             attempt = self.attempts.get(case_id, Attempt())
             if attempt.running is None:
-                grant(self.journal, self.journal.case(case_id), wish)
+                try:
+                    grant(self.journal, self.journal.case(case_id), wish)
+                except TitleHeldError:
+                    self.log.warning("wish not granted", why="another folder has the title by now")
                 self.journal.granted(case_id)
                 attempt.next_look = 0.0
 
@@ -160,7 +173,13 @@ class Service:
         parts = ThreadPoolExecutor(limits.connections, f"part {drop.name}")
         lane = Lane(platform, parts, max(2, limits.connections // limits.cases), self._expect_running)
         pipeline = Pipeline(
-            platform, self.journal, lane, limits.import_seconds, limits.reassign_seconds, self.admission
+            platform,
+            self.journal,
+            lane,
+            limits.import_seconds,
+            limits.reassign_seconds,
+            self.admission,
+            settle.quiet_seconds,
         )
         threads = Threads(
             ThreadPoolExecutor(limits.cases, f"case {drop.name}"),
@@ -207,7 +226,7 @@ class Service:
         to = Destination(watched.root.id, self.settings.platform.url, watched.study)
         case, again = begin(self.journal, to, finding)
         if again and again.filed_as:
-            forget_texts(watched.path / "failed", again.filed_as)
+            watched.threads.filing.submit(forget_texts, watched.path / "failed", again.filed_as)
         self.attempts[case.id] = Attempt()
         watched.released[finding.folder] = now
         self.log.info(
@@ -223,8 +242,12 @@ class Service:
             if attempt.running or attempt.next_look > now or watched.held:
                 continue
             if case.platform != self.settings.platform.url:
-                attempt.why = "It belongs to another platform than the one configured."
+                attempt.why = (
+                    f"It was begun on {case.platform}, which is not the configured platform. Set platform.url "
+                    "back until it is through."
+                )
                 attempt.person = True
+                attempt.next_look = now + RECHECK
                 continue
             self._start(watched, case, attempt, now)
 
@@ -265,6 +288,7 @@ class Service:
             case = self.journal.case(case_id)
             if case.root == watched.root.id:
                 attempt.running = None
+                watched.pipeline.moved.pop(case_id, None)
                 self.judge.ended(watched, case, attempt, done, now)
                 self._release_at_rest(watched, case_id, now)
 
@@ -279,24 +303,24 @@ class Service:
             watched.release(case.folder, now)
 
     def _look_late(self, watched: Watched) -> None:
-        """One quiet period and ten minutes after filing, once each.
+        """In done/, one quiet period and ten minutes after filing, once each; in failed/ people are at work.
 
         The looks are counted here and not in the filing thread: meanwhile the folder may have come back,
         and its case begun again.
         """
-        ages = (self.settings.settle.quiet_seconds, LATE_SECOND_LOOK)
-        for case in board.rested(watched, self.journal):
-            if case.late_looks < len(ages) and time.time() - case.since >= ages[case.late_looks]:
-                place = _place(watched)
+        assert watched.root is not None
+        place = _place(watched)
+        for looks, age in enumerate((self.settings.settle.quiet_seconds, LATE_SECOND_LOOK)):
+            for case in self.journal.to_look_at(watched.root.id, looks, time.time() - age):
                 watched.threads.filing.submit(watched.pipeline.late, case, place)
-                self.journal.save(case, late_looks=case.late_looks + 1)
+                self.journal.save(case, late_looks=looks + 1)
 
     def _code(self, now: float) -> int | None:
         """With --once: the exit code when there is nothing more to wait for."""
         silent = self.breaker.since
         if silent is not None and now - silent > UNREACHABLE_ONCE:
             return once.LATER
-        return once.exit_code(self.drops, self.journal, self.attempts, self.started)
+        return once.exit_code(self.drops, self.journal, self.attempts)
 
     def _pause(self, now: float) -> float:
         looks = [one.next_look for one in self.attempts.values() if not one.running]
@@ -320,6 +344,7 @@ def _place(watched: Watched) -> Place:
     assert root is not None
     return Place(
         path,
-        lambda folder: data(list_folder(str(folder)), drop.ignore),
+        lambda folder, plan: data(list_folder(str(folder)), plan.ignore if plan else drop.ignore),
         lambda: roots.expect_there(path, root.id),
+        lambda folder, listing: file_system(str(folder)).lease and bool(writers(str(folder), listing)),
     )

@@ -3,15 +3,21 @@
 import fcntl
 import os
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import structlog
+
 from casedrop import journal, logs
 from casedrop.config import Settings, read_token, token_origin
 from casedrop.errors import ConfigurationError, SetupProblem
 from casedrop.service import Service
+
+DAMAGED, FAULT = 78, 70
+"""Exit codes (sysexits.h): systemd starts the service again after a fault only."""
 
 
 def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: bool) -> int:
@@ -31,8 +37,20 @@ def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: 
         signal.signal(number, lambda *_: service.stop())
     try:
         return service.run(once=once)
+    except Exception as error:  # noqa: BLE001  raised further it would meet threads that hang, and never end
+        return ended_by(error, directory / journal.NAME)
     finally:
         os.close(lock)
+
+
+def ended_by(error: Exception, path: Path) -> int:
+    """The exit code of a service that cannot go on: another start mends a fault, but not a damaged journal."""
+    log = structlog.get_logger()
+    if type(error) is sqlite3.DatabaseError:  # its subclasses say other things
+        log.error("stopped", why=journal.unusable(path, error))
+        return DAMAGED
+    log.error("stopped by a fault in Casedrop", exc_info=error)
+    return FAULT
 
 
 def state_directory(settings: Settings) -> Path:

@@ -32,6 +32,7 @@ HOLES = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs"})
 
 OVERLAY = "overlay"
 MOUNTS = "/proc/self/mountinfo"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 MAX_ZIP_MEMBERS = 100_000
 MAX_ZIP_IN_ZIP = 1 << 30
 """Bytes of a packed zip that are unpacked to see its list of contents."""
@@ -39,6 +40,11 @@ DEEPEST = 2
 """A zip in a zip is looked into, a zip in that is not."""
 HEAD = 512
 """Bytes that tell a DICOM file (132), a tar (262), gzip (2) and a zip (4)."""
+PACKED = (
+    b"\x1f\x8b", b"\x1f\x9d", b"\xfd7zXZ\x00", b"BZh", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18",
+    b"7z\xbc\xaf\x27\x1c", b"Rar!",
+)  # fmt: skip
+"""First bytes of gzip (in gzip), compress, xz, bzip2, zstd, lz4, 7z and rar: not looked into."""
 UNREADABLE = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError,
     ValueError,
@@ -65,6 +71,11 @@ class FileSystem:
 def boot_clock() -> float:
     """Seconds since boot, suspend included; nobody sets this clock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def boot_id() -> str:
+    """Tells one boot of the machine from another: the boot clock begins anew with each."""
+    return Path(BOOT_ID).read_text().strip()
 
 
 def ignore_lease_signals() -> None:
@@ -194,7 +205,7 @@ def _holds_dicom(file: IO[bytes], depth: int) -> bool | None:
         head = _unpacked_head(file)
     if _dicom_head(head):
         return True
-    if head[257:262] == b"ustar":
+    if head[257:262] == b"ustar" or head.startswith(PACKED) or _old_tar(head):
         return None
     packed = head[:4] == b"PK\x03\x04"
     if packed and depth == DEEPEST:
@@ -202,6 +213,14 @@ def _holds_dicom(file: IO[bytes], depth: int) -> bool | None:
     if packed or (depth == 0 and zipfile.is_zipfile(file)):  # a zip may begin with anything else
         return _zip_holds_dicom(file, depth)
     return False
+
+
+def _old_tar(head: bytes) -> bool:
+    """A tar without "ustar", as before POSIX: known by its checksum, with itself counted as blanks."""
+    said = head[148:156].strip(b"\0 ")
+    if len(head) < HEAD or not re.fullmatch(rb"[0-7]+", said):
+        return False
+    return sum(head[:148]) + 8 * ord(" ") + sum(head[156:HEAD]) == int(said, 8)
 
 
 def _unpacked_head(file: IO[bytes]) -> bytes:
