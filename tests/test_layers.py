@@ -11,7 +11,7 @@ import casedrop
 
 SOURCE = Path(casedrop.__file__).parent
 PURE = {
-    "answers", "breaker", "chain", "config_checks", "errors", "group", "headers", "mhd", "model",
+    "accounts", "answers", "breaker", "chain", "config_checks", "errors", "group", "headers", "mhd", "model",
     "near", "receipts", "redrop", "reports", "settle", "stages", "status", "values",
 }  # fmt: skip
 EDGES = {
@@ -28,7 +28,7 @@ EDGES = {
 }
 ABOVE = {
     "admission", "board", "cli", "config", "decisions", "demo", "gate", "inspection", "intake", "judge", "logs",
-    "once", "pipeline", "scan", "service", "start", "watched",
+    "once", "outgoing", "pipeline", "scan", "service", "start", "watched",
 }  # fmt: skip
 IMPURE = {
     "os",
