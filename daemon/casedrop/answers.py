@@ -59,6 +59,7 @@ TABLE = (
     _row("", (401,), r"", Meaning.SETUP),
     _row("", (429, 502, 503, 504, 507), r"", Meaning.UNAVAILABLE),
     _row("", (500,), r"", Meaning.UNCLEAR),
+    _row("whoami", (400, 403, 404, 405), r"", Meaning.SETUP),
     _row("create_session", (403, 404, 405), r"", Meaning.NOT_OFFERED),
     _row("create_session", (400,), r"active image post processing tasks", Meaning.QUOTA),
     _row("create_session", (400,), r"Invalid hyperlink", Meaning.UPLOAD_DIED),

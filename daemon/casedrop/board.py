@@ -50,7 +50,7 @@ def _of_drop(
     watched: Watched, journal: Journal, attempts: Mapping[int, Attempt], now: float
 ) -> dict[str, Any]:
     cases = journal.under_way(watched.root.id) if watched.root else []
-    under_way = [_of_case(watched, case, attempts.get(case.id, Attempt())) for case in cases]
+    under_way = [_of_case(watched, case, attempts.get(case.id, Attempt()), now) for case in cases]
     known = {case["folder"] for case in under_way}
     found = [status.of_finding(one, time.time() - now) for one in watched.fresh()] if watched.root else []
     return {
@@ -64,7 +64,8 @@ def _of_drop(
     }
 
 
-def _of_case(watched: Watched, case: Case, attempt: Attempt) -> dict[str, Any]:
+def _of_case(watched: Watched, case: Case, attempt: Attempt, now: float) -> dict[str, Any]:
     progress = watched.pipeline.progress.get(case.id)
-    said = status.of_case(case, attempt.why, (progress.sent, progress.total) if progress else None)
+    why = watched.stuck(case.id, now) or attempt.why
+    said = status.of_case(case, why, (progress.sent, progress.total) if progress else None)
     return said | {"state": status.WAITS_FOR_A_PERSON} if attempt.person else said

@@ -21,7 +21,7 @@ def check_platform(platform: GrandChallenge, drop: Drop) -> tuple[ReaderStudy, d
             "Check the slug in the configuration, or ask the study's editors to add the user as an editor.",
         )
     if problems or study is None:
-        raise SetupProblem(" ".join(problems))
+        raise SetupProblem(*problems)
     _expect_listing(platform, study)
     return study, {slug: kind for slug, kind in kinds.items() if kind}
 

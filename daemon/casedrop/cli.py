@@ -2,11 +2,15 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from casedrop import __version__
 
 if TYPE_CHECKING:
     from casedrop.config import Settings
@@ -25,7 +29,7 @@ Config = Annotated[
 
 def main() -> None:
     """Run the command line; what is wrong is said in words, never as a traceback."""
-    from casedrop.errors import ConfigurationError, SetupProblem  # noqa: PLC0415
+    from casedrop.errors import CasedropError, ConfigurationError  # noqa: PLC0415
 
     try:
         app()
@@ -33,13 +37,21 @@ def main() -> None:
         for problem in error.problems:
             typer.echo(problem, err=True)
         sys.exit(CONFIGURATION_EXIT)
-    except SetupProblem as error:
+    except CasedropError as error:
         typer.echo(str(error), err=True)
         sys.exit(HELD_EXIT)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"casedrop {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def casedrop() -> None:
+def casedrop(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version)] = False,
+) -> None:
     """Takes settled patient folders to Grand Challenge, and always says why."""
 
 
@@ -105,26 +117,28 @@ def check(
     """Check the configuration, the roots, the token, the reader studies and the sockets."""
     from casedrop.inspection import check_all  # noqa: PLC0415
 
-    _judge(check_all(_settings(config), os.environ, offline=offline), CONFIGURATION_EXIT)
-
-
-def _judge(findings: list[tuple[bool, str]], bad: int) -> None:
-    for ok, text in findings:
-        typer.echo(f"{'ok      ' if ok else 'PROBLEM '} {text}")
-    raise typer.Exit(0 if all(ok for ok, _ in findings) else bad)
+    findings = check_all(_settings(config), os.environ, offline=offline)
+    for code, text in findings:
+        typer.echo(f"{'PROBLEM ' if code else 'ok      '} {text}")
+    raise typer.Exit(max(code for code, _ in findings))
 
 
 @app.command()
 def plan(
     folder: Path,
     config: Config = None,
+    drop: Annotated[
+        str, typer.Option(help="By the rules of this drop, for a folder that lies elsewhere.")
+    ] = "",
     offline: Annotated[bool, typer.Option("--offline", help="Ask nothing of Grand Challenge.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Say what a case folder would become, without touching anything."""
     from casedrop.inspection import plan_folder  # noqa: PLC0415
 
-    text, good = plan_folder(_settings(config), os.environ, folder, offline=offline, as_json=as_json)
+    text, good = plan_folder(
+        _settings(config), os.environ, folder, drop_name=drop, offline=offline, as_json=as_json
+    )
     typer.echo(text)
     raise typer.Exit(0 if good else 1)
 
@@ -136,6 +150,7 @@ def status(
 ) -> None:
     """Say what every folder is doing, and why it waits."""
     import json  # noqa: PLC0415
+    import shutil  # noqa: PLC0415
     import time  # noqa: PLC0415
 
     from casedrop.status import lines  # noqa: PLC0415
@@ -146,7 +161,12 @@ def status(
     except OSError as error:
         typer.echo(f"There is no status yet: {path} ({error.strerror}). Is the service running?", err=True)
         raise typer.Exit(HELD_EXIT) from None
-    typer.echo(json.dumps(report, indent=2) if as_json else "\n".join(lines(report, time.time())))
+    runs = os.path.exists(f"/proc/{report['pid']}")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    typer.echo(
+        json.dumps(report, indent=2) if as_json else lines(report, time.time(), runs=runs, width=width)
+    )
+    raise typer.Exit(0 if runs else HELD_EXIT)
 
 
 @app.command()
@@ -196,7 +216,8 @@ def ledger(
     from casedrop import outgoing  # noqa: PLC0415
 
     if verify:
-        _judge(outgoing.verify(_settings(config)), 1)
+        findings = outgoing.verify(_settings(config))
+        _say([(ok, f"{'ok      ' if ok else 'PROBLEM '} {text}") for ok, text in findings])
     typer.echo(outgoing.listing(_settings(config), since, patient, as_csv=as_csv), nl=not as_csv)
 
 
@@ -227,14 +248,26 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the folders there to look around.")] = False,
 ) -> None:
     """Watch Casedrop work on a Grand Challenge of its own, in about 20 seconds."""
-    from casedrop.demo import show  # noqa: PLC0415
-
+    with _with_the_extra():
+        from casedrop.demo import show  # noqa: PLC0415
     raise typer.Exit(show(keep=keep))
 
 
 @app.command()
-def sandbox(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8765) -> None:
+def sandbox(port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1.")] = 8765) -> None:
     """Run a local Grand Challenge to try rules against."""
-    from casedrop.sandbox.serve import serve  # noqa: PLC0415
-
+    with _with_the_extra():
+        from casedrop.sandbox.serve import serve  # noqa: PLC0415
     serve(port)
+
+
+@contextmanager
+def _with_the_extra() -> Iterator[None]:
+    """The sandbox's libraries are no part of a plain installation."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        typer.echo(
+            f"This needs the extra demo ({missing.name} is not installed): pip install '.[demo]'", err=True
+        )
+        raise typer.Exit(CONFIGURATION_EXIT) from None

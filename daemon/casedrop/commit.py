@@ -193,7 +193,7 @@ def deleted(case: Case) -> Waits:
     return Waits(
         f"Its display set {case.address} is gone from Grand Challenge or hidden from this user. Casedrop "
         "does not make a second one by itself. If it was deleted on purpose, move the folder out of drop/; "
-        "to make a new one, `casedrop retry`.",
+        "to make a new one, `casedrop retry DROP/NAME`.",
         PERSON,
         person=True,
     )

@@ -3,7 +3,7 @@
 These commands look; the service, which alone changes a case, acts on the wish they leave in the journal.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -49,9 +49,9 @@ def retry(
     there = {one: case for one, case in failed.items() if (Path(drop.root) / "failed" / one).is_dir()}
     if every:
         wanted = [one for one, case in there.items() if _has_reason(case, reason)]
-        return [_moved_back(drop, one, there[one]) for one in wanted] or [
-            (True, "There is none such in failed/.")
-        ]
+        return [_moved_back(drop, one, there[one]) for one in wanted] or [_none_such(there.values())]
+    if name in there and not _has_reason(there[name], reason):
+        return [_none_such([there[name]])]
     if name in there:
         return [_moved_back(drop, name, there[name])]
     token = read_token(settings, environ)
@@ -77,8 +77,10 @@ def grant(journal: Journal, case: Case, wish: Json) -> None:
         known = anew | {"set_pk": wish["accept"], "committed": True, "held": held}
         journal.save(journal.save(case, stage=Stage.UPLOADING), stage=Stage.CONFIRMING, **known)
     elif wish == "anew" and case.twin_of:
-        journal.save(journal.case(case.twin_of), deleted=True)
-        journal.save(case, twin_of=0, amends=False, added=(), held={}, **anew)
+        for one in journal.of_set(journal.case(case.twin_of).set_pk):
+            journal.save(one, deleted=True)
+        case = journal.case(case.id)
+        journal.save(case, twin_of=0, amends=False, added=(), held={}, deleted=False, **anew)
     elif wish == "sent again":
         journal.save(case, uploads=case.uploads_uncounted)
     elif wish == "same files":
@@ -104,6 +106,12 @@ def _chosen(settings: Settings, journal: Journal, which: str) -> Iterator[tuple[
                 yield drop, case
 
 
+def _none_such(there: Iterable[Case]) -> tuple[bool, str]:
+    words = sorted({problem.word for case in there for problem in case.problems})
+    known = f"; the reasons there are: {', '.join(words)}" if words else ""
+    return not words, f"There is none such in failed/{known}."
+
+
 def _has_reason(case: Case, word: str) -> bool:
     return not word or any(problem.word == word for problem in case.problems)
 
@@ -116,7 +124,8 @@ def _moved_back(drop: Drop, name: str, case: Case) -> tuple[bool, str]:
         return False, f"{shown(name)}: drop/ already has a folder {shown(case.name)}."
     except OSError as error:
         return False, f"{shown(name)} cannot be moved ({error.strerror})."
-    return True, f"{shown(name)} is in drop/ again, as {shown(case.name)}."
+    again = "" if name == case.name else f", as {shown(case.name)}"
+    return True, f"{shown(name)} is in drop/ again{again}."
 
 
 def _accepted(platform: GrandChallenge, journal: Journal, drop: Drop, case: Case) -> tuple[bool, str] | None:

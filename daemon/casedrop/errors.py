@@ -23,6 +23,10 @@ class FolderChanged(CasedropError):
 class SetupProblem(CasedropError):
     """The drop's set-up: the drop is held, nothing is moved, the administrator acts."""
 
+    def __init__(self, *problems: str) -> None:
+        super().__init__(" ".join(problems))
+        self.problems = problems
+
 
 class Unavailable(CasedropError):
     """The platform or its storage cannot answer now: keep everything and come back.

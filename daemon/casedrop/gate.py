@@ -54,6 +54,7 @@ class Gate:
         watched.scanner.there = partial(self.journal.there, self.platform.url, study.pk)
         watched.scanner.kinds = kinds
         watched.study = study
+        watched.scanner.stir()
 
     def _decide(self, watched: Watched, done: Future[None], now: float) -> None:
         try:

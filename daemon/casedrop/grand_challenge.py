@@ -6,6 +6,8 @@ errors.Unclear (it may have been done) or errors.Refused (a definite no), by the
 
 import html
 import json
+import os
+import socket
 import ssl
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
@@ -170,7 +172,7 @@ class GrandChallenge:
         Returns the ETag. Raises Refused with DAMAGED where the bytes are not those of `md5`.
         """
         headers = {"Content-Length": str(size), "Content-MD5": b64encode(md5).decode()}
-        with _line("storage", writes=False):
+        with _line("storage", urlsplit(url).hostname, writes=False):
             response = self._storage.put(url, content=body, headers=headers)
         _expect_success("put_part", response)
         etag = str(response.headers.get("ETag", "")).strip('"')
@@ -196,14 +198,17 @@ class GrandChallenge:
     def download(self, address: str) -> Iterator[bytes]:
         """The bytes of a file value. The token goes to the platform only, never on to its storage."""
         if urlsplit(address).netloc == self._host:
-            with _line("platform", writes=False):
+            with _line("platform", self._host, writes=False):
                 answer = self._platform.get(address, headers=self._bearer())
             if not answer.is_redirect:
                 _expect_success("download", answer)
                 yield answer.content
                 return
             address = answer.headers["location"]
-        with _line("storage", writes=False), self._storage.stream("GET", address) as response:
+        with (
+            _line("storage", urlsplit(address).hostname, writes=False),
+            self._storage.stream("GET", address) as response,
+        ):
             if not response.is_success:
                 response.read()
                 _expect_success("download", response, host="storage")
@@ -236,7 +241,7 @@ class GrandChallenge:
     ) -> httpx.Response:
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
         headers = self._bearer() | ({"Content-Type": "application/json"} if content is not None else {})
-        with _line("platform", writes=method != "GET"):
+        with _line("platform", self._host, writes=method != "GET"):
             response = self._platform.request(method, path, content=content, headers=headers, params=params)
         _expect_success(request, response)
         return response
@@ -246,18 +251,31 @@ class GrandChallenge:
 
 
 @contextmanager
-def _line(host: str, *, writes: bool) -> Iterator[None]:
+def _line(host: str, name: str | None, *, writes: bool) -> Iterator[None]:
     """The library's errors hold addresses, so none of them, nor their text, goes on from here."""
     try:
         yield
-    except (httpx.ConnectError, httpx.ConnectTimeout):
-        raise Unavailable(f"The connection to the {host} could not be made.", host) from None
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise Unavailable(f"No connection to the {host} ({name}): {_cause(error)}.", host) from None
     except (httpx.TransportError, httpx.StreamError):
         if writes:
             raise Unclear("The line broke before the platform's answer came.", answered=False) from None
         raise Unavailable(f"The line to the {host} broke.", host) from None
     except httpx.InvalidURL:
         raise Unavailable(f"The {host} gave an address that cannot be read.", host) from None
+
+
+def _cause(error: BaseException | None) -> str:
+    """Why no connection came about, in words of the system's that hold no address."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return f"the secure connection failed ({error.reason or 'no TLS there'})"
+        if isinstance(error, socket.gaierror):
+            return "its name is not known"
+        if isinstance(error, OSError) and error.errno:
+            return os.strerror(error.errno).lower()
+        error = error.__cause__ or error.__context__
+    return "no answer"
 
 
 @contextmanager
@@ -294,7 +312,7 @@ def _setup_text(request: str, status: int) -> str:
             "Grand Challenge does not know the reader study or a socket named in the rules, or this token's "
             "user may not edit the reader study: `casedrop check` tells which."
         )
-    return "Grand Challenge answers with a redirect: platform.url is not the address of its API."
+    return f"What answers at platform.url says {status}: that is not the address of the API (…/api/v1/)."
 
 
 def _words(response: httpx.Response) -> str:

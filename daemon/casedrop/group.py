@@ -314,7 +314,7 @@ def _missing(folder: Folder, rule: SocketRule, patterns: tuple[str, ...]) -> Non
     if rule.required and rule.socket in folder.there:
         folder.relies_on.append(rule.socket)
     elif rule.required:
-        text = f"No file for socket {rule.socket} yet (it takes {' or '.join(patterns)}).{hint}"
+        text = f"No file for socket {rule.socket} (it takes {' or '.join(patterns)}).{hint}"
         folder.lacking("missing-file", text)
     elif near:
         text = f"Nothing fits the optional socket {rule.socket} ({' or '.join(patterns)}).{hint}"

@@ -1,50 +1,82 @@
 """What `casedrop check` and `casedrop plan` look at; neither changes anything but a probe of its own."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from casedrop import roots
 from casedrop.check import check_platform
 from casedrop.config import Settings, read_token
-from casedrop.errors import CasedropError, ConfigurationError
+from casedrop.errors import CasedropError, ConfigurationError, SetupProblem
 from casedrop.grand_challenge import GrandChallenge
-from casedrop.model import Drop
+from casedrop.journal import NAME, Journal
+from casedrop.model import Drop, SocketKind
 from casedrop.reports import plan_json, plan_text
-from casedrop.scan import group_folder
+from casedrop.scan import group_folder, not_to_group
 from casedrop.settle import data
 from casedrop.watch import file_system, list_folder
 
-Findings = list[tuple[bool, str]]
+OFFLINE = "Not asked (offline): whether Grand Challenge has this reader study and these sockets."
+
+Findings = list[tuple[int, str]]
+"""(exit code, sentence): 0 is well, 78 is for the administrator, 75 cannot be told now."""
+
+WELL, WRONG, LATER = 0, 78, 75
 
 
 def check_all(settings: Settings, environ: Mapping[str, str], *, offline: bool) -> Findings:
-    """Every finding, good and bad: (is well, sentence)."""
-    found: Findings = [(True, "The configuration is well formed.")]
+    """Every finding, good and bad, each once."""
+    found: Findings = [(WELL, "The configuration is well formed.")]
+    found += _tried(lambda: _state_words(settings))
     for drop in settings.drops:
-        found += _check_root(drop)
-    if offline:
-        return found
+        found += _check_root(settings, Path(drop.root))
+    if not offline:
+        found += _check_platform(settings, environ)
+    return list(dict.fromkeys(found))
+
+
+def _check_platform(settings: Settings, environ: Mapping[str, str]) -> Findings:
     try:
         token = read_token(settings, environ)
     except ConfigurationError as error:
-        return found + [(False, problem) for problem in error.problems]
+        return [(WRONG, problem) for problem in error.problems]
     platform = GrandChallenge(settings.platform.url, lambda: token)
-    found.append(_tried(lambda: f"The token belongs to {platform.whoami()}."))
+    found = _tried(lambda: f"The token belongs to {platform.whoami()}.")
     for drop in settings.drops:
-        found.append(_tried(lambda drop=drop: _platform_words(platform, drop)))  # type: ignore[misc]
+        found += _tried(lambda drop=drop: _platform_words(platform, drop))  # type: ignore[misc]
     return found
 
 
-def _check_root(drop: Drop) -> Findings:
-    path = Path(drop.root)
+def _state_words(settings: Settings) -> str:
+    """The state directory can be used, or made; what is there is not changed. Raises ConfigurationError."""
+    directory = settings.state.directory
+    there = directory if directory.exists() else next(one for one in directory.parents if one.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ConfigurationError([f"state.directory {directory}: this user may not write in {there}."])
+    if (directory / NAME).exists():
+        Journal(directory / NAME).close()
+        return f"{directory}: the journal can be read."
+    return f"{directory}: there is no journal yet; it is made at the first start."
+
+
+def _check_root(settings: Settings, path: Path) -> Findings:
     found = [
-        _tried(lambda: f"{path} is a root of Casedrop." if roots.root_id(path) else ""),
-        _tried(lambda: f"{path}: folders can be moved to done/ and failed/." if _renames(path) else ""),
+        *_tried(lambda: f"{path} is a root of Casedrop." if roots.root_id(path) else ""),
+        *_tried(lambda: f"{path}: folders can be moved to done/ and failed/." if _renames(path) else ""),
     ]
+    if (path / roots.IDENTITY).exists():
+        found += _tried(lambda: _owner_words(settings, path))
     if path.is_dir():
-        found.append((True, _lease_words(path)))
+        found.append((WELL, _lease_words(path)))
     return found
+
+
+def _owner_words(settings: Settings, path: Path) -> str:
+    known = settings.state.directory / NAME
+    journal = Journal(known) if known.exists() else None
+    roots.expect_owner(path, journal.id if journal else "")
+    return f"{path} belongs to this journal, or to none yet."
 
 
 def _renames(path: Path) -> bool:
@@ -64,37 +96,59 @@ def _platform_words(platform: GrandChallenge, drop: Drop) -> str:
     return f'Drop "{drop.name}": reader study {study.url} with {sockets}.'
 
 
-def _tried(look: Callable[[], str]) -> tuple[bool, str]:
+def _tried(look: Callable[[], str]) -> Findings:
     try:
-        return True, look()
+        return [(WELL, look())]
+    except (SetupProblem, ConfigurationError) as wrong:
+        return [(WRONG, problem) for problem in wrong.problems]
     except CasedropError as problem:
-        return False, str(problem)
+        return [(LATER, str(problem))]
 
 
 def plan_folder(
-    settings: Settings, environ: Mapping[str, str], folder: Path, *, offline: bool, as_json: bool
+    settings: Settings,
+    environ: Mapping[str, str],
+    folder: Path,
+    *,
+    drop_name: str = "",
+    offline: bool,
+    as_json: bool,
 ) -> tuple[str, bool]:
-    """The plan of one folder as text, and whether it would be taken."""
+    """The plan of one folder as text, and whether it would be taken. Raises ConfigurationError, Unavailable."""
     if not folder.is_dir():
         raise ConfigurationError([f"{folder} is no folder."])
-    drop = _drop_of(settings, folder.resolve())
-    kinds = None
-    if not offline:
-        token = read_token(settings, environ)
-        _, kinds = check_platform(GrandChallenge(settings.platform.url, lambda: token), drop)
+    drop = _drop_of(settings, folder.resolve(), drop_name)
+    kinds = None if offline else _kinds(settings, environ, drop)
     listing = data(list_folder(str(folder.resolve())), drop.ignore)
-    grouping = group_folder(str(folder.resolve()), listing, drop, kinds)
+    grouping = not_to_group(listing, settings.limits.files)
+    grouping = grouping or group_folder(str(folder.resolve()), listing, drop, kinds)
     if as_json:
         return json.dumps(plan_json(listing, grouping, drop), indent=2), grouping.plan is not None
-    return plan_text(listing, grouping, drop), grouping.plan is not None
+    text = plan_text(listing, grouping, drop)
+    return text + (f"\n\n{OFFLINE}" if offline else ""), grouping.plan is not None
 
 
-def _drop_of(settings: Settings, folder: Path) -> Drop:
-    """The drop the folder lies in; for a folder elsewhere the only drop there is."""
+def _kinds(settings: Settings, environ: Mapping[str, str], drop: Drop) -> dict[str, SocketKind]:
+    token = read_token(settings, environ)
+    try:
+        return check_platform(GrandChallenge(settings.platform.url, lambda: token), drop)[1]
+    except SetupProblem as wrong:
+        raise ConfigurationError(list(wrong.problems)) from None
+
+
+def _drop_of(settings: Settings, folder: Path, name: str) -> Drop:
+    """The drop of that name, or the one the folder lies in; for a folder elsewhere the only one there is."""
+    known = {drop.name: drop for drop in settings.drops}
+    names = ", ".join(known)
+    if name:
+        if name not in known:
+            raise ConfigurationError([f'There is no drop "{name}" (there are: {names}).'])
+        return known[name]
     for drop in settings.drops:
         if Path(drop.root).resolve() in folder.parents:
             return drop
     if len(settings.drops) == 1:
         return settings.drops[0]
-    names = ", ".join(drop.name for drop in settings.drops)
-    raise ConfigurationError([f"{folder} lies in the root of no drop ({names}); put it there to plan it."])
+    raise ConfigurationError(
+        [f"{folder} lies in the root of no drop: say by which rules, --drop NAME ({names})."]
+    )

@@ -207,7 +207,8 @@ class Journal:
     def _put(self, case: Case) -> Case:
         title = case.settled.title if case.holds_title else _amended(case)
         study = _study(case.platform, case.study_pk)
-        files = case.plan.files if case.plan and (title or case.committed) else ""
+        there = (title or case.committed) and not case.deleted
+        files = case.plan.files if case.plan and there else ""
         files_hash = hashlib.sha256(files.encode()).hexdigest() if files else None
         names = (_name(case.folder), _name(case.filed_as))
         row = (case.id, case.root, *names, case.stage, study, title, json.dumps(asdict(case)), files_hash)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from casedrop.breaker import Breaker
+from casedrop.breaker import IN_A_ROW, Breaker
 from casedrop.errors import (
     CaseProblem,
     FolderChanged,
@@ -69,6 +69,10 @@ class Judge:
             attempt.why = f"Uploads paused: {pause}"
             attempt.next_look = self.trip(pause, now)
         except Waits as waits:
+            if waits.person and not attempt.person:
+                self.log.warning(
+                    "waits for a person", drop=watched.drop.name, case=self.names.of(case.folder)
+                )
             _wait(attempt, waits, now)
         except Stopping:
             pass
@@ -93,11 +97,17 @@ class Judge:
     def _advanced(self, watched: Watched, case: Case, attempt: Attempt, now: float) -> None:
         self.mended()
         attempt.next_look, attempt.why, attempt.looks, attempt.person = now, "", 0, False
-        self.log.info("case", stage=str(case.stage), case=self.names.of(case.folder), drop=watched.drop.name)
+        words = {"reasons": sorted({one.word for one in case.problems})} if case.problems else {}
+        name = self.names.of(case.folder)
+        self.log.info("case", stage=str(case.stage), case=name, drop=watched.drop.name, **words)
         if case.stage is Stage.DONE:
             watched.brake.done()
+            watched.failures.discard(case.id)
         elif case.stage is Stage.FAILED:
             watched.brake.failed(case.problems)
+            watched.failures.add(case.id)
+            if watched.brake.count == IN_A_ROW:
+                self.log.error("no new folders are taken", drop=watched.drop.name, why=watched.brake.why)
 
     def _tried(self, case: Case, attempt: Attempt, error: Exception, now: float) -> None:
         name = self.names.of(case.folder)

@@ -11,6 +11,7 @@ import re
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -236,7 +237,29 @@ def configure(
     for library in LIBRARIES:
         logging.getLogger(library).setLevel(logging.WARNING)
     threading.excepthook = _thread_died
+    sys.excepthook = _died
+    sys.unraisablehook = lambda args: _died(args.exc_type, args.exc_value, args.exc_traceback)
+    warnings.showwarning = _warned
     return hide
+
+
+def _died(kind: type[BaseException], error: BaseException | None, _: TracebackType | None) -> None:
+    """Python itself would print the message, which may hold names."""
+    structlog.get_logger().error("died", kind=kind.__qualname__, exc_info=error)
+
+
+def _warned(  # noqa: PLR0917  as Python calls it
+    message: Warning | str,  # noqa: ARG001
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    """Without the message: watchdog's, for one, hold the names of folders."""
+    structlog.get_logger().debug(
+        "library_warns", kind=category.__name__, at=f"{Path(filename).name}:{lineno}"
+    )
 
 
 def _thread_died(args: threading.ExceptHookArgs) -> None:

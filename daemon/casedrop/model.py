@@ -298,6 +298,8 @@ class Case:
     asked: tuple[str, ...] = ()
     committed: bool = False
     committed_at: float = 0.0
+    """When the platform's time to take everything in began: on the boot clock of `boot`."""
+    boot: str = ""
     unclear: bool = False
     """The commit was found done after a lost answer: tasks behind it may be lost too."""
     problems: tuple[Problem, ...] = ()

@@ -5,29 +5,21 @@ from collections.abc import Iterable, Mapping
 from casedrop.journal import Journal
 from casedrop.judge import Attempt
 from casedrop.model import FindingState
-from casedrop.scan import EMPTY
-from casedrop.stages import Stage
+from casedrop.scan import EMPTY, WAITS_FOR_KINDS
 from casedrop.watch import boot_clock
 from casedrop.watched import Watched
 
 DONE, SOME_FAILED, LATER = 0, 1, 75
 
 
-def exit_code(
-    drops: Iterable[Watched], journal: Journal, attempts: Mapping[int, Attempt], started: float
-) -> int | None:
-    """The highest code of all drops once nothing more will come of waiting, else None.
-
-    `started` is when the service began, in seconds since 1970.
-    """
-    codes = [_of_drop(watched, journal, attempts, started) for watched in drops]
+def exit_code(drops: Iterable[Watched], journal: Journal, attempts: Mapping[int, Attempt]) -> int | None:
+    """The highest code of all drops once nothing more will come of waiting, else None."""
+    codes = [_of_drop(watched, journal, attempts) for watched in drops]
     known = [code for code in codes if code is not None]
     return max(known, default=DONE) if len(known) == len(codes) else None
 
 
-def _of_drop(
-    watched: Watched, journal: Journal, attempts: Mapping[int, Attempt], started: float
-) -> int | None:
+def _of_drop(watched: Watched, journal: Journal, attempts: Mapping[int, Attempt]) -> int | None:
     if watched.held or watched.hung(boot_clock()):
         return LATER
     if watched.root is None or not watched.study or watched.scanner.latest is None:
@@ -39,10 +31,11 @@ def _of_drop(
         return None
     findings = watched.scanner.latest.findings
     ready = any(one.state in (FindingState.READY, FindingState.WRONG) for one in findings)
+    if any(one.why == WAITS_FOR_KINDS for one in findings):  # they are known by now: the next scan uses them
+        return None
     if any(one.until is not None for one in findings) or (ready and not watched.no_new):
         return None
     settling = any(one.state is FindingState.SETTLING and one.why != EMPTY for one in findings)
     if under_way or settling or ready:
         return LATER
-    failed = journal.recent(watched.root.id, Stage.FAILED, 1)
-    return SOME_FAILED if any(case.since >= started for case in failed) else DONE
+    return SOME_FAILED if watched.failures else DONE

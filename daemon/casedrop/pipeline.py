@@ -26,6 +26,7 @@ from casedrop.prepare import open_source, prepare, unchanged
 from casedrop.settle import signature
 from casedrop.stages import Stage
 from casedrop.upload import Lane, Source, upload, usable
+from casedrop.watch import boot_clock, boot_id
 
 TITLES_SECONDS = 30.0
 """How long a study's list of titles is good for; the commit checks the title again, for certain."""
@@ -82,6 +83,8 @@ class Pipeline:
     reassign_seconds: float
     admission: Admission
     progress: dict[int, Progress] = field(default_factory=dict)
+    moved: dict[int, float] = field(default_factory=dict)
+    """When a case in a thread last read a byte or began a line (boot clock)."""
     titles: dict[str, tuple[float, frozenset[str]]] = field(default_factory=dict)
 
     def deliver(self, case: Case, place: Place) -> Case:
@@ -94,6 +97,7 @@ class Pipeline:
 
     def _delivered(self, case: Case, place: Place) -> Case:
         save = self.journal.save
+        self._moves(case.id)
         if case.patch:
             self.ledger.began(case, self.drop, commit.next_request(case))
             return commit.settle_doubt(self.platform, case, save)
@@ -115,7 +119,7 @@ class Pipeline:
             self._refuse_held_title(case)
         case = self._uploaded(case, place)
         if not commit.to_send(case):
-            return save(case, stage=Stage.CONFIRMING, committed_at=time.time())
+            return save(case, stage=Stage.CONFIRMING, **_from_now())
         case = commit.shell(self.platform, case, save)
         case = self._still(case, place)
         self._expect_uploads(case)
@@ -145,6 +149,7 @@ class Pipeline:
 
     def file(self, case: Case, place: Place) -> Case:
         """The rename to done/ or failed/ with its text; DONE or FAILED afterwards."""
+        self._moves(case.id)
         case = self._checked_before_filing(case, place)
         self.ledger.ended(case, "confirmed" if case.target == "done" else "failed")
         target = place.root / case.target
@@ -264,7 +269,8 @@ class Pipeline:
 
     def _prepared(self, case: Case, place: Place) -> Case:
         folder = str(place.folder(case))
-        sockets = tuple(prepare(folder, socket, self.lane.check) for socket in case.settled.sockets)
+        check = partial(self._moves, case.id)
+        sockets = tuple(prepare(folder, socket, check) for socket in case.settled.sockets)
         plan = replace(case.settled, sockets=sockets)
         return self.journal.save(case, stage=Stage.UPLOADING, plan=plan)
 
@@ -304,15 +310,21 @@ class Pipeline:
             nonlocal case
             case = self.journal.save(case, uploads=case.uploads | {path: ref})
 
-        upload(self.lane, source, case.uploads.get(path), note)
+        lane = replace(self.lane, check=partial(self._moves, case.id))
+        upload(lane, source, case.uploads.get(path), note)
         return case
 
     def _still(self, case: Case, place: Place) -> Case:
         folder = place.folder(case)
         if not place.holds(case):
             raise FolderChanged("The folder is no longer in drop/.")
-        plan = unchanged(str(folder), case.settled, place.listing(folder), self.lane.check)
+        plan = unchanged(str(folder), case.settled, place.listing(folder), partial(self._moves, case.id))
         return case if plan is case.plan else self.journal.save(case, plan=plan)
+
+    def _moves(self, case_id: int) -> None:
+        """Before every read of a file: notes that the case moves. Raises Stopping."""
+        self.moved[case_id] = boot_clock()
+        self.lane.check()
 
     def _expect_uploads(self, case: Case) -> None:
         """Just before the commit every upload is seen complete and young enough."""
@@ -339,7 +351,7 @@ class Pipeline:
             patch=json.dumps(body),
             asked=tuple(sorted(wanted)),
             replaced=replaced,
-            committed_at=time.time(),
+            **_from_now(),
         )
 
     def _upload_address(self, case: Case, path: str) -> str:
@@ -348,7 +360,9 @@ class Pipeline:
     def _decided(self, case: Case, outcomes: list[look.Arrived | look.Pending | Problem]) -> Case:
         bad = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
         pending = [outcome for outcome in outcomes if isinstance(outcome, look.Pending)]
-        waited = time.time() - case.committed_at
+        if case.boot != boot_id():  # how long the machine was off is not known: the time begins anew
+            case = self.journal.save(case, **_from_now())
+        waited = boot_clock() - case.committed_at
         if pending and waited <= self.import_seconds:
             if case.unclear and waited > self.reassign_seconds:
                 return self.journal.save(case, stage=Stage.UPLOADING, unclear=False)
@@ -375,6 +389,11 @@ class Pipeline:
         except FolderChanged:
             return self.journal.save(case, target="failed", filed_as="", problems=(_changed_after(case),))
         return case
+
+
+def _from_now() -> dict[str, float | str]:
+    """By the boot clock: the machine's date may be set at any time."""
+    return {"committed_at": boot_clock(), "boot": boot_id()}
 
 
 def _held_still(held: Mapping[str, Held], current: DisplaySet) -> dict[str, Held]:

@@ -59,7 +59,8 @@ def reason(case: Case, now: float) -> str:
         f"What happened\n\n{what}\n\n"
         f"What is on Grand Challenge now\n\n{_on_platform(case)}\n\n"
         "What to do\n\nNothing of your data was changed or deleted. Put right what is named above, in this "
-        "folder, then move the folder back into drop/. Casedrop sends only what is missing.\n"
+        "folder, then move the folder back into drop/. Casedrop sends only what is missing.\n\n"
+        f"(For `casedrop retry --reason`: {', '.join(sorted({problem.word for problem in case.problems}))})\n"
     )
     return _for_notepad(lines)
 
@@ -80,10 +81,10 @@ def _on_platform(case: Case) -> str:
         return f"An empty display set ({case.one_time_title}). It is used for this folder when it is tried again."
     if case.amends and not case.asked:
         return f"The display set {case.address} is as it was; nothing of this folder was sent."
-    held = ", ".join(sorted(case.held)) or "no value that was confirmed"
+    held = f"Confirmed in it: {', '.join(sorted(case.held))}" if case.held else "Nothing in it is confirmed"
     return (
-        f"The display set {case.address} exists and readers can see it. Confirmed in it: {held}. It may be "
-        "incomplete until this folder is tried again."
+        f"The display set {case.address} exists and readers can see it. {held}. It may be incomplete until this "
+        "folder is tried again."
     )
 
 

@@ -58,9 +58,9 @@ def title_held(holder: Case) -> Problem:
     return Problem(
         "title-held",
         f'The title "{holder.settled.title}" belongs to the folder "{shown(holder.name)}" that was taken before '
-        f"{where}, and this one is not the same. Each title can be used once in a reader study, so nothing of "
-        "this folder was sent. If it is another patient or visit, rename the folder; if it is the same, nothing "
-        "needs to be done.",
+        f"{where}, and the contents of this one differ. Each title can be used once in a reader study, so nothing "
+        "of this folder was sent. If it is another patient or visit, give the folder another name. If it is to "
+        "add to or correct that display set, ask the data manager (existing_display_set).",
     )
 
 
@@ -69,8 +69,8 @@ def same_files(other: Case) -> Waits:
     state = f"done as {other.address}" if other.committed else "on its way"
     return Waits(
         f'It holds the very same files as the folder "{shown(other.name)}", which is {state}. One of the '
-        "two is probably in the wrong folder. Move this one out of drop/; or, if both are right, `casedrop retry` "
-        "lets it go on.",
+        "two is probably in the wrong folder. Move this one out of drop/; or, if both are right, `casedrop retry "
+        "DROP/NAME` lets it go on.",
         PERSON,
         person=True,
     )
@@ -79,7 +79,8 @@ def same_files(other: Case) -> Waits:
 def twin_deleted(twin: Case) -> Waits:
     return Waits(
         f"It was uploaded before as {twin.address}, which is gone from Grand Challenge or hidden from this user. "
-        "If it was deleted on purpose, move the folder out of drop/; to make a new one, `casedrop retry`.",
+        "If it was deleted on purpose, move the folder out of drop/; to make a new one, `casedrop retry "
+        "DROP/NAME`.",
         PERSON,
         person=True,
     )

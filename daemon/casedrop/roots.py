@@ -71,6 +71,11 @@ def open_root(path: Path, journal: str, starts: int, remember: Callable[[str, in
     return Root(path, identity.root, descriptor, restored=starts < identity.starts)
 
 
+def expect_owner(path: Path, journal: str) -> None:
+    """Raise SetupProblem where the root belongs to another journal ("" for one not made yet)."""
+    _expect_journal(path, _read(path), journal)
+
+
 def root_id(path: Path) -> str:
     """The id of a root, to look up what the journal remembers of it. Raises SetupProblem."""
     return _read(path).root

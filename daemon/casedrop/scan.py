@@ -34,6 +34,7 @@ from casedrop.watch import boot_clock
 WAITS_FOR_KINDS = "settled; waiting for Grand Challenge to tell which sockets there are"
 EMPTY = "empty"
 OWN_TEXTS = (".receipt.json", ".reason.txt", ".late.txt")
+MANY_LEFT = 20
 BURST = 0.2
 """Seconds over which a burst of events is one wake-up."""
 
@@ -80,6 +81,8 @@ class Scanner:
         self._stopping = False
         self._waker: watch.Wake | None = None
         self._heard = (0, 0)
+        self._names: frozenset[str] = frozenset()
+        self._left = 0
         self._path = os.path.join(drop.root, "drop")
 
     def start(self) -> None:
@@ -116,6 +119,8 @@ class Scanner:
         for name in (self._known.keys() - names.keys()) | in_hand:
             self._known.pop(name, None)
         self._puzzling &= names.keys()
+        self._left += len(self._names - names.keys())
+        self._names = frozenset(names)
         self.latest = Snapshot(started, tuple(findings))
         return self.latest
 
@@ -142,11 +147,14 @@ class Scanner:
             self._waker.stop()
 
     def _listen(self) -> None:
-        """Anew where another directory is mounted there since."""
+        """Anew where another directory is mounted there since, and where many folders have left.
+
+        watchdog goes on watching folders that were moved away, until the system's limit of watches.
+        """
         found = os.stat(self._path)
-        if self._waker and self._heard != (found.st_dev, found.st_ino):
+        if self._waker and (self._heard != (found.st_dev, found.st_ino) or self._left >= MANY_LEFT):
             self._waker.stop()
-            self._waker = None
+            self._waker, self._left = None, 0
         if self._waker is None and watch.file_system(self._path).events:
             self._heard = (found.st_dev, found.st_ino)
             self._waker = watch.Wake(self._path, self._stirred.set)
@@ -167,7 +175,8 @@ class Scanner:
     def _unreadable(self, error: OSError) -> str:
         said = os.strerror(error.errno or errno.EIO)
         return (
-            f"{self._path} cannot be read ({said}). Is the share mounted? Nothing is moved until it is back."
+            f"{self._path} cannot be read ({said}). Is the share mounted? Nothing is moved until it is back. "
+            "(A new root is made by `casedrop init`.)"
         )
 
     def _look(self, name: str, kind: EntryKind, clock: Callable[[], float]) -> Finding:
@@ -175,7 +184,7 @@ class Scanner:
         if kind is not EntryKind.FOLDER:
             return Finding(name, FindingState.LEFT_ALONE, _left_alone(name, kind), now)
         if self.drop.folder and not re.fullmatch(self.drop.folder, settle.composed(self._first(name))):
-            why = f"left alone: its name is not what this drop takes ({self.drop.folder})"
+            why = f"its name is not what this drop takes ({self.drop.folder})"
             return Finding(name, FindingState.LEFT_ALONE, why, now)
         try:
             listing = watch.list_folder(os.path.join(self._path, name))
@@ -241,9 +250,8 @@ class Scanner:
             return replace(finding, why=busy, until=again)
         kinds = self.kinds
         if kinds is None:
-            return replace(finding, why=WAITS_FOR_KINDS, until=again)
-        grouping = _too_many(listing, self.limits.files) or _half_copied(listing)
-        grouping = grouping or self._grouped(finding.folder, listing, kinds)
+            return replace(finding, why=WAITS_FOR_KINDS, until=None)
+        grouping = not_to_group(listing, self.limits.files) or self._grouped(finding.folder, listing, kinds)
         wrong = [one for one in grouping.problems if one.weight is Weight.WRONG]
         lacking = [one for one in grouping.problems if one.weight is Weight.LACKING]
         until = finding.since + self.limits.incomplete_seconds
@@ -281,9 +289,9 @@ class Scanner:
 
 def _left_alone(name: str, kind: EntryKind) -> str:
     if name.endswith(OWN_TEXTS):
-        return "a text of Casedrop's about a folder that was filed, left alone: it may be deleted"
+        return "a text of Casedrop's about a folder that was filed: it may be deleted"
     what = "a loose file" if kind is EntryKind.FILE else f"a {kind}"
-    return f"{what}, left alone: only folders are taken"
+    return f"{what}: only folders are taken, so put it into one"
 
 
 def _filed_already(listing: Listing) -> list[Problem]:
@@ -298,6 +306,11 @@ def _filed_already(listing: Listing) -> list[Problem]:
         "it back where it was; single failed folders are what is moved into drop/ again."
     )
     return [Problem("filed-before", text)]
+
+
+def not_to_group(listing: Listing, most: int) -> Grouping | None:
+    """What is wrong with a folder before its rules are looked at; `most` files it may have."""
+    return _too_many(listing, most) or _half_copied(listing)
 
 
 def _too_many(listing: Listing, most: int) -> Grouping | None:

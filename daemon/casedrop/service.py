@@ -74,7 +74,6 @@ class Service:
         self.gate = Gate(self.journal, self.platform, self.judge, self.wake.set)
         self.next_copy = 0.0
         self.unwritten = False
-        self.started = time.time()
 
     def stop(self) -> None:
         """Only sets flags: safe in a signal handler."""
@@ -276,6 +275,7 @@ class Service:
             case = self.journal.case(case_id)
             if case.root == watched.root.id:
                 attempt.running = None
+                watched.pipeline.moved.pop(case_id, None)
                 self.judge.ended(watched, case, attempt, done, now)
                 self._release_at_rest(watched, case_id, now)
 
@@ -307,7 +307,7 @@ class Service:
         silent = self.breaker.since
         if silent is not None and now - silent > UNREACHABLE_ONCE:
             return once.LATER
-        return once.exit_code(self.drops, self.journal, self.attempts, self.started)
+        return once.exit_code(self.drops, self.journal, self.attempts)
 
     def _pause(self, now: float) -> float:
         looks = [one.next_look for one in self.attempts.values() if not one.running]

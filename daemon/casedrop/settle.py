@@ -17,7 +17,7 @@ from casedrop.model import EntryKind, Listing
 
 JUNK = (
     "thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "._*", ".appledouble", ".spotlight-v100",
-    ".fseventsd", ".trashes", ".trash*", "@eadir", "#recycle", "$recycle.bin", "lost+found",
+    "__macosx", ".fseventsd", ".trashes", ".trash*", "@eadir", "#recycle", "$recycle.bin", "lost+found",
     "system volume information", ".snapshot", ".directory", ".casedrop*",
 )  # fmt: skip
 """Names that the systems of the people leave behind; they neither become data nor reset the clock."""

@@ -1,10 +1,11 @@
 """What the service writes to status.json, and how a terminal shows it. Pure."""
 
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from casedrop.model import Case, Finding
-from casedrop.near import shown
+from casedrop.model import Case, Finding, FindingState
+from casedrop.near import several, shown
 from casedrop.stages import Stage
 
 WORDS = {
@@ -17,17 +18,23 @@ WORDS = {
     Stage.FAILED: "failed",
     Stage.SETTLING: "settling",
 }
+WAITS = "waiting"
 WAITS_FOR_A_PERSON = "waiting for a person"
 
 
 def of_case(case: Case, why: str, progress: tuple[int, int] | None = None) -> dict[str, Any]:
-    """folder, state (WORDS), since (seconds since 1970), why, and where known display_set, filed_as, bytes."""
+    """folder, state (WORDS), since (seconds since 1970) and why.
+
+    Where known also reasons, display_set, filed_as, sent_bytes and total_bytes.
+    """
     said: dict[str, Any] = {
         "folder": shown(case.folder),
         "state": WORDS[case.stage],
         "since": case.since,
         "why": why or " ".join(problem.text for problem in case.problems),
     }
+    if case.problems:
+        said["reasons"] = sorted({problem.word for problem in case.problems})
     if case.committed:
         said["display_set"] = case.address
     if case.filed_as:
@@ -39,19 +46,29 @@ def of_case(case: Case, why: str, progress: tuple[int, int] | None = None) -> di
 
 def of_finding(finding: Finding, boot: float) -> dict[str, Any]:
     """The same for a name under drop/ that is no case yet; `boot` is when the boot clock was 0."""
+    waits = finding.state is FindingState.SETTLING and finding.until is None
     said = {
         "folder": shown(finding.folder),
-        "state": str(finding.state),
+        "state": WAITS if waits else str(finding.state),
         "since": boot + finding.since,
         "why": finding.why,
     }
     return said if finding.until is None else said | {"until": boot + finding.until}
 
 
-def lines(report: dict[str, Any], now: float) -> Iterator[str]:
-    """The status for people, one line a case."""
+def lines(report: dict[str, Any], now: float, *, runs: bool, width: int) -> str:
+    """The status for people, a paragraph a case; wrapped at `width` columns unless that is 0."""
+    found = _lines(report, now, runs=runs)
+    if not width:
+        return "\n".join(found)
+    return "\n".join(textwrap.fill(line, width, subsequent_indent="      ") for line in found)
+
+
+def _lines(report: dict[str, Any], now: float, *, runs: bool) -> Iterator[str]:
     age = now - report["time"]
-    if age > 30:  # noqa: PLR2004
+    if not runs:
+        yield f"The service is not running; this is how things were {age:.0f} s ago (systemctl status casedrop)."
+    elif age > 30:  # noqa: PLR2004
         yield f"The service wrote this {age:.0f} s ago: it may be stopped (systemctl status casedrop)."
     for drop in report["drops"]:
         yield f"{drop['name']}"
@@ -61,6 +78,9 @@ def lines(report: dict[str, Any], now: float) -> Iterator[str]:
             yield f"  Uploads paused: {drop['paused']}"
         if not drop["cases"]:
             yield "  no folders"
+        waiting = [case["folder"] for case in drop["cases"] if case["state"] == WAITS_FOR_A_PERSON]
+        if waiting:
+            yield f"  WAITING FOR A PERSON: {several(waiting)}"
         for case in drop["cases"]:
             yield f"  {case['folder']}: {_state(case, now)}{_why(case)}"
 

@@ -55,17 +55,17 @@ def from_json(content: bytes, pointer: str, kind: str | None) -> Json:
     except (ValueError, RecursionError):
         raise ValueProblemError("is not valid JSON (or not UTF-8, or cut off)") from None
     for step in pointer.split("/")[1:]:
-        document = _step(document, step.replace("~1", "/").replace("~0", "~"), pointer)
+        document = _step(document, step.replace("~1", "/").replace("~0", "~"))
     return plain(document, kind)
 
 
-def _step(document: Json, step: str, pointer: str) -> Json:
+def _step(document: Json, step: str) -> Json:
     try:
         if isinstance(document, list) and re.fullmatch(r"0|[1-9]\d*", step, re.ASCII):
             return document[int(step)]
         return dict(document)[step]
     except (KeyError, IndexError, TypeError, ValueError):
-        raise ValueProblemError(f"has nothing at {pointer}") from None
+        raise ValueProblemError("is not in the file") from None
 
 
 def _refuse_constant(_: str) -> Json:

@@ -32,6 +32,7 @@ HOLES = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs"})
 
 OVERLAY = "overlay"
 MOUNTS = "/proc/self/mountinfo"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 MAX_ZIP_MEMBERS = 100_000
 MAX_ZIP_IN_ZIP = 1 << 30
 """Bytes of a packed zip that are unpacked to see its list of contents."""
@@ -65,6 +66,11 @@ class FileSystem:
 def boot_clock() -> float:
     """Seconds since boot, suspend included; nobody sets this clock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def boot_id() -> str:
+    """Tells one boot of the machine from another: the boot clock begins anew with each."""
+    return Path(BOOT_ID).read_text().strip()
 
 
 def ignore_lease_signals() -> None:

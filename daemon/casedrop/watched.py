@@ -18,7 +18,7 @@ RECHECK = 30.0
 
 
 HUNG = 30.0
-"""Seconds after which a look at a drop is called hung."""
+"""Seconds after which a look at a drop, or a step of a case, is called hung."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,8 @@ class Watched:
     full: str = ""
     """Why the state directory has no room for new cases, "" while it has."""
     brake: Brake = field(default_factory=Brake)
+    failures: set[int] = field(default_factory=set)
+    """Cases that have failed since the service began, and are not done since."""
     released: dict[str, float] = field(default_factory=dict)
     """When a folder's case came to rest: only a scan begun later speaks of that name again."""
 
@@ -76,6 +78,16 @@ class Watched:
         return (
             f"{self.path / 'drop'} has not answered for {now - since:.0f} s: is the share's server there? Nothing "
             "is lost; Casedrop goes on by itself once it answers."
+        )
+
+    def stuck(self, case_id: int, now: float) -> str:
+        """What is said of a case whose thread hangs on a line or a disk, "" while it moves."""
+        silent = now - self.pipeline.moved.get(case_id, now)
+        if silent < HUNG:
+            return ""
+        return (
+            f"Nothing of it has moved for {silent:.0f} s: is the line to Grand Challenge, or the share, stuck? "
+            "Nothing is lost; it goes on by itself."
         )
 
     def move_again(self, now: float) -> None:

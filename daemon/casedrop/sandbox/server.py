@@ -32,13 +32,13 @@ class Sandbox:
     """`with Sandbox() as sandbox`: `url` and `token` are all a client needs."""
 
     def __init__(self, port: int = 0, import_seconds: float = 0.3) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("127.0.0.1", port))
         self.state = State()
         self.faults = Faults()
         self.requests: list[tuple[str, str, int]] = []
         self.imports = Imports(self.state, import_seconds)
-        self._socket = socket.socket()
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(("127.0.0.1", port))
         app = Starlette(routes=Api(self.state, self.imports).routes())
         config = uvicorn.Config(_Faulty(app, self), log_level="critical", timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
@@ -74,6 +74,8 @@ class Sandbox:
     def furnish(self) -> None:
         """A reader study with sockets of each kind."""
         self.add_reader_study("lung-2026")
+        self.add_reader_study("my-reader-study")
+        self.add_socket("generic-medical-image", "Image", "Image")
         self.add_socket("ct-image", "Image", "Image")
         self.add_socket("airway-segmentation", "Segmentation", "Image")
         self.add_socket("some-score", "Float", "Value")

@@ -1,0 +1,104 @@
+"""A line that can be bad: a TCP proxy before the sandbox, for its requests and its storage alike."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+PIECE = 1 << 14
+Harm = Callable[[], bool]
+"""Done to a line at its moment; whether the line is to end."""
+
+
+@dataclass(slots=True)
+class Trap:
+    """Springs once, at the `after`-th byte (up: to the server) that one line carries from now on."""
+
+    up: bool
+    after: int
+    harm: Harm
+    sprung: threading.Event = field(default_factory=threading.Event)
+
+
+class Proxy:
+    """`with Proxy(port) as proxy`: `proxy.port` leads to `port`; every line is good until told otherwise."""
+
+    def __init__(self, port: int) -> None:
+        self.rate = 0.0
+        """Bytes a second of each line and direction; 0 for as fast as it goes."""
+        self._to = port
+        self._traps: list[Trap] = []
+        self._lock = threading.Lock()
+        self._released = threading.Event()
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._released.set()
+        self._listening.close()
+
+    def cut(self, *, up: bool, after: int) -> threading.Event:
+        return self._set(up, after, lambda: True)
+
+    def stall(self, *, up: bool, after: int) -> threading.Event:
+        """The line stays open and carries nothing more until the end of the test."""
+        return self._set(up, after, lambda: self._released.wait() or True)
+
+    def _set(self, up: bool, after: int, harm: Harm) -> threading.Event:
+        trap = Trap(up, after, harm)
+        with self._lock:
+            self._traps.append(trap)
+        return trap.sprung
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listening.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self._to))
+            for up, source, target in ((True, near, far), (False, far, near)):
+                threading.Thread(target=self._carry, args=(up, source, target), daemon=True).start()
+
+    def _carry(self, up: bool, source: socket.socket, target: socket.socket) -> None:
+        counts: dict[int, int] = {}
+        try:
+            while piece := source.recv(PIECE):
+                if trap := self._springs(up, len(piece), counts):
+                    target.sendall(piece[: len(piece) // 2])
+                    if trap.harm():
+                        return
+                target.sendall(piece)
+                if self.rate:
+                    time.sleep(len(piece) / self.rate)
+        except OSError:
+            pass
+        finally:
+            for line in (source, target):
+                _end(line)
+
+    def _springs(self, up: bool, size: int, counts: dict[int, int]) -> Trap | None:
+        with self._lock:
+            for trap in [one for one in self._traps if one.up == up]:
+                counts[id(trap)] = counts.get(id(trap), 0) + size
+                if counts[id(trap)] > trap.after:
+                    self._traps.remove(trap)
+                    trap.sprung.set()
+                    return trap
+        return None
+
+
+def _end(line: socket.socket) -> None:
+    with suppress(OSError):
+        line.shutdown(socket.SHUT_RDWR)
+    line.close()

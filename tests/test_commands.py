@@ -1,0 +1,92 @@
+"""What an administrator types, and what the exit code says."""
+
+import json
+
+import pytest
+
+from lab import Lab, mha
+from waiting import wait_for
+
+pytestmark = pytest.mark.long
+
+
+def test_a_platform_out_of_reach_is_said_with_its_name_and_is_no_fault_of_the_set_up(lab: Lab) -> None:
+    lab.config.write_text(lab.config.read_text().replace(lab.sandbox.url, "http://127.0.0.1:9/api/v1/"))
+    folder = lab.folder("P001", ct__mha=mha())
+    for command in (["plan", str(folder)], ["check"]):
+        said = lab.command(*command, code=75)
+        assert said.count("No connection to the platform (127.0.0.1:9): connection refused.") == 1
+
+
+def test_an_address_that_is_not_the_apis_is_called_that(lab: Lab) -> None:
+    lab.config.write_text(lab.config.read_text().replace("/api/v1/", "/"))
+    assert "not the address of the API" in lab.command("check", code=78)
+
+
+@pytest.mark.parametrize("command", ["plan", "check"])
+def test_a_wrong_token_is_for_the_administrator(lab: Lab, command: str) -> None:
+    lab.write_token("0" * 64)
+    folder = lab.folder("P001", ct__mha=mha())
+    said = lab.command(command, *([str(folder)] if command == "plan" else []), code=78)
+    assert said.count("does not accept the token") == 1
+
+
+def test_check_sees_a_root_of_another_journal_and_a_damaged_one(lab: Lab) -> None:
+    lab.move_in("P001", ct__mha=mha())
+    assert lab.once() == 0
+    assert "belongs to this journal" in lab.command("check")
+    lab.state.rename(lab.top / "lost")
+    assert "belongs to another journal" in lab.command("check", code=78)
+    lab.state.mkdir()
+    (lab.state / "journal.sqlite").write_bytes(b"no database at all, but long enough for one" * 50)
+    assert "journal" in lab.command("check", code=78)
+
+
+def test_plan_knows_a_copy_that_is_not_whole_as_the_service_does(lab: Lab) -> None:
+    folder = lab.folder("P001", ct__mha=mha())
+    (folder / "more.mha.part").write_bytes(b"half")
+    assert "still being copied" in lab.command("plan", str(folder), code=1)
+
+
+def test_plan_offline_says_what_it_did_not_ask_and_takes_the_rules_of_a_named_drop(lab: Lab) -> None:
+    folder = lab.folder("P001", ct__mha=mha())
+    assert "Not asked (offline)" in lab.command("plan", str(folder), "--offline", "--drop", "lung")
+    assert "There is no drop" in lab.command("plan", str(folder), "--drop", "lang", code=78)
+
+
+def test_the_status_of_a_service_that_has_ended_says_so(lab: Lab) -> None:
+    lab.start()
+    lab.move_in("P001", ct__mha=mha())
+    lab.wait_done("P001")
+    wait_for(lambda: "P001: done" in lab.command("status"), 10, "the status tells")
+    lab.kill()
+    assert lab.process is not None
+    lab.process.wait()
+    assert "The service is not running" in lab.command("status", code=75)
+
+
+def test_a_folder_that_comes_back_under_the_same_watcher_leaves_no_name_in_the_log(lab: Lab) -> None:
+    lab.start()
+    lab.move_in("Hansen_1950", ct__mha=mha(), odd__txt=b"")
+    lab.wait_failed("Hansen_1950")
+    (lab.failed / "Hansen_1950" / "odd.txt").unlink()
+    (lab.failed / "Hansen_1950").rename(lab.drop / "Hansen_1950")
+    lab.wait_done("Hansen_1950")
+    lab.stop()
+    log = lab.log.read_text()
+    assert "Hansen" not in log
+    assert all(json.loads(line)["event"] for line in log.splitlines())
+    assert '"reasons": ["unmatched-file"]' in log
+
+
+def test_retry_by_a_reason_that_is_not_there_says_which_are(lab: Lab) -> None:
+    lab.move_in("P001", ct__mha=mha(), odd__txt=b"")
+    assert lab.once() == 1
+    assert "--reason`: unmatched-file" in lab.wait_failed("P001")
+    assert "the reasons there are: unmatched-file" in lab.command(
+        "retry", "lung", "--all", "--reason", "x", code=1
+    )
+
+
+def test_the_version_is_told(lab: Lab) -> None:
+    assert lab.command("--version").startswith("casedrop ")
