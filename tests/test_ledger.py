@@ -98,6 +98,7 @@ def test_an_attempt_tells_what_of_which_files_goes_where_and_how_it_ended(book: 
         {"path": "Jane/2.dcm", "bytes": 210, "sha256": "a2"},
     ]
     assert zipped["taken"] == ["SliceThickness"]
+    assert began["versions"]["casedrop"]
     assert zipped["begun_before"]
     assert mask["files"][0]["sources"] == [{"path": "Jane.mhd", "bytes": 90, "sha256": ""}]
     assert score["files"] == []

@@ -15,7 +15,7 @@ OPEN = "under way"
 COLUMNS = (
     "attempt", "began", "ended", "fate", "why", "platform", "reader_study", "display_set", "drop", "case",
     "folder", "title", "socket", "kind", "source_path", "source_bytes", "source_sha256", "sent_as",
-    "sent_bytes", "sent_sha256", "taken", "begun_before", "record_hash",
+    "sent_bytes", "sent_sha256", "procedure", "versions", "taken", "begun_before", "record_hash",
 )  # fmt: skip
 
 
@@ -169,6 +169,7 @@ def _rows(account: Account) -> Iterator[Json]:
         "platform": began["platform"],
         "reader_study": began["study"],
         "display_set": account.display_set,
+        "versions": "; ".join(f"{name} {version}" for name, version in began["versions"].items()),
         "record_hash": began["hash"],
     } | {key: began[key] for key in ("drop", "case", "folder", "title")}
     for socket in began["sockets"]:
@@ -187,6 +188,7 @@ def _of_file(file: Json, source: Json) -> Json:
         "sent_as": file["sent_as"],
         "sent_bytes": file["bytes"],
         "sent_sha256": file["sha256"],
+        "procedure": (file["procedure"] or {}).get("name", ""),
         "taken": "; ".join(file["taken"]),
         "begun_before": file["begun_before"],
     }

@@ -12,9 +12,11 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import astuple
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, astuple
 from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -28,6 +30,9 @@ NAME = "ledger.jsonl"
 
 UNWRITABLE_SECONDS = 10.0
 """Until we try again to write it."""
+
+DEIDENTIFIERS = ("casedrop", "dicom-anonymizer", "grand-challenge-dicom-de-identifier", "pydicom")
+"""The packages whose versions decide what de-identifying does."""
 
 Hide = Callable[[str], str]
 """A name as it stands in the ledger: itself, or a code of it. The code of "" tells codes of two keys apart."""
@@ -164,6 +169,7 @@ def began(case: Case, drop: str, sockets: Iterable[PlannedSocket], hide: Hide) -
         "study": case.study_slug,
         "display_set": case.reached,
         "drop": drop,
+        "versions": _versions(),
         "hidden_by": hide(""),
         "folder": hide(case.name),
         "title": hide(plan.title),
@@ -201,9 +207,25 @@ def _file(case: Case, file: PlannedFile, hide: Hide) -> Json:
         "bytes": file.sent_size,
         "sha256": file.sha256,
         "sources": _sources(file, hide),
+        "procedure": _procedure(file),
         "taken": list(file.taken),
         "begun_before": ref is not None and ref.sha256 == file.sha256,
     }
+
+
+def _procedure(file: PlannedFile) -> Json:
+    """How its DICOM was de-identified, None where it holds none."""
+    procedure = getattr(file, "procedure", None)
+    return asdict(procedure) if procedure else None
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in DEIDENTIFIERS:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _sources(file: PlannedFile, hide: Hide) -> list[Json]:
