@@ -123,11 +123,14 @@ class Lab:
 
     def command(self, *arguments: str, code: int = 0) -> str:
         """What another command says, its lines as one."""
+        return " ".join(self.output(*arguments, code=code).split())
+
+    def output(self, *arguments: str, code: int = 0) -> str:
         program = [sys.executable, "-c", "from casedrop.cli import main; main()", *arguments]
         environ = os.environ | {"CASEDROP_CONFIG": str(self.config), "COLUMNS": "200"}
         ended = subprocess.run(program, env=environ, capture_output=True, text=True, check=False, timeout=60)
         assert ended.returncode == code, ended.stdout + ended.stderr
-        return " ".join((ended.stdout + ended.stderr).split())
+        return ended.stdout + ended.stderr
 
     def folder(self, name: str, **files: bytes) -> Path:
         """A folder on the desk; file names as keywords, `__` for a dot."""
@@ -168,6 +171,16 @@ class Lab:
 
     def _why(self, name: str) -> str:
         return self.log.read_text()[-500:] if self.log.exists() else name
+
+    def records(self) -> list[dict[str, Any]]:
+        """The ledger, its torn lines left out."""
+        path = self.state / "ledger.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def fates(self) -> list[str]:
+        """Each record of the ledger as one word; of a case: began, then how it ended."""
+        return [one.get("fate", one["event"]) for one in self.records()]
 
     def titles(self) -> list[str]:
         return [one.title for one in self.sandbox.display_sets("lung-2026")]

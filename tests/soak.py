@@ -7,6 +7,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -131,6 +132,17 @@ class Day:
             path.name for folder in (self.lab.done, self.lab.failed) for path in folder.glob(".casedrop*")
         ]
         self._expect(not left, f"left behind: {left}")
+        self._judge_ledger(done)
+
+    def _judge_ledger(self, done: Iterable[str]) -> None:
+        """It is whole, each attempt has one end, and each folder that is done has one that was confirmed."""
+        self._expect("none missing or changed" in self.lab.command("ledger", "--verify"), "a broken ledger")
+        records = self.lab.records()
+        began = {one["seq"]: one["folder"] for one in records if one["event"] == "began"}
+        ended = [one for one in records if one["event"] == "ended"]
+        self._expect(sorted(began) == sorted(one["attempt"] for one in ended), "an attempt without one end")
+        confirmed = {began[one["attempt"]] for one in ended if one["fate"] == "confirmed"}
+        self._expect(confirmed >= set(done), f"done, and not in the ledger: {set(done) - confirmed}")
 
     def _resident(self) -> float:
         assert self.lab.process is not None

@@ -40,6 +40,8 @@ def end_well(lab: Lab, files: dict[str, bytes]) -> None:
     assert {one.name for one in (lab.done / "P001").iterdir()} == {one.replace("__", ".") for one in files}
     assert json.loads((lab.done / "P001.receipt.json").read_text())["title"] == "P001"
     assert not [*lab.drop.iterdir(), *lab.failed.iterdir()]
+    assert [one for one in lab.fates() if one != "torn"] == ["began", "confirmed"]
+    assert "none missing or changed" in lab.command("ledger", "--verify")
 
 
 def end_failed(lab: Lab, files: dict[str, bytes]) -> None:
@@ -51,6 +53,8 @@ def end_failed(lab: Lab, files: dict[str, bytes]) -> None:
     assert len([*(lab.failed / "P001").iterdir()]) == len(files)
     assert "could not use ct.mha as an image" in lab.wait_failed("P001")
     assert not [*lab.drop.iterdir(), *lab.done.iterdir()]
+    assert [one for one in lab.fates() if one != "torn"] == ["began", "failed"]
+    assert "none missing or changed" in lab.command("ledger", "--verify")
 
 
 def killed_at_request(lab: Lab, files: dict[str, bytes], number: int, *, acted: bool) -> None:
@@ -78,7 +82,7 @@ def test_killed_at_any_request_of_a_small_case(lab: Lab, number: int, *, acted: 
     end_well(lab, SMALL)
 
 
-@pytest.mark.parametrize("number", range(1, 61))
+@pytest.mark.parametrize("number", range(1, 71))
 def test_killed_at_any_write_of_a_small_case(lab: Lab, number: int) -> None:
     killed_at_write(lab, SMALL, number)
     end_well(lab, SMALL)

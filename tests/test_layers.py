@@ -11,13 +11,24 @@ import casedrop
 
 SOURCE = Path(casedrop.__file__).parent
 PURE = {
-    "answers", "breaker", "config_checks", "errors", "group", "headers", "mhd", "model", "near", "receipts",
-    "redrop", "reports", "settle", "stages", "status", "values",
+    "accounts", "answers", "breaker", "chain", "config_checks", "errors", "group", "headers", "mhd", "model",
+    "near", "receipts", "redrop", "reports", "settle", "stages", "status", "values",
 }  # fmt: skip
-EDGES = {"check", "commit", "confirm", "file_away", "journal", "prepare", "roots", "upload", "watch"}
+EDGES = {
+    "check",
+    "commit",
+    "confirm",
+    "file_away",
+    "journal",
+    "ledger",
+    "prepare",
+    "roots",
+    "upload",
+    "watch",
+}
 ABOVE = {
     "admission", "board", "cli", "config", "decisions", "demo", "gate", "inspection", "intake", "judge", "logs",
-    "once", "pipeline", "scan", "service", "start", "watched",
+    "once", "outgoing", "pipeline", "scan", "service", "start", "watched",
 }  # fmt: skip
 IMPURE = {
     "os",

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -197,6 +198,37 @@ def _say(findings: list[tuple[bool, str]]) -> None:
     for _, text in findings:
         typer.echo(text)
     raise typer.Exit(0 if all(ok for ok, _ in findings) else 1)
+
+
+@app.command()
+def ledger(
+    config: Config = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="Only what began since (UTC).", metavar="DATE")
+    ] = None,
+    patient: Annotated[str, typer.Option(help="Only folders or display sets of this name.")] = "",
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only say whether the ledger is whole and unchanged.")
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Every file that was sent, as CSV.")] = False,
+) -> None:
+    """Say what was sent to Grand Challenge, attempt by attempt."""
+    from casedrop import outgoing  # noqa: PLC0415
+
+    if verify:
+        findings = outgoing.verify(_settings(config))
+        _say([(ok, f"{'ok      ' if ok else 'PROBLEM '} {text}") for ok, text in findings])
+    typer.echo(outgoing.listing(_settings(config), since, patient, as_csv=as_csv), nl=not as_csv)
+
+
+@app.command()
+def where(name: str, config: Config = None) -> None:
+    """Say where a patient's data went, for a withdrawal of consent: NAME is the folder's or display set's."""
+    from casedrop.outgoing import where_is  # noqa: PLC0415
+
+    text, found = where_is(_settings(config), name)
+    typer.echo(text)
+    raise typer.Exit(0 if found else 1)
 
 
 @app.command()

@@ -113,6 +113,10 @@ class Logs(Table):
     names: Annotated[Literal["hidden", "plain"], Field(description='"hidden" or "plain"')] = "hidden"
 
 
+class Ledger(Table):
+    names: Annotated[Literal["plain", "hidden"], Field(description='"plain" or "hidden"')] = "plain"
+
+
 class _ValueFromTable(Table):
     json_file: Annotated[Glob | None, Field(alias="json", description="a pattern for a JSON file")] = None
     pointer: Annotated[str, AfterValidator(checks.pointer), Field(description="a JSON pointer in quotes")] = (
@@ -197,6 +201,7 @@ class Settings(Table):
     settle: Annotated[Settle, Field(description="a table [settle]")] = Settle()
     limits: Annotated[Limits, Field(description="a table [limits]")] = Limits()
     logs: Annotated[Logs, Field(description="a table [logs]")] = Logs()
+    ledger: Annotated[Ledger, Field(description="a table [ledger]")] = Ledger()
     drops: Annotated[
         tuple[Annotated[Drop, _AsDrop()], ...],
         Field(min_length=1, description="at least one table [[drops]]"),
@@ -210,6 +215,7 @@ TABLES: dict[tuple[str, ...], type[Table]] = {
     ("settle",): Settle,
     ("limits",): Limits,
     ("logs",): Logs,
+    ("ledger",): Ledger,
     ("drops",): _DropTable,
     ("drops", "sockets"): _SocketTable,
     ("drops", "sockets", "value_from"): _ValueFromTable,

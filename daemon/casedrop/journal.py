@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import threading
 import uuid
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -123,6 +124,21 @@ class Journal:
     def count_start(self, root: str, starts: int) -> None:
         with self._lock, self._db:
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"starts {root}", str(starts)))
+
+    def ledger_head(self) -> str:
+        """The last record of the ledger, as `note_ledger` was told; "" before the first."""
+        return self._meta("ledger")
+
+    def open_attempt(self, case_id: int) -> str:
+        """The attempt of a case that the ledger has no end of, "" where there is none."""
+        return self._meta(f"attempt {case_id}")
+
+    def note_ledger(self, head: str, attempts: Mapping[int, str]) -> None:
+        """The ledger's last record, and by case the attempt that is open now ("" for none), all at once."""
+        noted = [("ledger", head), *((f"attempt {case}", attempt) for case, attempt in attempts.items())]
+        with self._lock, self._db:
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", noted)
+            self._db.execute("DELETE FROM meta WHERE value = '' AND key LIKE 'attempt %'")
 
     def begin(self, case: Case) -> Case:
         """Add a case, giving it its id. Raises TitleHeldError."""

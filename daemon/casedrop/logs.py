@@ -23,6 +23,8 @@ import structlog
 from casedrop.errors import SetupProblem
 
 KEY_BYTES = 32
+KEY_NAME = "names.key"
+"""In the state directory."""
 NAME_KEYS = frozenset({"case", "folder", "file", "path", "title", "filed_as"})
 """Facts whose values are names people gave."""
 LIBRARIES = ("httpx", "httpcore", "watchdog")
@@ -71,7 +73,7 @@ class Names:
 
 def name_key(state_directory: Path) -> bytes:
     """The key of `Names`, made at the first start; raises SetupProblem when it cannot be had."""
-    path = state_directory / "names.key"
+    path = state_directory / KEY_NAME
     try:
         if not path.exists():
             _make_key(path)

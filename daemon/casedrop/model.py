@@ -341,6 +341,11 @@ class Case:
         return f"{self.study}display-sets/{self.set_pk}/"
 
     @property
+    def reached(self) -> str:
+        """The same, "" while nothing of the case can be in a display set."""
+        return self.address if self.set_pk and (self.committed or self.patch) else ""
+
+    @property
     def uploads_uncounted(self) -> dict[str, UploadRef]:
         """The uploads, as if none had ever grown too old."""
         return {path: replace(ref, expired=0) for path, ref in self.uploads.items()}

@@ -20,6 +20,7 @@ from casedrop.answers import Meaning
 from casedrop.errors import CaseProblem, FolderChanged, Refused, Unavailable, Waits
 from casedrop.grand_challenge import DisplaySet, GrandChallenge
 from casedrop.journal import Journal, TitleHeldError
+from casedrop.ledger import Ledger
 from casedrop.model import Case, Held, Listing, Plan, Problem, UploadRef
 from casedrop.near import shown
 from casedrop.prepare import open_source, prepare, unchanged
@@ -75,12 +76,14 @@ class Progress:
 class Pipeline:
     """`import_seconds` and `reassign_seconds` are the configured limits of waiting for the platform."""
 
+    drop: str
     platform: GrandChallenge
     journal: Journal
+    ledger: Ledger
     lane: Lane
+    admission: Admission
     import_seconds: float
     reassign_seconds: float
-    admission: Admission
     quiet_seconds: float
     restless: dict[int, tuple[str, float]] = field(default_factory=dict)
     """What a changed folder looked like, and since when (boot clock)."""
@@ -91,9 +94,17 @@ class Pipeline:
 
     def deliver(self, case: Case, place: Place) -> Case:
         """Prepare, upload and commit; the case is CONFIRMING afterwards."""
+        try:
+            return self._delivered(case, place)
+        except FolderChanged:
+            self.ledger.ended(self.journal.case(case.id), "given back")
+            raise
+
+    def _delivered(self, case: Case, place: Place) -> Case:
         save = self.journal.save
         self._moves(case.id)
         if case.patch:
+            self.ledger.began(case, self.drop, commit.next_request(case))
             return commit.settle_doubt(self.platform, case, save)
         case = self._still(case, place)
         if case.stage is Stage.PLANNED and case.sessions:
@@ -145,6 +156,7 @@ class Pipeline:
         """The rename to done/ or failed/ with its text; DONE or FAILED afterwards."""
         self._moves(case.id)
         case = self._checked_before_filing(case, place)
+        self.ledger.ended(case, "confirmed" if case.target == "done" else "failed")
         target = place.root / case.target
         suffix = file_away.SUFFIXES[case.target]
         if not case.filed_as:
@@ -280,11 +292,13 @@ class Pipeline:
             raise commit.title_held(case)
 
     def _uploaded(self, case: Case, place: Place) -> Case:
-        folder = str(place.folder(case))
-        files = [file for socket in commit.to_send(case) for file in socket.files]
+        folder, wanted = str(place.folder(case)), commit.to_send(case)
+        files = [file for socket in wanted for file in socket.files]
         if files:
             need = Need(len(files), sum(file.sent_size for file in files))
             self.admission.enter(case.id, need, self.platform.uploads_there())
+        if wanted:
+            self.ledger.began(case, self.drop, wanted)
         progress = self.progress[case.id] = Progress(sum(file.sent_size for file in files))
         for file in files:
             source = Source(file, partial(open_source, folder, file), progress.add)

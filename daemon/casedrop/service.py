@@ -12,24 +12,27 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import structlog
 
 from casedrop import board, once, roots
+from casedrop import ledger as ledgers
 from casedrop.admission import Admission
 from casedrop.breaker import IN_A_ROW, Breaker
 from casedrop.config import Settings
 from casedrop.decisions import grant
-from casedrop.errors import Stopping, Unavailable, Unclear
+from casedrop.errors import Stopping, Unavailable, Unclear, Waits
 from casedrop.file_away import forget_texts
 from casedrop.gate import Gate
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.intake import Destination, begin
 from casedrop.journal import NAME, Journal, TitleHeldError
 from casedrop.judge import Attempt, Judge
-from casedrop.logs import Names
-from casedrop.model import Case, Drop, Finding, FindingState
+from casedrop.ledger import Ledger
+from casedrop.logs import Names, name_key
+from casedrop.model import Case, Drop, Finding, FindingState, Json
 from casedrop.pipeline import Pipeline, Place
 from casedrop.scan import ScanLimits, Scanner
 from casedrop.settle import data
@@ -57,7 +60,10 @@ class Service:
         self.token = token
         self.names = names
         self.log = structlog.get_logger()
-        self.journal = Journal(settings.state.directory / NAME)
+        state = settings.state.directory
+        self.journal = Journal(state / NAME)
+        hide = Names(settings.ledger.names, name_key(state)).of
+        self.ledger = Ledger(state / ledgers.NAME, self.journal, hide)
         self.stopping = threading.Event()
         self.wake = threading.Event()
         self.platform = GrandChallenge(settings.platform.url, token)
@@ -147,11 +153,19 @@ class Service:
             attempt = self.attempts.get(case_id, Attempt())
             if attempt.running is None:
                 try:
-                    grant(self.journal, self.journal.case(case_id), wish)
+                    self._grant(self.journal.case(case_id), wish)
+                    attempt.next_look = 0.0
+                except Waits:
+                    continue
                 except TitleHeldError:
                     self.log.warning("wish not granted", why="another folder has the title by now")
-                self.journal.granted(case_id)
-                attempt.next_look = 0.0
+                    self.journal.granted(case_id)
+
+    def _grant(self, case: Case, wish: Json) -> None:
+        if wish == "anew" and case.stage not in (Stage.FILING, *AT_REST):
+            self.ledger.ended(case, "display set deleted")
+        grant(self.journal, case, wish)
+        self.journal.granted(case.id)
 
     def _full(self) -> str:
         state = self.settings.state
@@ -172,15 +186,8 @@ class Service:
         platform = GrandChallenge(self.settings.platform.url, self.token, limits.connections)
         parts = ThreadPoolExecutor(limits.connections, f"part {drop.name}")
         lane = Lane(platform, parts, max(2, limits.connections // limits.cases), self._expect_running)
-        pipeline = Pipeline(
-            platform,
-            self.journal,
-            lane,
-            limits.import_seconds,
-            limits.reassign_seconds,
-            self.admission,
-            settle.quiet_seconds,
-        )
+        waiting = (limits.import_seconds, limits.reassign_seconds, settle.quiet_seconds)
+        pipeline = Pipeline(drop.name, platform, self.journal, self.ledger, lane, self.admission, *waiting)
         threads = Threads(
             ThreadPoolExecutor(limits.cases, f"case {drop.name}"),
             ThreadPoolExecutor(1, f"confirm {drop.name}"),
