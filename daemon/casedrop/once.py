@@ -14,6 +14,8 @@ DONE, SOME_FAILED, LATER = 0, 1, 75
 
 def exit_code(drops: Iterable[Watched], journal: Journal, attempts: Mapping[int, Attempt]) -> int | None:
     """The highest code of all drops once nothing more will come of waiting, else None."""
+    if any(attempt.running for attempt in attempts.values()):  # what it did is not judged yet
+        return None
     codes = [_of_drop(watched, journal, attempts) for watched in drops]
     known = [code for code in codes if code is not None]
     return max(known, default=DONE) if len(known) == len(codes) else None
