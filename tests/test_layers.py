@@ -11,13 +11,15 @@ import casedrop
 
 SOURCE = Path(casedrop.__file__).parent
 PURE = {
-    "answers", "breaker", "config_checks", "errors", "group", "headers", "mhd", "model", "near", "receipts",
-    "redrop", "reports", "settle", "stages", "status", "values",
+    "answers", "breaker", "config_checks", "errors", "group", "headers", "identifiers", "mhd", "model", "near",
+    "pseudonyms", "receipts", "redrop", "reports", "settle", "stages", "status", "values",
 }  # fmt: skip
-EDGES = {"check", "commit", "confirm", "file_away", "journal", "prepare", "roots", "upload", "watch"}
+EDGES = {
+    "check", "commit", "confirm", "file_away", "header_texts", "journal", "prepare", "roots", "upload", "watch",
+}  # fmt: skip
 ABOVE = {
-    "admission", "board", "cli", "config", "decisions", "demo", "gate", "inspection", "intake", "judge", "logs",
-    "once", "pipeline", "scan", "service", "start", "watched",
+    "admission", "board", "cli", "config", "decisions", "demo", "gate", "identity", "inspection", "intake",
+    "judge", "logs", "once", "pipeline", "scan", "service", "start", "watched",
 }  # fmt: skip
 IMPURE = {
     "os",
@@ -67,6 +69,6 @@ def test_edges_do_not_import_each_other(module: str) -> None:
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
-    heavy = "httpx", "watchdog", "starlette", "pydantic", "structlog", "cattrs"
+    heavy = "httpx", "watchdog", "starlette", "pydantic", "structlog", "cattrs", "pydicom"
     code = f"import sys, casedrop.cli; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

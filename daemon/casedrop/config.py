@@ -38,7 +38,7 @@ from pydantic_settings import (
 from casedrop import config_checks as checks
 from casedrop.config_checks import Tables
 from casedrop.errors import ConfigurationError
-from casedrop.model import Drop, Existing, FolderValue, Json, JsonValue, SocketRule, TextValue
+from casedrop.model import IDENTIFYING, Drop, Existing, FolderValue, Json, JsonValue, SocketRule, TextValue
 
 PREFIX = "CASEDROP_"
 TOKEN_VARIABLE = "CASEDROP_PLATFORM__TOKEN"  # noqa: S105
@@ -73,6 +73,15 @@ Slug = Annotated[
 Expression = Annotated[
     str, AfterValidator(checks.expression), Field(description="a regular expression in quotes")
 ]
+
+
+def _identifying(keywords: tuple[str, ...]) -> tuple[str, ...]:
+    """DICOM's list of attributes is long to load, and the default needs no check."""
+    if keywords != IDENTIFYING:
+        from casedrop.header_texts import is_keyword  # noqa: PLC0415
+
+        checks.keywords(keywords, is_keyword)
+    return keywords
 
 
 class Table(BaseModel):
@@ -167,6 +176,11 @@ class _DropTable(Table):
     existing_display_set: Annotated[Existing, Field(description='"refuse", "add" or "replace"')] = "refuse"
     ignore: Globs = ()
     ready: Annotated[str, AfterValidator(checks.marker), Field(description="a file name in quotes")] = ""
+    identifier_check: Annotated[
+        tuple[str, ...],
+        AfterValidator(_identifying),
+        Field(description='a list of DICOM keywords such as ["PatientName"], or []'),
+    ] = IDENTIFYING
     sockets: Annotated[
         tuple[_SocketTable, ...], Field(min_length=1, description="at least one table [[drops.sockets]]")
     ]

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -117,6 +117,13 @@ def title(title: str) -> str:
     if any(name is not None and (spec or conversion) for _, name, spec, conversion in fields):
         raise ValueError("placeholders take no : or !, write {folder}")
     return title
+
+
+def keywords(keywords: Iterable[str], is_known: Callable[[str], bool]) -> None:
+    unknown = [keyword for keyword in keywords if not is_known(keyword)]
+    if unknown:
+        named = ", ".join(shown(keyword) or "(not a short word)" for keyword in unknown)
+        raise ValueError(f"{named}: DICOM has no attribute with that keyword that holds text")
 
 
 def pointer(pointer: str) -> str:

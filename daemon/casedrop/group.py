@@ -115,7 +115,7 @@ def group(
         existing=drop.existing_display_set,
         relies_on=tuple(folder.relies_on),
     )
-    return Grouping(None if stops else plan, tuple(folder.problems), claims)
+    return Grouping(None if stops else plan, tuple(folder.problems), claims, draft=plan)
 
 
 def check_rules(drop: Drop, kinds: Mapping[str, SocketKind | None]) -> list[str]:

@@ -11,6 +11,9 @@ from casedrop.stages import Stage
 Json = Any
 """What ``json.loads`` gives."""
 
+IDENTIFYING = ("PatientName", "PatientBirthDate", "AccessionNumber", "PatientID")
+"""The DICOM attributes whose texts are looked for in what is sent, unless a drop names others."""
+
 Existing = Literal["refuse", "add", "replace"]
 """What becomes of a folder whose display set is finished already: nothing, what it lacks, what differs."""
 
@@ -68,6 +71,7 @@ class Drop:
     existing_display_set: Existing = "refuse"
     ignore: tuple[str, ...] = ()
     ready: str = ""
+    identifier_check: tuple[str, ...] = IDENTIFYING
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,12 +357,14 @@ class Case:
 class Grouping:
     """What the rules make of a folder: a plan when nothing is lacking or wrong, and always all problems.
 
-    `claims` maps each file's path to the sockets whose rules matched it, for ``casedrop plan``.
+    `claims` maps each file's path to the sockets whose rules matched it, for ``casedrop plan``. `draft` is
+    the plan as far as it goes, problems or not.
     """
 
     plan: Plan | None
     problems: tuple[Problem, ...] = ()
     claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    draft: Plan | None = None
 
 
 class FindingState(StrEnum):

@@ -15,6 +15,7 @@ import structlog
 
 from casedrop import roots, settle, watch
 from casedrop.group import MAX_READ, There, group, is_ready_mark, needed, nothing_there
+from casedrop.identity import identifier_problems
 from casedrop.model import (
     Drop,
     EntryKind,
@@ -347,6 +348,7 @@ def group_folder(
         *_filed_already(listing),
         *_dicom_problems(folder, grouping),
         *_cut_off_problems(folder, listing),
+        *identifier_problems(folder, listing, drop, grouping),
     ]
     if not found:
         return grouping
