@@ -11,15 +11,17 @@ import casedrop
 
 SOURCE = Path(casedrop.__file__).parent
 PURE = {
-    "answers", "breaker", "config_checks", "errors", "group", "headers", "identifiers", "mhd", "model", "near",
-    "pseudonyms", "receipts", "redrop", "reports", "settle", "stages", "status", "values",
+    "answers", "breaker", "codes", "config_checks", "errors", "group", "headers", "identifiers", "mhd", "model",
+    "near", "pseudonyms", "receipts", "redrop", "reports", "settle", "stages", "status", "titles", "values",
 }  # fmt: skip
 EDGES = {
-    "check", "commit", "confirm", "file_away", "header_texts", "journal", "prepare", "roots", "upload", "watch",
+    "check", "commit", "confirm", "file_away", "header_texts", "journal", "keys", "prepare", "roots", "upload",
+    "watch",
 }  # fmt: skip
 ABOVE = {
     "admission", "board", "cli", "config", "decisions", "demo", "gate", "identity", "inspection", "intake",
-    "judge", "logs", "once", "pipeline", "scan", "service", "start", "watched",
+    "judge", "logs", "look_back", "naming", "naming_check", "once", "pipeline", "scan", "service",
+    "start", "watched",
 }  # fmt: skip
 IMPURE = {
     "os",

@@ -38,7 +38,17 @@ from pydantic_settings import (
 from casedrop import config_checks as checks
 from casedrop.config_checks import Tables
 from casedrop.errors import ConfigurationError
-from casedrop.model import IDENTIFYING, Drop, Existing, FolderValue, Json, JsonValue, SocketRule, TextValue
+from casedrop.model import (
+    IDENTIFYING,
+    CodeTable,
+    Drop,
+    Existing,
+    FolderValue,
+    Json,
+    JsonValue,
+    SocketRule,
+    TextValue,
+)
 
 PREFIX = "CASEDROP_"
 TOKEN_VARIABLE = "CASEDROP_PLATFORM__TOKEN"  # noqa: S105
@@ -118,6 +128,10 @@ class Limits(Table):
     reassign_seconds: Seconds = 900
 
 
+class Pseudonyms(Table):
+    key_file: WholePath | None = None
+
+
 class Logs(Table):
     names: Annotated[Literal["hidden", "plain"], Field(description='"hidden" or "plain"')] = "hidden"
 
@@ -136,6 +150,15 @@ class _ValueFromTable(Table):
         if self.folder is not None:
             return FolderValue(self.folder)
         return JsonValue(self.json_file or "", self.pointer) if self.text is None else TextValue(self.text)
+
+
+class _CodesTable(Table):
+    file: WholePath
+    folder: Annotated[str, Field(min_length=1, description="the name of the column of folder names")]
+    code: Annotated[str, Field(min_length=1, description="the name of the column of codes")]
+
+    def table(self) -> CodeTable:
+        return CodeTable(str(self.file), self.folder, self.code)
 
 
 class _SocketTable(Table):
@@ -181,6 +204,10 @@ class _DropTable(Table):
         AfterValidator(_identifying),
         Field(description='a list of DICOM keywords such as ["PatientName"], or []'),
     ] = IDENTIFYING
+    codes: Annotated[
+        _CodesTable | None,
+        Field(description='a table { file = "/etc/casedrop/codes.csv", folder = "Folder", code = "Code" }'),
+    ] = None
     sockets: Annotated[
         tuple[_SocketTable, ...], Field(min_length=1, description="at least one table [[drops.sockets]]")
     ]
@@ -188,7 +215,8 @@ class _DropTable(Table):
     def drop(self) -> Drop:
         fields = {name: getattr(self, name) for name in _DropTable.model_fields}
         rules = tuple(table.rule() for table in self.sockets)
-        return Drop(**fields | {"root": os.path.normpath(self.root), "sockets": rules})
+        made = {"codes": self.codes.table() if self.codes else None, "sockets": rules}
+        return Drop(**fields | made | {"root": os.path.normpath(self.root)})
 
 
 class _AsDrop:
@@ -210,6 +238,7 @@ class Settings(Table):
     state: Annotated[State, Field(description="a table [state]")] = State()
     settle: Annotated[Settle, Field(description="a table [settle]")] = Settle()
     limits: Annotated[Limits, Field(description="a table [limits]")] = Limits()
+    pseudonyms: Annotated[Pseudonyms, Field(description="a table [pseudonyms]")] = Pseudonyms()
     logs: Annotated[Logs, Field(description="a table [logs]")] = Logs()
     drops: Annotated[
         tuple[Annotated[Drop, _AsDrop()], ...],
@@ -223,8 +252,10 @@ TABLES: dict[tuple[str, ...], type[Table]] = {
     ("state",): State,
     ("settle",): Settle,
     ("limits",): Limits,
+    ("pseudonyms",): Pseudonyms,
     ("logs",): Logs,
     ("drops",): _DropTable,
+    ("drops", "codes"): _CodesTable,
     ("drops", "sockets"): _SocketTable,
     ("drops", "sockets", "value_from"): _ValueFromTable,
 }

@@ -10,6 +10,7 @@ from casedrop.config import Settings, read_token
 from casedrop.errors import CasedropError, ConfigurationError
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.model import Drop
+from casedrop.naming_check import naming_for_plan, naming_words
 from casedrop.reports import plan_json, plan_text
 from casedrop.scan import group_folder
 from casedrop.settle import data
@@ -23,6 +24,7 @@ def check_all(settings: Settings, environ: Mapping[str, str], *, offline: bool) 
     found: Findings = [(True, "The configuration is well formed.")]
     for drop in settings.drops:
         found += _check_root(drop)
+    found += naming_words(settings, environ)
     if offline:
         return found
     try:
@@ -83,7 +85,8 @@ def plan_folder(
         token = read_token(settings, environ)
         _, kinds = check_platform(GrandChallenge(settings.platform.url, lambda: token), drop)
     listing = data(list_folder(str(folder.resolve())), drop.ignore)
-    grouping = group_folder(str(folder.resolve()), listing, drop, kinds)
+    naming = naming_for_plan(settings, environ, drop, offline=offline)
+    grouping = group_folder(str(folder.resolve()), listing, drop, kinds, naming=naming)
     if as_json:
         return json.dumps(plan_json(listing, grouping, drop), indent=2), grouping.plan is not None
     return plan_text(listing, grouping, drop), grouping.plan is not None

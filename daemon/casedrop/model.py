@@ -58,6 +58,15 @@ class SocketRule:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeTable:
+    """A CSV file and its columns of folder names and of codes."""
+
+    file: str
+    folder: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
 class Drop:
     """One configured root with its rules. `root` holds ``drop/``, ``done/`` and ``failed/``."""
 
@@ -72,6 +81,7 @@ class Drop:
     ignore: tuple[str, ...] = ()
     ready: str = ""
     identifier_check: tuple[str, ...] = IDENTIFYING
+    codes: CodeTable | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from casedrop.journal import NAME, Journal
 from casedrop.judge import Attempt, Judge
 from casedrop.logs import Names
 from casedrop.model import Case, Drop, Finding, FindingState
+from casedrop.naming import NamingSource
 from casedrop.pipeline import Pipeline, Place
 from casedrop.scan import ScanLimits, Scanner
 from casedrop.settle import data
@@ -50,8 +51,11 @@ COPY_SECONDS = 3600.0
 class Service:
     """`tick(now)` is one turn of the loop; `run` turns until told to stop."""
 
-    def __init__(self, settings: Settings, token: Callable[[], str], names: Names) -> None:
+    def __init__(
+        self, settings: Settings, token: Callable[[], str], names: Names, pseudonym_key: bytes | None = None
+    ) -> None:
         self.settings = settings
+        self.pseudonym_key = pseudonym_key
         self.token = token
         self.names = names
         self.log = structlog.get_logger()
@@ -167,9 +171,9 @@ class Service:
             ThreadPoolExecutor(1, f"confirm {drop.name}"),
             ThreadPoolExecutor(1, f"file {drop.name}"),
         )
-        return Watched(
-            drop, Scanner(drop, ScanLimits(*seconds, limits.files), self.wake.set), pipeline, threads
-        )
+        scanner = Scanner(drop, ScanLimits(*seconds, limits.files), self.wake.set)
+        scanner.naming = NamingSource(drop, self.pseudonym_key)
+        return Watched(drop, scanner, pipeline, threads)
 
     def _expect_running(self) -> None:
         if self.stopping.is_set():
