@@ -46,6 +46,7 @@ from casedrop.model import (
     FolderValue,
     Json,
     JsonValue,
+    Metadata,
     SocketRule,
     TextValue,
 )
@@ -204,6 +205,7 @@ class _DropTable(Table):
         AfterValidator(_identifying),
         Field(description='a list of DICOM keywords such as ["PatientName"], or []'),
     ] = IDENTIFYING
+    metadata: Annotated[Metadata, Field(description='"refuse", "strip" or "send"')] = "refuse"
     codes: Annotated[
         _CodesTable | None,
         Field(description='a table { file = "/etc/casedrop/codes.csv", folder = "Folder", code = "Code" }'),

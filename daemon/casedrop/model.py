@@ -11,6 +11,9 @@ from casedrop.stages import Stage
 Json = Any
 """What ``json.loads`` gives."""
 
+Metadata = Literal["refuse", "strip", "send"]
+"""What becomes of an image file that may name somebody: refused, sent without it, sent as it is."""
+
 IDENTIFYING = ("PatientName", "PatientBirthDate", "AccessionNumber", "PatientID")
 """The DICOM attributes whose texts are looked for in what is sent, unless a drop names others."""
 
@@ -82,6 +85,7 @@ class Drop:
     ready: str = ""
     identifier_check: tuple[str, ...] = IDENTIFYING
     codes: CodeTable | None = None
+    metadata: Metadata = "refuse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +199,16 @@ class PlannedFile:
     geometry: Geometry | None = None
     packed: tuple[SourceFile, ...] = ()
     taken: tuple[str, ...] = ()
+    stripped: tuple[str, ...] = ()
+    """The fields without which a copy is sent (metadata.find tells them anew from the file's bytes)."""
+    stripped_size: int = 0
+    """Bytes of that copy, 0 until prepared."""
 
     @property
     def sent_size(self) -> int:
         """Bytes that go to the platform; a rewritten header is Latin-1."""
+        if self.stripped_size:
+            return self.stripped_size
         return self.size if self.content is None else len(self.content)
 
 

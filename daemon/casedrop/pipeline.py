@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 from casedrop import commit, file_away, receipts, redrop
@@ -21,7 +20,7 @@ from casedrop.grand_challenge import DisplaySet, GrandChallenge
 from casedrop.journal import Journal, TitleHeldError
 from casedrop.model import Case, Held, Listing, Problem, UploadRef
 from casedrop.near import shown
-from casedrop.prepare import open_source, prepare, unchanged
+from casedrop.prepare import opener, prepare, unchanged
 from casedrop.settle import signature
 from casedrop.stages import Stage
 from casedrop.upload import Lane, Source, upload, usable
@@ -273,7 +272,7 @@ class Pipeline:
             self.admission.enter(case.id, need, self.platform.uploads_there())
         progress = self.progress[case.id] = Progress(sum(file.sent_size for file in files))
         for file in files:
-            source = Source(file, partial(open_source, folder, file), progress.add)
+            source = Source(file, opener(folder, file), progress.add)
             try:
                 case = self._sent(case, source)
             except Unavailable as pause:

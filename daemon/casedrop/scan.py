@@ -30,6 +30,7 @@ from casedrop.model import (
     Weight,
 )
 from casedrop.near import several
+from casedrop.own_words import without_metadata
 from casedrop.settle import Settling
 from casedrop.titles import NAMELESS, Naming
 from casedrop.watch import boot_clock
@@ -359,7 +360,7 @@ def group_folder(
     plain = {one.path for one in listing.entries if one.kind is EntryKind.FILE}
     wanted = [path for path in needed(listing, drop) if path in plain]
     contents = {path: watch.read_head(folder, path, MAX_READ + 1) for path in wanted}
-    grouping = group(listing, drop, contents, kinds, there, naming=naming)
+    grouping = without_metadata(folder, drop, group(listing, drop, contents, kinds, there, naming=naming))
     found = [
         *_filed_already(listing),
         *_dicom_problems(folder, grouping),

@@ -4,6 +4,7 @@ import fcntl
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: 
     pseudonym_key = read_key(settings, environ)
     directory = state_directory(settings)
     lock = _lock(directory)
+    tempfile.tempdir = str(directory)  # copies of images are nobody else's, and /tmp may be memory
     names = logs.configure(
         sys.stderr,
         names=settings.logs.names,
