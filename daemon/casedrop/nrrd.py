@@ -42,7 +42,7 @@ def spots(file: IO[bytes]) -> list[Spot]:
     header = file.read(LONGEST)
     at = header.find(b"\n") + 1
     found: list[Spot] = []
-    while at:
+    while 0 < at < len(header):
         end = header.find(b"\n", at) + 1
         line = header[at : end or len(header)].decode("utf-8", "replace").strip()
         if not line:
