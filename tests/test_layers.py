@@ -11,9 +11,9 @@ import casedrop
 
 SOURCE = Path(casedrop.__file__).parent
 PURE = {
-    "answers", "breaker", "codes", "config_checks", "edited", "errors", "group", "gz", "headers", "identifiers",
-    "jpeg", "metadata", "metaimage", "mhd", "model", "near", "nifti", "nrrd", "png", "pseudonyms", "receipts",
-    "redrop", "reports", "settle", "spots", "stages", "status", "tiff", "titles", "values",
+    "answers", "breaker", "codes", "config_checks", "dictionary", "edited", "errors", "group", "gz", "headers",
+    "identifiers", "jpeg", "metadata", "metaimage", "mhd", "model", "near", "nifti", "nrrd", "png", "pseudonyms",
+    "receipts", "redrop", "reports", "settle", "spots", "stages", "status", "tiff", "titles", "values",
 }  # fmt: skip
 EDGES = {
     "check", "commit", "confirm", "file_away", "header_texts", "journal", "keys", "prepare", "roots", "upload",

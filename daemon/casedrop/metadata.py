@@ -43,7 +43,7 @@ class Found:
 
     @property
     def words(self) -> tuple[str, ...]:
-        return tuple(spot.words for spot in self.spots if spot.words)
+        return tuple(dict.fromkeys(spot.words for spot in self.spots if spot.words))
 
     @property
     def fixed(self) -> tuple[str, ...]:

@@ -42,12 +42,12 @@ def _find(folder: str, file: PlannedFile) -> Found:
 def _problems(path: str, found: Found, drop: Drop) -> list[Problem]:
     if found.odd:
         return [_odd(path)] if drop.metadata != "send" else []
-    if not found.words:
+    if not found.words or found.neutral:
         return []
     what = f"{shown(path)}: {several(found.words)} may name somebody"
     if drop.metadata == "send":
         return [Problem("metadata", f"{what}, and is sent all the same.", Weight.NOTE)]
-    if drop.metadata == "refuse" and not found.neutral:
+    if drop.metadata == "refuse":
         return [Problem("metadata", f"{what}. Nothing was sent. Save the file without it, {ASK}.")]
     if found.fixed:
         text = (

@@ -3,6 +3,7 @@
 Source: the PNG specification (W3C, third edition), 5 (chunks), 11.3 (ancillary chunks).
 """
 
+import re
 import zlib
 from typing import IO
 
@@ -38,6 +39,10 @@ def spots(file: IO[bytes]) -> list[Spot]:
 
 def _filled(file: IO[bytes], at: int, length: int, kind: bytes) -> str:
     name = kind.decode("ascii")
+    if kind == b"sCAL" and re.fullmatch(
+        rb"[\1\2][-+0-9.eE]+\0[-+0-9.eE]+", read_at(file, at, min(length, 80))
+    ):
+        return ""
     if kind not in (b"tEXt", b"zTXt", b"iTXt", b"eXIf"):
         return f"chunk {name}"
     if length > LONGEST:

@@ -6,6 +6,8 @@ from typing import IO
 
 LONGEST = 1 << 20
 """Bytes of a text that are looked at; a longer one is taken for filled."""
+LONGEST_TECHNICAL = 500
+"""Characters of a text that only tells a program or a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ _KNOWN = re.compile(
 def is_technical(text: str) -> bool:
     """Whether a text only says which program made the image, or how it was measured."""
     bare = text.strip(" \t\r\n\0")
+    if len(bare) > LONGEST_TECHNICAL:
+        return False
     return not bare or any(pattern.fullmatch(bare) for pattern in (_TOOL, _MEASURED, _KNOWN))
 
 

@@ -40,9 +40,10 @@ NAMES = {
     42112: "GDAL_METADATA", 50838: "IJMetadataByteCounts", 50839: "IJMetadata",
 }  # fmt: skip
 _IMAGEJ = re.compile(
-    r"ImageJ=[\w.-]+\s*(\n(images|channels|slices|frames|hyperstack|mode|unit|[tvyz]unit|spacing|loop|min|max|"
-    r"finterval|fps|[xyz]origin|cf|c\d|interval)=[-+\w.\\µ]{0,20}\s*)*"
+    r"(ImageJ|images|channels|slices|frames|hyperstack|mode|unit|[tvyz]unit|spacing|loop|min|max|finterval|fps|"
+    r"[xyz]origin|cf|c\d|interval)=[-+\w.\\µ]{0,20}"
 )
+"""A line that ImageJ writes."""
 _SHAPE = re.compile(r'\{"shape": ?\[[\d, ]*\](, ?"axes": ?"[A-Z]*")?\}')
 
 
@@ -224,7 +225,13 @@ def _is_filled(file: IO[bytes], tag: Tag, kind: str) -> bool:
     text = (raw[8:] if tag.number == COMMENT else raw).decode("latin-1").strip(" \0\r\n\t")
     if not text.strip("0: ") or is_technical(text):
         return False
-    return not (tag.number == DESCRIPTION and (_IMAGEJ.fullmatch(text) or _SHAPE.fullmatch(text)))
+    return not (tag.number == DESCRIPTION and _is_known_description(text))
+
+
+def _is_known_description(text: str) -> bool:
+    lines = text.split("\n")
+    imagej = text.startswith("ImageJ=") and all(_IMAGEJ.fullmatch(line.strip() or "c0=") for line in lines)
+    return imagej or _SHAPE.fullmatch(text) is not None
 
 
 def _carries_more(file: IO[bytes], tag: Tag) -> bool:
