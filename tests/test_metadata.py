@@ -3,6 +3,7 @@
 import gzip
 import io
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -424,6 +425,26 @@ def test_a_damaged_image_is_refused_since_nobody_can_tell(tmp_path: Path, name: 
     assert not Lane(tmp_path / "send", name, content, "send").grouped().problems
 
 
+def zipped(**members: bytes) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in members.items():
+            packed.writestr(name, content)
+    return made.getvalue()
+
+
+def test_images_in_a_zip_are_looked_at_and_left_as_they_are(tmp_path: Path) -> None:
+    members = {case: build(CANARY) for case, (_, build, _) in BUILDERS.items()}
+    (problem,) = Lane(tmp_path, "a.zip", zipped(**members), "strip").grouped().problems
+    assert problem.weight is Weight.WRONG
+    assert "in the zip, descrip" in problem.text
+    assert "Jane" not in problem.text
+    for number, (name, content) in enumerate(HARMLESS.values()):
+        (tmp_path / str(number)).mkdir()
+        lane = Lane(tmp_path / str(number), "a.zip", zipped(**{name: content}), "refuse")
+        assert not lane.grouped().problems
+
+
 def test_the_patients_record_of_an_oct_file_is_known(tmp_path: Path) -> None:
     (problem,) = Lane(tmp_path, "a.fda", b"FOCTFDA\0\0\0", "refuse").grouped().problems
     assert "a.fda: the patient's record may name somebody" in problem.text
@@ -478,6 +499,22 @@ def test_a_stripped_copy_arrives_and_the_receipt_says_without_what(lab: Lab) -> 
     assert file["sent_without"] == ["Comment"]
     assert file["bytes"] == len(mha())
     assert (lab.done / "P1" / "ct.mha").read_bytes() == meta(CANARY)
+
+
+@pytest.mark.long
+def test_a_copy_that_is_packed_anew_goes_up_in_parts_and_leaves_nothing_behind(lab: Lab) -> None:
+    lab.configure('metadata = "strip"')
+    lab.config.write_text(lab.config.read_text().replace('"*.mha"', '"*.nii.gz"'))
+    image: Any = nib.Nifti1Image(
+        np.random.default_rng(1).integers(0, 9999, (300, 200, 200), np.int16), np.eye(4)
+    )
+    image.header["descrip"] = CANARY.encode()
+    lab.move_in("P1", ct__nii__gz=gzip.compress(image.to_bytes(), 1, mtime=0))
+    assert lab.once() == 0, lab.status()
+    (file,) = lab.wait_done("P1", 60)["sockets"][0]["files"]
+    assert file["bytes"] > 2 * 8 << 20
+    assert file["sent_without"] == ["descrip"]
+    assert not [one for one in lab.state.iterdir() if one.name.startswith("tmp")]
 
 
 @pytest.mark.long

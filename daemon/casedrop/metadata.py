@@ -6,6 +6,7 @@ does not. Dates and times of day do, and so does everything a person may have ty
 
 import gzip
 import struct
+import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ OCT = b"FOCT"
 """Topcon's .fda and .fds files begin so; they hold a record of the patient by their format."""
 LEVEL = 1
 """As nibabel packs: a copy is made once to be summed and once to be sent."""
+
+ZIP = b"PK\x03\x04"
+MOST_MEMBERS = 100_000
 
 FORMATS = (png, jpeg, tiff, nrrd, nifti, metaimage)
 UNPACKED = (nrrd, nifti, metaimage)
@@ -63,6 +67,8 @@ def find(file: IO[bytes]) -> Found:
     try:
         if gz.is_one(head):
             return _find_packed(file, head)
+        if head[:4] == ZIP:
+            return _find_zipped(file)
         spots = [spot for one in FORMATS if one.is_one(head) for spot in one.spots(file)]
         return Found(tuple(spots))
     except (OddFormatError, struct.error):
@@ -86,6 +92,30 @@ def _find_packed(file: IO[bytes], packed_head: bytes) -> Found:
     if not spots:
         return Found(tuple(outside), neutral=True)
     return Found(tuple(spots), packed=True)
+
+
+def _find_zipped(file: IO[bytes]) -> Found:
+    """What is in a zip is sent as it is: nothing is taken out of it. Archives in archives are not looked into.
+
+    A zip that cannot be read says nothing here: watch.is_dicom has it refused.
+    """
+    try:
+        with zipfile.ZipFile(file) as packed:
+            members = [one for one in packed.infolist() if not one.is_dir()][:MOST_MEMBERS]
+            said = dict.fromkeys(words for one in members for words in _member_words(packed, one))
+    except (*BROKEN, zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError):
+        return Found()
+    return Found(tuple(Spot(f"in the zip, {words}", 0, 0, None) for words in said))
+
+
+def _member_words(packed: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[str, ...]:
+    with packed.open(member) as file:
+        if file.read(4) == ZIP:
+            return ()
+        found = find(file)
+    if found.odd:
+        raise OddFormatError
+    return () if found.neutral else found.words
 
 
 def packed_anew(file: IO[bytes], found: Found) -> Iterator[bytes]:

@@ -21,6 +21,8 @@ TEXTS = frozenset({1, 2, 6, 7})
 """Types that can hold a text: BYTE, ASCII, SBYTE, UNDEFINED."""
 MOST_DIRECTORIES, MOST_TAGS, MOST_NUMBERS, MOST_TEXT = 10_000, 4096, 64, 64 << 20
 SUB_IFDS, EXIF, GPS, INTEROPERABILITY = 330, 34665, 34853, 40965
+LENGTHS = 50838
+"""Of the texts in IJMetadata: not there without them."""
 DESCRIPTION, XMP, COMMENT, ORIENTATION, THUMBNAIL = 270, 700, 37510, 274, 513
 BASELINE = 700
 """Tags below describe the picture; a number there is no text."""
@@ -37,7 +39,7 @@ NAMES = {
     37510: "UserComment", 37520: "SubSecTime", 37521: "SubSecTimeOriginal", 37522: "SubSecTimeDigitized",
     40091: "XPTitle", 40092: "XPComment", 40093: "XPAuthor", 40094: "XPKeywords", 40095: "XPSubject",
     42016: "ImageUniqueID", 42032: "CameraOwnerName", 42033: "BodySerialNumber", 42037: "LensSerialNumber",
-    42112: "GDAL_METADATA", 50838: "IJMetadataByteCounts", 50839: "IJMetadata",
+    42112: "GDAL_METADATA", 50839: "IJMetadata",
 }  # fmt: skip
 _IMAGEJ = re.compile(
     r"(ImageJ|images|channels|slices|frames|hyperstack|mode|unit|[tvyz]unit|spacing|loop|min|max|finterval|fps|"
@@ -188,8 +190,9 @@ def _of(file: IO[bytes], layout: _Layout, at: int, kind: str) -> Iterator[Spot]:
     for tag in kept:
         yield Spot(_name(tag), tag.at, tag.at + tag.length, None)
     gone = [tag for tag in filled if tag not in kept]
+    gone += [tag for tag in directory.tags if gone and tag.number == LENGTHS and tag not in gone]
     if gone:
-        named = ", ".join(dict.fromkeys(map(_name, gone)))
+        named = ", ".join(dict.fromkeys(_name(tag) for tag in gone if tag.number != LENGTHS))
         yield Spot(named, at, directory.end, _without(directory, layout, gone))
         yield from _zeros(gone, layout)
 
