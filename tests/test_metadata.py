@@ -505,9 +505,8 @@ def test_a_stripped_copy_arrives_and_the_receipt_says_without_what(lab: Lab) -> 
 def test_a_copy_that_is_packed_anew_goes_up_in_parts_and_leaves_nothing_behind(lab: Lab) -> None:
     lab.configure('metadata = "strip"')
     lab.config.write_text(lab.config.read_text().replace('"*.mha"', '"*.nii.gz"'))
-    image: Any = nib.Nifti1Image(
-        np.random.default_rng(1).integers(0, 9999, (300, 200, 200), np.int16), np.eye(4)
-    )
+    noise = np.random.default_rng(1).integers(0, 9999, (300, 200, 200), np.int16)
+    image: Any = nib.Nifti1Image(noise, np.eye(4))  # type: ignore[no-untyped-call]
     image.header["descrip"] = CANARY.encode()
     lab.move_in("P1", ct__nii__gz=gzip.compress(image.to_bytes(), 1, mtime=0))
     assert lab.once() == 0, lab.status()
