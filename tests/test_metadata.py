@@ -349,10 +349,14 @@ def test_what_stands_behind_the_end_of_a_field_counts(tmp_path: Path) -> None:
     "text", ["<OME><Image Name='Jane'/></OME>", "Aperio x|User = Jane|MPP = 0.5", "ImageJ=1\nx=Jane"]
 )
 def test_a_text_that_also_says_what_a_pixel_is_cannot_be_taken_out(tmp_path: Path, text: str) -> None:
-    (problem,) = Lane(tmp_path, "a.tif", tiff(270, text), "strip").grouped().problems
-    assert problem.weight is Weight.WRONG
-    assert "cannot be taken out" in problem.text
-    assert "Jane" not in problem.text
+    settings: tuple[Metadata, ...] = ("refuse", "strip")
+    for setting in settings:
+        (tmp_path / setting).mkdir()
+        (problem,) = Lane(tmp_path / setting, "a.tif", tiff(270, text), setting).grouped().problems
+        assert problem.weight is Weight.WRONG
+        assert "cannot be taken out" in problem.text
+        assert 'metadata = "send"' in problem.text
+        assert "Jane" not in problem.text
 
 
 def test_how_a_picture_is_turned_stays_with_it(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from casedrop.metadata import Found
 from casedrop.model import Drop, Grouping, Plan, PlannedFile, Problem, Weight
 from casedrop.near import several, shown
 
-ASK = 'or ask the data manager for metadata = "strip", with which a copy without it is sent'
+STRIP = 'ask the data manager for metadata = "strip", with which a copy without it is sent'
+SEND = 'if it names nobody, ask the data manager for metadata = "send", with which it is sent as it is'
 
 
 def without_metadata(folder: str, drop: Drop, grouping: Grouping) -> Grouping:
@@ -47,14 +48,14 @@ def _problems(path: str, found: Found, drop: Drop) -> list[Problem]:
     what = f"{shown(path)}: {several(found.words)} may name somebody"
     if drop.metadata == "send":
         return [Problem("metadata", f"{what}, and is sent all the same.", Weight.NOTE)]
-    if drop.metadata == "refuse":
-        return [Problem("metadata", f"{what}. Nothing was sent. Save the file without it, {ASK}.")]
     if found.fixed:
         text = (
             f"{shown(path)}: {several(found.fixed)} may name somebody, and cannot be taken out without changing "
-            "the image. Nothing was sent. Save it anew without that, as .mha, .nii.gz or plain TIFF."
+            f"the image. Nothing was sent. Save it anew without that, as .mha, .nii.gz or plain TIFF; or, {SEND}."
         )
         return [Problem("metadata", text)]
+    if drop.metadata == "refuse":
+        return [Problem("metadata", f"{what}. Nothing was sent. Save the file without it, or {STRIP}.")]
     return [Problem("metadata", f"{what}: a copy without it is sent.", Weight.NOTE)]
 
 
