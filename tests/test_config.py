@@ -213,6 +213,35 @@ MISTAKES = {
     + 'title = "{folder!r}"\n'
     + RULE: 'drops "lung", title: placeholders take no : or !, write {folder}.',
     DROP
+    + 'title = "{folder:x}"\n'
+    + RULE: 'drops "lung", title: placeholders take no : or !, write {folder}.',
+    DROP
+    + 'title = "{pseudonym:patinet}"\n'
+    + "folder = '(?P<patient>.)'\n"
+    + RULE: 'drops "lung", title: unknown placeholder "patinet"; {patient} may be meant.',
+    DROP
+    + 'title = "{pseudonm}"\n'
+    + RULE: 'drops "lung", title: unknown placeholder "pseudonm"; {pseudonym} may be meant.',
+    DROP
+    + 'title = "{folder}"\n'
+    + "folder = '(?P<pseudonym>.)'\n"
+    + RULE: 'drops "lung", folder: a group may not be called pseudonym, which has a meaning of its own in titles.',
+    DROP
+    + 'title = "{code}"\n'
+    + RULE: 'drops "lung", title: {code} needs a table of codes, such as codes = { file = , folder = , code = }.',
+    DROP
+    + 'codes = { file = "/c.csv", folder = "F", code = "C" }\n'
+    + RULE: 'drops "lung", codes: is used only where the title has {code}.',
+    DROP
+    + 'title = "{code}"\ncodes = { file = "c.csv", folder = "F", code = "C" }\n'
+    + RULE: 'drops "lung", codes, file: must be a whole path that starts with "/".',
+    DROP
+    + 'identifier_check = ["PatientNme", "PatientName"]\n'
+    + RULE: 'drops "lung", identifier_check: "PatientNme": DICOM has no attribute with that keyword that holds text.',
+    DROP
+    + 'identifier_check = "PatientName"\n'
+    + RULE: 'drops "lung", identifier_check: must be a list of DICOM keywords such as ["PatientName"], or [].',
+    DROP
     + 'title = "<{folder}>"\n'
     + RULE: 'drops "lung", title: must hold no <, > or control characters, the platform changes them.',
     DROP + 'unmatched = "warn"\n' + RULE: 'drops "lung", unmatched: must be "fail" or "ignore".',

@@ -194,6 +194,32 @@ def retry(
     _say(decide(_settings(config), os.environ, which, every=every, reason=reason))
 
 
+@app.command()
+def keygen(file: Path) -> None:
+    """Make the key of pseudonyms. It is never replaced: keep a copy of it apart."""
+    from casedrop.keys import make  # noqa: PLC0415
+    from casedrop.pseudonyms import fingerprint  # noqa: PLC0415
+
+    typer.echo(
+        f"{file}: a new key, fingerprint {fingerprint(make(file))}. Keep a copy in a safe place: without it the "
+        "next time point of a patient would get another title."
+    )
+
+
+@app.command()
+def pseudonyms(
+    drop: str,
+    name: Annotated[str, typer.Argument(help="A folder's name, or a title or piece of one.")] = "",
+    config: Config = None,
+) -> None:
+    """Say which folder has which title, and where it is. Only on this machine, only for those who may know."""
+    from casedrop import look_back  # noqa: PLC0415
+
+    found = look_back.pseudonyms(_settings(config), os.environ, drop, name)
+    typer.echo("\n".join(found) or "No folder of this drop has that name or title.", err=not found)
+    raise typer.Exit(0 if found else 1)
+
+
 def _say(findings: list[tuple[bool, str]]) -> None:
     for _, text in findings:
         typer.echo(text)

@@ -38,7 +38,18 @@ from pydantic_settings import (
 from casedrop import config_checks as checks
 from casedrop.config_checks import Tables
 from casedrop.errors import ConfigurationError
-from casedrop.model import Drop, Existing, FolderValue, Json, JsonValue, SocketRule, TextValue
+from casedrop.model import (
+    IDENTIFYING,
+    CodeTable,
+    Drop,
+    Existing,
+    FolderValue,
+    Json,
+    JsonValue,
+    Metadata,
+    SocketRule,
+    TextValue,
+)
 
 PREFIX = "CASEDROP_"
 TOKEN_VARIABLE = "CASEDROP_PLATFORM__TOKEN"  # noqa: S105
@@ -75,6 +86,15 @@ Expression = Annotated[
 ]
 
 
+def _identifying(keywords: tuple[str, ...]) -> tuple[str, ...]:
+    """DICOM's list of attributes is long to load, and the default needs no check."""
+    if keywords != IDENTIFYING:
+        from casedrop.header_texts import is_keyword  # noqa: PLC0415
+
+        checks.keywords(keywords, is_keyword)
+    return keywords
+
+
 class Table(BaseModel):
     """A table of the file; a field's description says what is meant, the messages quote it."""
 
@@ -109,6 +129,10 @@ class Limits(Table):
     reassign_seconds: Seconds = 900
 
 
+class Pseudonyms(Table):
+    key_file: WholePath | None = None
+
+
 class Logs(Table):
     names: Annotated[Literal["hidden", "plain"], Field(description='"hidden" or "plain"')] = "hidden"
 
@@ -131,6 +155,15 @@ class _ValueFromTable(Table):
         if self.folder is not None:
             return FolderValue(self.folder)
         return JsonValue(self.json_file or "", self.pointer) if self.text is None else TextValue(self.text)
+
+
+class _CodesTable(Table):
+    file: WholePath
+    folder: Annotated[str, Field(min_length=1, description="the name of the column of folder names")]
+    code: Annotated[str, Field(min_length=1, description="the name of the column of codes")]
+
+    def table(self) -> CodeTable:
+        return CodeTable(str(self.file), self.folder, self.code)
 
 
 class _SocketTable(Table):
@@ -171,6 +204,16 @@ class _DropTable(Table):
     existing_display_set: Annotated[Existing, Field(description='"refuse", "add" or "replace"')] = "refuse"
     ignore: Globs = ()
     ready: Annotated[str, AfterValidator(checks.marker), Field(description="a file name in quotes")] = ""
+    identifier_check: Annotated[
+        tuple[str, ...],
+        AfterValidator(_identifying),
+        Field(description='a list of DICOM keywords such as ["PatientName"], or []'),
+    ] = IDENTIFYING
+    metadata: Annotated[Metadata, Field(description='"refuse", "strip" or "send"')] = "refuse"
+    codes: Annotated[
+        _CodesTable | None,
+        Field(description='a table { file = "/etc/casedrop/codes.csv", folder = "Folder", code = "Code" }'),
+    ] = None
     sockets: Annotated[
         tuple[_SocketTable, ...], Field(min_length=1, description="at least one table [[drops.sockets]]")
     ]
@@ -178,7 +221,8 @@ class _DropTable(Table):
     def drop(self) -> Drop:
         fields = {name: getattr(self, name) for name in _DropTable.model_fields}
         rules = tuple(table.rule() for table in self.sockets)
-        return Drop(**fields | {"root": os.path.normpath(self.root), "sockets": rules})
+        made = {"codes": self.codes.table() if self.codes else None, "sockets": rules}
+        return Drop(**fields | made | {"root": os.path.normpath(self.root)})
 
 
 class _AsDrop:
@@ -200,6 +244,7 @@ class Settings(Table):
     state: Annotated[State, Field(description="a table [state]")] = State()
     settle: Annotated[Settle, Field(description="a table [settle]")] = Settle()
     limits: Annotated[Limits, Field(description="a table [limits]")] = Limits()
+    pseudonyms: Annotated[Pseudonyms, Field(description="a table [pseudonyms]")] = Pseudonyms()
     logs: Annotated[Logs, Field(description="a table [logs]")] = Logs()
     ledger: Annotated[Ledger, Field(description="a table [ledger]")] = Ledger()
     drops: Annotated[
@@ -214,9 +259,11 @@ TABLES: dict[tuple[str, ...], type[Table]] = {
     ("state",): State,
     ("settle",): Settle,
     ("limits",): Limits,
+    ("pseudonyms",): Pseudonyms,
     ("logs",): Logs,
     ("ledger",): Ledger,
     ("drops",): _DropTable,
+    ("drops", "codes"): _CodesTable,
     ("drops", "sockets"): _SocketTable,
     ("drops", "sockets", "value_from"): _ValueFromTable,
 }

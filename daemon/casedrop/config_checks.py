@@ -11,7 +11,7 @@ import os
 import re
 import string
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -118,9 +118,17 @@ def title(title: str) -> str:
         raise ValueError("has a { or } without its partner") from None
     if all(name is None for _, name, _, _ in fields):
         raise ValueError("has no placeholder and would be the same for every folder; put in {folder}")
-    if any(name is not None and (spec or conversion) for _, name, spec, conversion in fields):
+    specified = [name for _, name, spec, conversion in fields if spec or conversion]
+    if any(conversion for *_, conversion in fields) or set(specified) - {"pseudonym"}:
         raise ValueError("placeholders take no : or !, write {folder}")
     return title
+
+
+def keywords(keywords: Iterable[str], is_known: Callable[[str], bool]) -> None:
+    unknown = [keyword for keyword in keywords if not is_known(keyword)]
+    if unknown:
+        named = ", ".join(shown(keyword) or "(not a short word)" for keyword in unknown)
+        raise ValueError(f"{named}: DICOM has no attribute with that keyword that holds text")
 
 
 def pointer(pointer: str) -> str:
@@ -231,17 +239,29 @@ def _roots(drops: list[tuple[int, Tables]], data: Tables) -> Iterator[tuple[Loca
             )
 
 
+def _own_placeholders(drop: Tables, groups: Iterable[str], at: Location) -> Iterator[tuple[Location, str]]:
+    """{pseudonym} and {code} are not for groups, and a table of codes is there to be used."""
+    own = {"pseudonym", "code"} if "codes" in drop else {"pseudonym"}
+    for name in sorted(own.intersection(groups)):
+        yield (*at, "folder"), f"a group may not be called {name}, which has a meaning of its own in titles"
+    if "codes" in drop and "{code}" not in str(drop.get("title")):
+        yield (*at, "codes"), "is used only where the title has {code}"
+
+
 def _placeholders(drop: Tables, at: Location) -> Iterator[tuple[Location, str]]:
     try:
         groups = re.compile(drop.get("folder") or "").groupindex
-        names = [
-            name for _, name, _, _ in string.Formatter().parse(drop.get("title") or "") if name is not None
-        ]
+        parts = list(string.Formatter().parse(drop.get("title") or ""))
     except (re.error, OverflowError, RecursionError, TypeError, ValueError):
         return  # said where the key is checked
-    known = ["folder", *groups]
-    for name in sorted(set(names) - set(known)):
-        near = difflib.get_close_matches(name, known, 1)
+    yield from _own_placeholders(drop, groups, at[:-1])
+    names = [spec if name == "pseudonym" and spec else name for _, name, spec, _ in parts if name is not None]
+    known = ["folder", *groups, *(["code"] if "codes" in drop else [])]
+    for name in sorted(set(names) - {*known, "pseudonym"}):
+        near = difflib.get_close_matches(name, [*known, "pseudonym"], 1)
+        if name == "code":
+            yield at, "{code} needs a table of codes, such as codes = { file = , folder = , code = }"
+            continue
         meant = ", ".join(f"{{{one}}}" for one in near or known if shown(one))
         yield at, f"unknown placeholder {shown(name) or '(not a short word)'}; {meant} may be meant"
 

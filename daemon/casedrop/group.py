@@ -5,12 +5,11 @@ them takes only what no other rule takes (`fallback`).
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from casedrop import mhd
+from casedrop import mhd, titles
 from casedrop.model import (
     Drop,
     Entry,
@@ -31,6 +30,7 @@ from casedrop.model import (
 )
 from casedrop.near import near_misses, several, shown
 from casedrop.settle import composed, data, matches
+from casedrop.titles import NAMELESS, Naming
 from casedrop.values import ValueProblemError, from_json, from_text, plain
 
 There = Callable[[str], frozenset[str]]
@@ -39,9 +39,8 @@ There = Callable[[str], frozenset[str]]
 MAX_READ = 1 << 20
 """Bytes of a value file or header that are read; a longer one is refused."""
 
-TITLE_LIMIT = 255
 NAME_LIMIT = 128
-"""Characters in a title and in an upload's file name (seen on a real server, recordings 05 and 03)."""
+"""Characters in an upload's file name (seen on a real server, recording 03)."""
 
 IMAGE_EXTENSIONS = (
     "nii.gz", "mha", "mhd", "raw", "zraw", "nii", "nrrd", "fda", "fds", "png", "jpg", "jpeg", "tif", "tiff",
@@ -89,16 +88,19 @@ def group(
     contents: Mapping[str, bytes],
     kinds: Mapping[str, SocketKind] | None,
     there: There = nothing_there,
+    *,
+    naming: Naming = NAMELESS,
 ) -> Grouping:
     """The plan of a folder, or all its problems at once.
 
     `contents` holds the first MAX_READ + 1 bytes of the `needed` files; `kinds` is None offline, where
     a socket's kind is guessed from its source. What the finished display set of this title holds
-    (`there`) may be missing from the folder.
+    (`there`) may be missing from the folder. `naming` fills a title's {pseudonym} and {code}.
     """
     files = _files(listing, drop)
     folder = Folder(listing.folder, drop, files, contents, kinds, {path: [] for path in files})
-    title = _title(folder, listing.folder)
+    title, problems = titles.title(drop, listing.folder, naming)
+    folder.problems += problems
     folder.there = there(title) if drop.existing_display_set != "refuse" else frozenset()
     _claim(folder)
     sockets = [planned for rule in drop.sockets if (planned := _socket(folder, rule))]
@@ -116,7 +118,7 @@ def group(
         relies_on=tuple(folder.relies_on),
         ignore=drop.ignore,
     )
-    return Grouping(None if stops else plan, tuple(folder.problems), claims)
+    return Grouping(None if stops else plan, tuple(folder.problems), claims, draft=plan)
 
 
 def check_rules(drop: Drop, kinds: Mapping[str, SocketKind | None]) -> list[str]:
@@ -335,24 +337,6 @@ def _unclaimed(folder: Folder, listing: Listing) -> tuple[str, ...]:
         text = f"No rule takes {several(rest)}.{hint} Remove it, or ask the data manager to add a rule."
         folder.wrong("unmatched-file", text)
     return tuple(rest)
-
-
-def _title(folder: Folder, name: str) -> str:
-    found = re.fullmatch(folder.drop.folder, composed(name)) if folder.drop.folder else None
-    if folder.drop.folder and found is None:
-        text = f'The folder\'s name "{shown(name)}" is not what this drop takes ({folder.drop.folder}).'
-        folder.wrong("folder-name", text)
-        return ""
-    groups = {key: text or "" for key, text in found.groupdict().items()} if found else {}
-    title = composed(folder.drop.title.format(**{**groups, "folder": name}).strip())
-    odd = [letter for letter in title if unicodedata.category(letter) in ("Cc", "Cs") or letter in "<>"]
-    if odd or not 1 <= len(title) <= TITLE_LIMIT:
-        folder.wrong(
-            "bad-title",
-            f'The title "{shown(title)}" cannot be used: a title has 1 to {TITLE_LIMIT} characters, no control '
-            "characters, none that are not UTF-8, and no < or >. Rename the folder.",
-        )
-    return title
 
 
 def _super_kind(folder: Folder, rule: SocketRule, path: str) -> Any:

@@ -12,6 +12,7 @@ from casedrop.errors import CasedropError, ConfigurationError, SetupProblem
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.journal import NAME, Journal
 from casedrop.model import Drop, SocketKind
+from casedrop.naming_check import naming_for_plan, naming_words
 from casedrop.reports import plan_json, plan_text
 from casedrop.scan import group_folder, not_to_group
 from casedrop.settle import data
@@ -31,6 +32,7 @@ def check_all(settings: Settings, environ: Mapping[str, str], *, offline: bool) 
     found += _tried(lambda: _state_words(settings))
     for drop in settings.drops:
         found += _check_root(settings, Path(drop.root))
+    found += [(WELL if well else WRONG, text) for well, text in naming_words(settings, environ)]
     if not offline:
         found += _check_platform(settings, environ)
     return list(dict.fromkeys(found))
@@ -120,8 +122,9 @@ def plan_folder(
     drop = _drop_of(settings, folder.resolve(), drop_name)
     kinds = None if offline else _kinds(settings, environ, drop)
     listing = data(list_folder(str(folder.resolve())), drop.ignore)
+    naming = naming_for_plan(settings, environ, drop, offline=offline)
     grouping = not_to_group(listing, settings.limits.files)
-    grouping = grouping or group_folder(str(folder.resolve()), listing, drop, kinds)
+    grouping = grouping or group_folder(str(folder.resolve()), listing, drop, kinds, naming=naming)
     if as_json:
         return json.dumps(plan_json(listing, grouping, drop), indent=2), grouping.plan is not None
     text = plan_text(listing, grouping, drop)

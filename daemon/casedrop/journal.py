@@ -140,6 +140,15 @@ class Journal:
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", noted)
             self._db.execute("DELETE FROM meta WHERE value = '' AND key LIKE 'attempt %'")
 
+    @property
+    def pseudonym_key(self) -> str:
+        """The fingerprint of the key of pseudonyms used with this journal, "" while none was."""
+        return self._meta("pseudonym key")
+
+    def keep_pseudonym_key(self, fingerprint: str) -> None:
+        with self._lock, self._db:
+            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('pseudonym key', ?)", (fingerprint,))
+
     def begin(self, case: Case) -> Case:
         """Add a case, giving it its id. Raises TitleHeldError."""
         with self._lock, self._db:
@@ -154,6 +163,10 @@ class Journal:
 
     def case(self, case_id: int) -> Case:
         return self._cases("id = ?", case_id)[0]
+
+    def cases_of(self, root: str) -> list[Case]:
+        """All cases of a root, oldest first."""
+        return self._cases("root = ? ORDER BY id", root)
 
     def under_way(self, root: str) -> list[Case]:
         """All cases of a root that are not at rest, oldest first."""

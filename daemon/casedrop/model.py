@@ -11,6 +11,12 @@ from casedrop.stages import Stage
 Json = Any
 """What ``json.loads`` gives."""
 
+Metadata = Literal["refuse", "strip", "send"]
+"""What becomes of an image file that may name somebody: refused, sent without it, sent as it is."""
+
+IDENTIFYING = ("PatientName", "PatientBirthDate", "AccessionNumber", "PatientID")
+"""The DICOM attributes whose texts are looked for in what is sent, unless a drop names others."""
+
 Existing = Literal["refuse", "add", "replace"]
 """What becomes of a folder whose display set is finished already: nothing, what it lacks, what differs."""
 
@@ -55,6 +61,15 @@ class SocketRule:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeTable:
+    """A CSV file and its columns of folder names and of codes."""
+
+    file: str
+    folder: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
 class Drop:
     """One configured root with its rules. `root` holds ``drop/``, ``done/`` and ``failed/``."""
 
@@ -68,6 +83,9 @@ class Drop:
     existing_display_set: Existing = "refuse"
     ignore: tuple[str, ...] = ()
     ready: str = ""
+    identifier_check: tuple[str, ...] = IDENTIFYING
+    codes: CodeTable | None = None
+    metadata: Metadata = "refuse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +199,16 @@ class PlannedFile:
     geometry: Geometry | None = None
     packed: tuple[SourceFile, ...] = ()
     taken: tuple[str, ...] = ()
+    stripped: tuple[str, ...] = ()
+    """The fields without which a copy is sent (metadata.find tells them anew from the file's bytes)."""
+    stripped_size: int = 0
+    """Bytes of that copy, 0 until prepared."""
 
     @property
     def sent_size(self) -> int:
         """Bytes that go to the platform; a rewritten header is Latin-1."""
+        if self.stripped_size:
+            return self.stripped_size
         return self.size if self.content is None else len(self.content)
 
 
@@ -364,12 +388,14 @@ class Case:
 class Grouping:
     """What the rules make of a folder: a plan when nothing is lacking or wrong, and always all problems.
 
-    `claims` maps each file's path to the sockets whose rules matched it, for ``casedrop plan``.
+    `claims` maps each file's path to the sockets whose rules matched it, for ``casedrop plan``. `draft` is
+    the plan as far as it goes, problems or not.
     """
 
     plan: Plan | None
     problems: tuple[Problem, ...] = ()
     claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    draft: Plan | None = None
 
 
 class FindingState(StrEnum):

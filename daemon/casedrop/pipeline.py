@@ -23,7 +23,7 @@ from casedrop.journal import Journal, TitleHeldError
 from casedrop.ledger import Ledger
 from casedrop.model import Case, Held, Listing, Plan, Problem, UploadRef
 from casedrop.near import shown
-from casedrop.prepare import open_source, prepare, unchanged
+from casedrop.prepare import opener, prepare, unchanged
 from casedrop.settle import composed, signature
 from casedrop.stages import Stage
 from casedrop.upload import Lane, Source, upload, usable
@@ -301,7 +301,7 @@ class Pipeline:
             self.ledger.began(case, self.drop, wanted)
         progress = self.progress[case.id] = Progress(sum(file.sent_size for file in files))
         for file in files:
-            source = Source(file, partial(open_source, folder, file), progress.add)
+            source = Source(file, opener(folder, file), progress.add)
             try:
                 case = self._sent(case, source)
             except Unavailable as pause:

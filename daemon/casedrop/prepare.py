@@ -9,10 +9,12 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from casedrop.errors import FolderChanged
 from casedrop.headers import HEAD, geometry
 from casedrop.model import Entry, EntryKind, Listing, Plan, PlannedFile, PlannedSocket
+from casedrop.strip import Once, without_metadata
 
 CHUNK = 1 << 20
 SMALLEST_PART = 8 << 20
@@ -33,7 +35,15 @@ def open_source(folder: str, file: PlannedFile) -> io.RawIOBase | io.BytesIO:
     """What is sent of a file. No symbolic link is followed on the way; raises FolderChanged."""
     if file.content is not None:
         return io.BytesIO(file.content.encode("latin-1"))
-    return os.fdopen(_open_below(folder, file.path), "rb", buffering=0)
+    source = os.fdopen(_open_below(folder, file.path), "rb", buffering=0)
+    return without_metadata(source) if file.stripped else source
+
+
+def opener(folder: str, file: PlannedFile) -> Callable[[], io.RawIOBase | io.BytesIO]:
+    """Opens what is sent of a file, once for each part; a copy that must be packed anew is made but once."""
+    source = partial(open_source, folder, file)
+    is_packed = file.stripped and file.content is None and file.path.lower().endswith(".gz")
+    return Once(source) if is_packed else source
 
 
 def prepare(folder: str, socket: PlannedSocket, check: Check) -> PlannedSocket:
@@ -80,12 +90,21 @@ def _prepared(folder: str, file: PlannedFile, check: Check) -> PlannedFile:
             raise FolderChanged("A file was changed after it had settled.")
         if file.content is not None:
             return _summed(file, io.BytesIO(file.content.encode("latin-1")), check)
-        read = _summed(file, source, check)
+        read = _read(file, source, check)
         if _stamp(source) != looks:
             raise FolderChanged("A file was changed while it was being read.")
     if file.sha256 not in ("", read.sha256):
         raise FolderChanged("A file has other contents than when it settled.")
     return replace(read, size=looks[0], mtime_ns=looks[1], ctime_ns=looks[2])
+
+
+def _read(file: PlannedFile, source: io.RawIOBase, check: Check) -> PlannedFile:
+    """Sums of what is sent of the file."""
+    if not file.stripped:
+        return _summed(file, source, check)
+    with without_metadata(os.fdopen(os.dup(source.fileno()), "rb", buffering=0)) as copy:
+        read = _summed(file, copy, check)
+        return replace(read, stripped_size=copy.tell())
 
 
 def _summed(file: PlannedFile, source: io.RawIOBase | io.BytesIO, check: Check) -> PlannedFile:

@@ -5,7 +5,7 @@ import textwrap
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from casedrop.model import Case, PlannedSocket
+from casedrop.model import Case, PlannedFile, PlannedSocket
 from casedrop.near import shown
 
 VERSION = 1
@@ -43,11 +43,16 @@ def _socket(socket: PlannedSocket) -> dict[str, object]:
     said: dict[str, object] = {"socket": socket.socket, "source": socket.source}
     if socket.super_kind == "Value":
         return said | {"value": socket.value}
-    files = [{"path": file.path, "bytes": file.sent_size, "sha256": file.sha256} for file in socket.files]
+    files = [_file(file) for file in socket.files]
     shape = socket.files[0].geometry
     if socket.super_kind == "Image":
         said["compared"] = asdict(shape) if shape else "attachment only: this format's header is not read"
     return said | {"files": files}
+
+
+def _file(file: PlannedFile) -> dict[str, object]:
+    said: dict[str, object] = {"path": file.path, "bytes": file.sent_size, "sha256": file.sha256}
+    return said | {"sent_without": list(file.stripped)} if file.stripped else said
 
 
 def reason(case: Case, now: float) -> str:

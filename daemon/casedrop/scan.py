@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 import structlog
 
 from casedrop import roots, settle, watch
+from casedrop.errors import SetupProblem
 from casedrop.group import MAX_READ, There, group, is_ready_mark, needed, nothing_there
+from casedrop.identity import identifier_problems
 from casedrop.model import (
     Drop,
     EntryKind,
@@ -28,7 +30,9 @@ from casedrop.model import (
     Weight,
 )
 from casedrop.near import several
+from casedrop.own_words import without_metadata
 from casedrop.settle import Settling
+from casedrop.titles import NAMELESS, Naming
 from casedrop.watch import boot_clock
 
 WAITS_FOR_KINDS = "settled; waiting for Grand Challenge to tell which sockets there are"
@@ -51,11 +55,12 @@ class ScanLimits:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A folder's settling, and what its files mean once it is quiet under these `kinds`."""
+    """A folder's settling, and what its files mean once it is quiet under these `kinds` and this `naming`."""
 
     settling: Settling
     grouping: Grouping | None = None
     kinds: Mapping[str, SocketKind] | None = None
+    naming: Naming | None = None
 
 
 class Scanner:
@@ -71,8 +76,11 @@ class Scanner:
         self.first_names: Mapping[str, str] = {}
         """What a folder was called before it was filed under another name: the rules go by that."""
         self.there: There = nothing_there
+        self.naming: Callable[[], Naming] = lambda: NAMELESS
+        """Asked once a scan; raises SetupProblem."""
         self.looking_since: float | None = None
         """When the look under way began (boot clock): a share that hangs does not let it end."""
+        self._naming = NAMELESS
         self._tell = wake
         self._known: dict[str, Known] = {}
         self._forgotten: set[str] = set()
@@ -102,13 +110,17 @@ class Scanner:
         self._stirred.set()
 
     def scan(self, now: float) -> Snapshot:
-        """One look at every name under drop/, as if it took no time. Raises OSError where drop/ cannot be read."""
+        """One look at every name under drop/, as if it took no time.
+
+        Raises OSError where drop/ cannot be read, SetupProblem where titles cannot be made.
+        """
         return self._scan(lambda: now)
 
     def _scan(self, clock: Callable[[], float]) -> Snapshot:
         started = clock()
         while self._forgotten:
             self._known.pop(self._forgotten.pop(), None)
+        self._naming = self.naming()
         in_hand = self.in_hand
         names = dict(_names(self._path))
         findings = [
@@ -135,6 +147,8 @@ class Scanner:
                 self.problem = None
             except OSError as error:
                 self.problem = self._unreadable(error)
+            except SetupProblem as problem:
+                self.problem = str(problem)
             except Exception as error:  # noqa: BLE001  this thread may not end, whatever a folder holds
                 structlog.get_logger().error("scan surprised us", drop=self.drop.name, exc_info=error)
                 self.problem = f"{self.drop.root} could not be looked through because of a fault in Casedrop."
@@ -270,11 +284,13 @@ class Scanner:
     def _grouped(self, name: str, listing: Listing, kinds: Mapping[str, SocketKind]) -> Grouping:
         """Once per signature: reading values and looking for DICOM is not done at every scan."""
         known = self._known[name]
-        if known.grouping is None or known.kinds != kinds:
+        naming = self._naming
+        if known.grouping is None or known.kinds != kinds or known.naming is not naming:
             called = replace(listing, folder=self._first(name))
-            grouping = group_folder(os.path.join(self._path, name), called, self.drop, kinds, self.there)
+            path = os.path.join(self._path, name)
+            grouping = group_folder(path, called, self.drop, kinds, self.there, naming=naming)
             grouping = self._sealed(grouping, listing, known.settling.signature)
-            self._known[name] = known = replace(known, grouping=grouping, kinds=kinds)
+            self._known[name] = known = replace(known, grouping=grouping, kinds=kinds, naming=naming)
         assert known.grouping is not None
         return known.grouping
 
@@ -350,16 +366,19 @@ def group_folder(
     drop: Drop,
     kinds: Mapping[str, SocketKind] | None,
     there: There = nothing_there,
+    *,
+    naming: Naming = NAMELESS,
 ) -> Grouping:
     """What the rules make of a folder, with what only its bytes tell: values, DICOM, cut-off files."""
     plain = {one.path for one in listing.entries if one.kind is EntryKind.FILE}
     wanted = [path for path in needed(listing, drop) if path in plain]
     contents = {path: watch.read_head(folder, path, MAX_READ + 1) for path in wanted}
-    grouping = group(listing, drop, contents, kinds, there)
+    grouping = without_metadata(folder, drop, group(listing, drop, contents, kinds, there, naming=naming))
     found = [
         *_filed_already(listing),
         *_dicom_problems(folder, grouping),
         *_cut_off_problems(folder, listing),
+        *identifier_problems(folder, listing, drop, grouping),
     ]
     if not found:
         return grouping

@@ -32,6 +32,7 @@ from casedrop.judge import Attempt, Judge
 from casedrop.ledger import Ledger
 from casedrop.logs import Names, name_key
 from casedrop.model import Case, Drop, Finding, FindingState, Json
+from casedrop.naming import NamingSource
 from casedrop.pipeline import Pipeline, Place
 from casedrop.scan import ScanLimits, Scanner
 from casedrop.settle import data
@@ -54,8 +55,11 @@ COPY_SECONDS = 3600.0
 class Service:
     """`tick(now)` is one turn of the loop; `run` turns until told to stop."""
 
-    def __init__(self, settings: Settings, token: Callable[[], str], names: Names) -> None:
+    def __init__(
+        self, settings: Settings, token: Callable[[], str], names: Names, pseudonym_key: bytes | None = None
+    ) -> None:
         self.settings = settings
+        self.pseudonym_key = pseudonym_key
         self.token = token
         self.names = names
         self.log = structlog.get_logger()
@@ -192,9 +196,9 @@ class Service:
             ThreadPoolExecutor(1, f"confirm {drop.name}"),
             ThreadPoolExecutor(1, f"file {drop.name}"),
         )
-        return Watched(
-            drop, Scanner(drop, ScanLimits(*seconds, limits.files), self.wake.set), pipeline, threads
-        )
+        scanner = Scanner(drop, ScanLimits(*seconds, limits.files), self.wake.set)
+        scanner.naming = NamingSource(drop, self.pseudonym_key)
+        return Watched(drop, scanner, pipeline, threads)
 
     def _expect_running(self) -> None:
         if self.stopping.is_set():

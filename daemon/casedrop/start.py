@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ import structlog
 from casedrop import journal, logs
 from casedrop.config import Settings, read_token, token_origin
 from casedrop.errors import ConfigurationError, SetupProblem
+from casedrop.naming import expect_same_key, read_key
+from casedrop.pseudonyms import fingerprint
 from casedrop.service import Service
 
 DAMAGED, FAULT = 78, 70
@@ -23,16 +26,21 @@ DAMAGED, FAULT = 78, 70
 def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: bool) -> int:
     """Run until stopped; the exit code of `casedrop run`."""
     token = read_token(settings, environ)
+    pseudonym_key = read_key(settings, environ)
     directory = state_directory(settings)
     lock = _lock(directory)
+    tempfile.tempdir = str(directory)  # copies of images are nobody else's, and /tmp may be memory
     names = logs.configure(
         sys.stderr,
         names=settings.logs.names,
         key=logs.name_key(directory),
         debug=debug,
-        secrets=(token,),
+        secrets=(token,) if pseudonym_key is None else (token, pseudonym_key.hex()),
     )
-    service = Service(settings, _token_source(settings, environ, token), names)
+    service = Service(settings, _token_source(settings, environ, token), names, pseudonym_key)
+    expect_same_key(service.journal, pseudonym_key)
+    if pseudonym_key is not None:
+        service.journal.keep_pseudonym_key(fingerprint(pseudonym_key))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
     try:

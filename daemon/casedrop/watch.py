@@ -203,7 +203,7 @@ def _holds_dicom(file: IO[bytes], depth: int) -> bool | None:
     head = file.read(HEAD)
     if head[:2] == b"\x1f\x8b":
         head = _unpacked_head(file)
-    if _dicom_head(head):
+    if dicom_head(head):
         return True
     if head[257:262] == b"ustar" or head.startswith(PACKED) or _old_tar(head):
         return None
@@ -256,7 +256,7 @@ def _member_holds_dicom(packed: zipfile.ZipFile, member: zipfile.ZipInfo, depth:
         raise
 
 
-def _dicom_head(head: bytes) -> bool:
+def dicom_head(head: bytes) -> bool:
     """Without preamble a data set starts at group 0002 or 0008 with an element of a plausible VR or length."""
     if head[128:132] == b"DICM":
         return True

@@ -1,0 +1,59 @@
+"""The copy of an image file without what may name somebody, as a stream; the file itself is only read.
+
+What is not packed is read through, never copied. What is packed is packed anew, into a file without a name that
+goes with its last reader.
+"""
+
+import io
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from typing import IO, cast
+
+from casedrop import metadata
+from casedrop.edited import Edited
+from casedrop.errors import CaseProblem, FolderChanged
+from casedrop.model import Problem
+
+DAMAGED = Problem("damaged", "A packed file (.gz) is damaged or cut off. Copy or save it again.")
+
+
+def without_metadata(source: io.RawIOBase) -> io.RawIOBase:
+    """What is sent of `source`, which is closed with it. Raises FolderChanged where that cannot be made."""
+    file = cast("IO[bytes]", source)
+    found = metadata.find(file)
+    if found.odd or found.fixed:
+        source.close()
+        raise FolderChanged("A file has other contents than when it settled.")
+    if not found.packed:
+        return Edited(file, found.spots)
+    with source:
+        copy = cast("io.RawIOBase", tempfile.TemporaryFile(buffering=0))  # noqa: SIM115
+        try:
+            for chunk in metadata.packed_anew(file, found):
+                copy.write(chunk)
+        except metadata.BROKEN:
+            copy.close()
+            raise CaseProblem(DAMAGED) from None
+    copy.seek(0)
+    return copy
+
+
+class Once:
+    """Opens what `source` opens; a copy it makes is made once and opened again for each part, in any thread."""
+
+    def __init__(self, source: Callable[[], io.RawIOBase | io.BytesIO]) -> None:
+        self._source = source
+        self._lock = threading.Lock()
+        self._copy: io.RawIOBase | io.BytesIO | None = None
+
+    def __call__(self) -> io.RawIOBase | io.BytesIO:
+        with self._lock:
+            if self._copy is None:
+                opened = self._source()
+                if isinstance(opened, Edited):  # not packed anew: nothing was made
+                    return opened
+                self._copy = opened
+        descriptor = os.open(f"/proc/self/fd/{self._copy.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+        return os.fdopen(descriptor, "rb", buffering=0)

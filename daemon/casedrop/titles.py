@@ -1,0 +1,86 @@
+"""What a display set is called: the drop's template, filled from the folder's name. Pure."""
+
+import re
+import string
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from casedrop.codes import Codes, code
+from casedrop.model import Drop, Problem
+from casedrop.near import shown
+from casedrop.settle import composed
+
+LIMIT = 255
+"""Characters of a title (seen on a real server, recording 05)."""
+
+PSEUDONYM, CODE = "pseudonym", "code"
+"""Placeholders of their own, beside {folder} and the groups of the drop's expression."""
+
+
+def without_key(_: str) -> str:
+    """Where there is no key to look with: what a pseudonym looks like."""
+    return "????-????-????-????"
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What stands behind {pseudonym}, by the text it replaces, and behind {code}."""
+
+    pseudonym: Callable[[str], str] = without_key
+    codes: Codes = field(default_factory=Codes)
+
+
+NAMELESS = Naming()
+"""Without a key and without codes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pseudonym:
+    """`{pseudonym:group}` formats to the pseudonym of that group, `{pseudonym}` to the folder's."""
+
+    make: Callable[[str], str]
+    groups: Mapping[str, str]
+
+    def __format__(self, group: str) -> str:
+        return self.make(self.groups[group or "folder"])
+
+
+def title(drop: Drop, name: str, naming: Naming) -> tuple[str, list[Problem]]:
+    """The title of a folder of that name, stripped and in NFC, and what is wrong or lacking with it.
+
+    "" where there is none.
+    """
+    found = re.fullmatch(drop.folder, composed(name)) if drop.folder else None
+    if drop.folder and found is None:
+        text = f'The folder\'s name "{shown(name)}" is not what this drop takes ({drop.folder}).'
+        return "", [Problem("folder-name", text)]
+    groups = {key: text or "" for key, text in found.groupdict().items()} if found else {}
+    groups["folder"] = name
+    if empty := [group for group in linked(drop.title) if not groups[group].strip()]:
+        text = f'The folder\'s name "{shown(name)}" has nothing for {empty[0]}, which makes its title.'
+        return "", [Problem("folder-name", f"{text} Rename the folder.")]
+    fields: dict[str, object] = {PSEUDONYM: _Pseudonym(naming.pseudonym, groups), **groups}
+    if drop.codes:
+        fields[CODE] = given = code(naming.codes, name)
+        if isinstance(given, Problem):
+            return "", [given]
+    rendered = composed(drop.title.format(**fields).strip())
+    return rendered, _unusable(rendered)
+
+
+def linked(template: str) -> tuple[str, ...]:
+    """The groups whose pseudonyms a title is made of; {pseudonym} alone is that of "folder"."""
+    parts = string.Formatter().parse(template)
+    return tuple(spec or "folder" for _, name, spec, _ in parts if name == PSEUDONYM)
+
+
+def _unusable(title: str) -> list[Problem]:
+    odd = [letter for letter in title if unicodedata.category(letter) in ("Cc", "Cs") or letter in "<>"]
+    if not odd and 1 <= len(title) <= LIMIT:
+        return []
+    text = (
+        f'The title "{shown(title)}" cannot be used: a title has 1 to {LIMIT} characters, no control characters, '
+        "none that are not UTF-8, and no < or >. Rename the folder."
+    )
+    return [Problem("bad-title", text)]
