@@ -9,7 +9,6 @@ import logging
 import os
 import re
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,9 +18,8 @@ from typing import Any, Literal, TextIO
 
 import structlog
 
-from casedrop.errors import SetupProblem
+from casedrop.keys import kept_key
 
-KEY_BYTES = 32
 NAME_KEYS = frozenset({"case", "folder", "file", "path", "title", "filed_as"})
 """Facts whose values are names people gave."""
 LIBRARIES = ("httpx", "httpcore", "watchdog")
@@ -68,41 +66,12 @@ class Names:
 
 def name_key(state_directory: Path) -> bytes:
     """The key of `Names`, made at the first start; raises SetupProblem when it cannot be had."""
-    path = state_directory / "names.key"
-    try:
-        if not path.exists():
-            _make_key(path)
-        key = path.read_bytes()
-    except OSError as error:
-        raise SetupProblem(
-            f"The key that hides names in logs ({path}) cannot be read or made: {error.strerror}. "
-            "Give the service's account the state directory."
-        ) from None
-    if len(key) != KEY_BYTES:
-        raise SetupProblem(
-            f"The key that hides names in logs ({path}) is damaged. Remove it: a new one is made, and the "
-            "same folder then appears under another hash than before."
-        )
-    return key
-
-
-def _make_key(path: Path) -> None:
-    """Write the whole key under a temporary name, then give it its own: no start ever sees half a key."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".names.key.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(os.urandom(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):  # another process was faster: its key counts
-            os.link(temporary, path)
-    finally:
-        os.unlink(temporary)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    return kept_key(
+        state_directory,
+        "names",
+        "hides names in logs",
+        "Remove it: a new one is made, and the same folder then appears under another hash than before.",
+    )
 
 
 def code_places(error: BaseException) -> str:

@@ -53,15 +53,27 @@ class SocketRule:
 
 ProcedureName = Literal["grand-challenge", "dicom-standard", "already-done", "send-identifiable"]
 
+ALLOW = ("burned-in", "changed-size", "changed-values", "names-in-text")
+"""What can be allowed: names that may be burned into the pixels, losses that change the image, and words of
+the patient's name or numbers in a text that the procedure keeps."""
+
+ANNEX_E_OPTIONS = (
+    "retain-uids",
+    "retain-device-identity",
+    "retain-institution-identity",
+    "retain-patient-characteristics",
+    "retain-full-dates",
+)
+"""The options of the Basic Application Level Confidentiality Profile (PS3.15 E.3) that can be chosen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Procedure:
     """How DICOM is de-identified before it is sent.
 
-    `allow` names what is refused otherwise (deidentify.ALLOW: "burned-in", "changed-size",
-    "changed-values"). `patterns` are regular expressions one of which an identifying attribute must match
-    whole under "already-done" (an empty one is always well). `options` are those of PS3.15 Annex E for
-    "dicom-standard" (profile.OPTIONS).
+    `allow` names what is refused otherwise (ALLOW). `patterns` are regular expressions one of which an
+    identifying attribute must match whole under "already-done" (an empty one is always well). `options` are
+    those of PS3.15 Annex E for "dicom-standard" (ANNEX_E_OPTIONS).
     """
 
     name: ProcedureName = "grand-challenge"
@@ -179,10 +191,11 @@ class PlannedFile:
     """One file of a plan: where it is, what it looked like when it settled, and how it is sent.
 
     `content` is what is sent in place of the file's bytes (a rewritten ``.mhd`` header). `packed` are the
-    DICOM files that are de-identified into one stored zip, which is what is sent; `path` is then a name of
-    our own for it, and `size` is that of the zip, 0 until it is made. `procedure` is how they are
-    de-identified; `taken` says what that took away that says something of the image. `sha256` and `md5s` (hex, one per part of `part_size` bytes) are
-    of what is sent; "" and () until prepared.
+    DICOM files that are de-identified by `procedure` into one stored zip, in this order, which is what is
+    sent; `path` is then a name of our own for it, and `size` is that of the zip, 0 until it is made. `method`
+    says how that was done, with versions, and `taken` names what it took away that says something of the
+    image. `sha256` and `md5s` (hex, one per part of `part_size` bytes) are of what is sent; "" and () until
+    prepared.
     """
 
     path: str
@@ -198,6 +211,7 @@ class PlannedFile:
     geometry: Geometry | None = None
     packed: tuple[SourceFile, ...] = ()
     procedure: Procedure | None = None
+    method: str = ""
     taken: tuple[str, ...] = ()
 
     @property
