@@ -12,8 +12,8 @@ import casedrop
 SOURCE = Path(casedrop.__file__).parent
 PURE = {
     "annex_e", "answers", "breaker", "config_checks", "deidentify", "errors", "essence", "group",
-    "headers", "mhd", "model", "near", "receipts",
-    "redrop", "reports", "settle", "stages", "status", "values",
+    "headers", "mhd", "model", "near", "receipts", "redrop", "reports", "settle", "slices", "stages", "status",
+    "values",
 }  # fmt: skip
 EDGES = {"check", "commit", "confirm", "file_away", "journal", "pack", "prepare", "roots", "upload", "watch"}
 ABOVE = {
@@ -70,6 +70,6 @@ def test_edges_do_not_import_each_other(module: str) -> None:
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
-    heavy = "httpx", "watchdog", "starlette", "pydantic", "structlog", "cattrs"
+    heavy = "httpx", "watchdog", "starlette", "pydantic", "structlog", "cattrs", "pydicom"
     code = f"import sys, casedrop.cli; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,7 +10,6 @@ import io
 import re
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from grand_challenge_dicom_de_identifier.deidentifier import VR_DUMMY_VALUES, DicomDeidentifier
@@ -29,8 +28,9 @@ from pydicom.uid import (
 
 from casedrop import annex_e
 from casedrop.errors import CaseProblem
-from casedrop.essence import PIXELS, Losses, Slice, as_slice, essence, losses
+from casedrop.essence import PIXELS, Losses, as_slice, essence, losses
 from casedrop.model import Problem, Procedure
+from casedrop.slices import Deidentified
 
 STANDARD_ROOT = "1.2.840.10008."
 """UIDs of the standard itself (PS3.6, Annex A): classes, transfer syntaxes, well-known frames of reference."""
@@ -59,16 +59,6 @@ TEXTS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT", "UR", "PN", "AE"})
 
 OFTEN_BURNED_IN = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(3\.1|6\.[12]|7(\.[1-4])?)")
 """Ultrasound and secondary capture: names stand in the picture unless BurnedInAnnotation says NO."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deidentified:
-    """`method` says by what, with versions; `taken` names what of the image's description is gone."""
-
-    data: bytes
-    shape: Slice
-    method: str
-    taken: tuple[str, ...] = ()
 
 
 def deidentify(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -> Deidentified | Problem:
@@ -218,8 +208,8 @@ def _apply(dataset: Dataset, procedure: Procedure, key: bytes) -> str:
 def _rejected(dataset: Dataset) -> Problem:
     return Problem(
         "class-not-known",
-        f"{{files}} are {_class_name(dataset)}, which Grand Challenge's own procedure does not de-identify (it knows "
-        "CT Image, MR Image and VL Whole Slide Microscopy Image). The data manager can set deidentify = "
+        f"{{files}} are {_class_name(dataset)}, which Grand Challenge's own procedure does not de-identify (it "
+        "knows CT Image, MR Image and VL Whole Slide Microscopy Image). The data manager can set deidentify = "
         '"dicom-standard" for this drop or, where files are de-identified before they come, "already-done".',
     )
 
@@ -312,9 +302,9 @@ def _refuse_words(dataset: Dataset, words: frozenset[str], procedure: Procedure)
         raise CaseProblem(
             Problem(
                 "names-in-text",
-                f"{{files}} hold in {', '.join(found)} a word of the patient's name, or one of the patient's numbers, "
-                "and the procedure keeps that text. Export without it, or let the data manager set allow = "
-                '["names-in-text"].',
+                f"{{files}} hold in {', '.join(found)} a word of the patient's name, or one of the patient's "
+                "numbers, and the procedure keeps that text. Export without it, or let the data manager set "
+                'allow = ["names-in-text"].',
             )
         )
 

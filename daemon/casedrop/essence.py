@@ -4,14 +4,13 @@ Attributes: PS3.3, C.7.6.2 (image plane), C.7.6.3 (image pixel), C.7.6.16 (funct
 (modality and VOI LUT), C.8.5.5 (ultrasound regions).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from pydicom import DataElement, Dataset
 
-from casedrop.model import Geometry
+from casedrop.slices import Slice
 
 PIXELS = frozenset({"PixelData", "FloatPixelData", "DoubleFloatPixelData"})
 SHAPE = PIXELS | frozenset(
@@ -39,15 +38,12 @@ VALUES = frozenset(
 )
 NOTED = frozenset(
     "SliceLocation RescaleType WindowCenter WindowWidth LossyImageCompression LossyImageCompressionRatio "
-    "LossyImageCompressionMethod ICCProfile".split()
+    "LossyImageCompressionMethod ICCProfile OverlayData".split()
 )
 """Their loss is only written down."""
 
-APART = 1e-3
-"""mm between two slices, below which they lie at one place; and how far of straight a stack may be."""
-
-TURNED = 1e-4
-"""By how much a direction cosine may differ within a stack."""
+ASIDE = frozenset({"IconImageSequence", "OriginalAttributesSequence"})
+"""They speak of another image: a thumbnail, or what this one was before."""
 
 NEUTRAL = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}
 WANTED = SHAPE | SIZE | VALUES | NOTED
@@ -64,18 +60,6 @@ class Losses:
     size: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
     harmless: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """One file as part of a stack: pixels, mm, and direction cosines; None where it says no such thing."""
-
-    rows: int
-    columns: int
-    frames: int = 1
-    spacing: tuple[float, ...] | None = None
-    position: tuple[float, ...] | None = None
-    orientation: tuple[float, ...] | None = None
 
 
 def essence(dataset: Dataset) -> Essence:
@@ -110,56 +94,10 @@ def as_slice(found: Essence) -> Slice:
     )
 
 
-def stack(slices: Sequence[Slice]) -> Geometry | None:
-    """The image that single-frame slices of one orientation become; None where it is not that simple.
-
-    PixelSpacing is row spacing (y) first (PS3.3, 10.7.1.3).
-    """
-    first = slices[0]
-    alike = {(one.rows, one.columns, one.frames, one.spacing) for one in slices}
-    if len(alike) > 1 or first.frames != 1 or not first.rows or not first.columns or not first.spacing:
-        return None
-    y, x = first.spacing
-    if len(slices) == 1:
-        return Geometry((first.columns, first.rows, None), (x, y, None))
-    depth = _spacing(slices)
-    return Geometry((first.columns, first.rows, len(slices)), (x, y, depth)) if depth else None
-
-
-def _spacing(slices: Sequence[Slice]) -> float | None:
-    """Mean mm between slices that lie straight behind each other, each at a place of its own."""
-    normal = _normal(slices[0].orientation)
-    if normal is None or any(not _parallel(one.orientation, slices[0].orientation) for one in slices):
-        return None
-    positions = [one.position for one in slices if one.position is not None]
-    places = sorted((_dot(position, normal), position) for position in positions)
-    if len(places) != len(slices) or any(after[0] - before[0] < APART for before, after in pairwise(places)):
-        return None
-    along = places[-1][0] - places[0][0]
-    straight = [last - start for last, start in zip(places[-1][1], places[0][1], strict=True)]
-    sideways = _dot(straight, straight) - along**2
-    return along / (len(slices) - 1) if sideways < (APART * along) ** 2 else None
-
-
-def _normal(orientation: tuple[float, ...] | None) -> tuple[float, float, float] | None:
-    if orientation is None:
-        return None
-    a, b, c, d, e, f = orientation
-    return b * f - c * e, c * d - a * f, a * e - b * d
-
-
-def _parallel(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
-    if one is None or other is None:
-        return False
-    return all(abs(a - b) < TURNED for a, b in zip(one, other, strict=True))
-
-
-def _dot(one: Sequence[float], other: Sequence[float]) -> float:
-    return sum(a * b for a, b in zip(one, other, strict=True))
-
-
 def _found(dataset: Dataset, place: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     for element in dataset:
+        if element.is_private or element.keyword in ASIDE:
+            continue
         if element.VR == "SQ":
             for number, item in enumerate(element.value):
                 yield from _found(item, (*place, element.keyword, number))

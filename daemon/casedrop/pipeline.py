@@ -4,6 +4,7 @@ Every line may be entered again at any point: it looks at the journal and the pl
 from there. A restart, a lost answer and a second try are the same thing.
 """
 
+import io
 import json
 import threading
 import time
@@ -19,7 +20,8 @@ from casedrop.answers import Meaning
 from casedrop.errors import CaseProblem, FolderChanged, Refused, Unavailable, Waits
 from casedrop.grand_challenge import DisplaySet, GrandChallenge
 from casedrop.journal import Journal
-from casedrop.model import Case, Held, Listing, Problem, UploadRef
+from casedrop.model import Case, Held, Listing, PlannedFile, Problem, UploadRef
+from casedrop.pack import Packer
 from casedrop.prepare import open_source, prepare, unchanged
 from casedrop.settle import signature
 from casedrop.stages import Stage
@@ -77,6 +79,7 @@ class Pipeline:
     import_seconds: float
     reassign_seconds: float
     admission: Admission
+    packer: Packer
     progress: dict[int, Progress] = field(default_factory=dict)
     titles: dict[str, tuple[float, frozenset[str]]] = field(default_factory=dict)
 
@@ -224,10 +227,36 @@ class Pipeline:
             raise
 
     def _prepared(self, case: Case, place: Place) -> Case:
-        folder = str(place.folder(case))
-        sockets = tuple(prepare(folder, socket, self.lane.check) for socket in case.settled.sockets)
+        folder, check = str(place.folder(case)), self.lane.check
+        pack = partial(self._packed, case, folder)
+        sockets = tuple(prepare(folder, socket, check, pack) for socket in case.settled.sockets)
         plan = replace(case.settled, sockets=sockets)
         return self.journal.save(case, stage=Stage.UPLOADING, plan=plan)
+
+    def _packed(self, case: Case, folder: str, file: PlannedFile) -> PlannedFile:
+        return self.packer.pack(case.id, folder, file, self.lane.check)
+
+    def _in_spool(self, case: Case, place: Place) -> Case:
+        """What is to be sent is there again, whatever became of the spool.
+
+        Another release may de-identify to other bytes: the plan then goes by these.
+        """
+        sent = {socket.socket for socket in commit.to_send(case)}
+        folder = str(place.folder(case))
+
+        def made(file: PlannedFile) -> PlannedFile:
+            there = not file.packed or self.packer.has(case.id, file)
+            return file if there else self._packed(case, folder, file)
+
+        sockets = tuple(
+            replace(socket, files=tuple(map(made, socket.files))) if socket.socket in sent else socket
+            for socket in case.settled.sockets
+        )
+        plan = replace(case.settled, sockets=sockets)
+        return case if plan == case.settled else self.journal.save(case, plan=plan)
+
+    def _open(self, case: Case, folder: str, file: PlannedFile) -> io.RawIOBase | io.BytesIO:
+        return self.packer.open(case.id, file) if file.packed else open_source(folder, file)
 
     def _refuse_held_title(self, case: Case) -> None:
         at, titles = self.titles.get(case.study_pk, (-TITLES_SECONDS, frozenset()))
@@ -240,13 +269,14 @@ class Pipeline:
 
     def _uploaded(self, case: Case, place: Place) -> Case:
         folder = str(place.folder(case))
+        case = self._in_spool(case, place)
         files = [file for socket in commit.to_send(case) for file in socket.files]
         if files:
             need = Need(len(files), sum(file.sent_size for file in files))
             self.admission.enter(case.id, need, self.platform.uploads_there())
         progress = self.progress[case.id] = Progress(sum(file.sent_size for file in files))
         for file in files:
-            source = Source(file, partial(open_source, folder, file), progress.add)
+            source = Source(file, partial(self._open, case, folder, file), progress.add)
             try:
                 case = self._sent(case, source)
             except Unavailable as pause:

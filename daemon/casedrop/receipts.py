@@ -5,7 +5,7 @@ import textwrap
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from casedrop.model import Case, PlannedSocket
+from casedrop.model import Case, PlannedFile, PlannedSocket
 from casedrop.near import shown
 
 VERSION = 1
@@ -20,7 +20,9 @@ def receipt(case: Case, now: float) -> str:
     """JSON: version, folder, title, reader_study, display_set (web page), confirmed (UTC), sockets, left_out.
 
     `already_uploaded` tells that nothing was sent: an earlier folder is this very display set. A socket has
-    name, source, and value or files (path, bytes, sha256 of what was sent).
+    name, source, and value or files (path, bytes, sha256 of what was sent). A packed series also has deidentify,
+    method, taken (attributes that went and say something of the image), number, and packed: its files as they
+    were in the folder.
     """
     plan = case.settled
     record = {
@@ -41,11 +43,21 @@ def _socket(socket: PlannedSocket) -> dict[str, object]:
     said: dict[str, object] = {"socket": socket.socket, "source": socket.source}
     if socket.super_kind == "Value":
         return said | {"value": socket.value}
-    files = [{"path": file.path, "bytes": file.sent_size, "sha256": file.sha256} for file in socket.files]
+    files = [_file(file) for file in socket.files]
     shape = socket.files[0].geometry
     if socket.super_kind == "Image":
         said["compared"] = asdict(shape) if shape else "attachment only: this format's header is not read"
     return said | {"files": files}
+
+
+def _file(file: PlannedFile) -> dict[str, object]:
+    said: dict[str, object] = {"path": file.path, "bytes": file.sent_size, "sha256": file.sha256}
+    if not file.packed:
+        return said
+    packed = [{"path": one.path, "bytes": one.size, "sha256": one.sha256} for one in file.packed]
+    name = file.procedure.name if file.procedure else ""
+    how = {"deidentify": name, "method": file.method, "taken": list(file.taken)}
+    return said | how | {"number": len(packed), "packed": packed}
 
 
 def reason(case: Case, now: float) -> str:
