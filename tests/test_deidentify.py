@@ -29,9 +29,9 @@ GRAND, STANDARD = Procedure("grand-challenge"), Procedure("dicom-standard")
 SHIPPED = sorted((Path(pydicom.__file__).parent / "data" / "test_files").glob("*.dcm"))
 NOT_IMAGES = {
     "MR_truncated", "UN_sequence", "badVR", "empty_charset_LEI", "meta_missing_tsyntax", "nested_priv_SQ",
-    "no_meta", "no_meta_group_length", "priv_SQ", "test-SR",
+    "no_meta", "no_meta_group_length", "priv_SQ",
 }  # fmt: skip
-"""Cut off, without a class, or with the patient's number in a text."""
+"""Cut off, or without a class."""
 
 PLACES = (
     "PatientName PersonName OperatorsName InstitutionName PatientComments StudyDate AccessionNumber "

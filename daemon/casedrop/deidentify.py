@@ -9,7 +9,6 @@ import hmac
 import io
 import re
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 from grand_challenge_dicom_de_identifier.deidentifier import VR_DUMMY_VALUES, DicomDeidentifier
@@ -28,7 +27,7 @@ from pydicom.uid import (
 
 from casedrop import annex_e
 from casedrop.errors import CaseProblem
-from casedrop.essence import PIXELS, Losses, as_slice, essence, losses
+from casedrop.essence import Losses, as_slice, elements, essence, losses, tags
 from casedrop.model import Problem, Procedure
 from casedrop.slices import Deidentified
 
@@ -38,7 +37,7 @@ STANDARD_ROOT = "1.2.840.10008."
 IMPLEMENTATION_UID = "2.25.325863921443217849124301468093417358214"
 IMPLEMENTATION_NAME = "CASEDROP"
 
-IDENTIFYING = frozenset(
+IDENTIFYING = tags(
     "PatientName PatientID PatientBirthDate OtherPatientIDs OtherPatientNames PatientBirthName "
     "PatientMotherBirthName PatientAddress PatientTelephoneNumbers MedicalRecordLocator MilitaryRank "
     "IssuerOfPatientID AccessionNumber AdmissionID ReferringPhysicianName ReferringPhysicianAddress "
@@ -48,13 +47,14 @@ IDENTIFYING = frozenset(
 )
 """What "already-done" wants empty or as the configuration says, wherever it stands."""
 
-NAMES_AND_NUMBERS = frozenset(
+NAMES_AND_NUMBERS = tags(
     "PatientName OtherPatientNames PatientBirthName PatientMotherBirthName PatientID OtherPatientIDs "
     "AccessionNumber AdmissionID PatientBirthDate PatientTelephoneNumbers".split()
 )
 """Whose words may stand in no text that is kept."""
 
 SHORTEST_WORD = 4
+NO_TEXT = frozenset({"CodingSchemeDesignator"})
 TEXTS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT", "UR", "PN", "AE"})
 
 OFTEN_BURNED_IN = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(3\.1|6\.[12]|7(\.[1-4])?)")
@@ -169,7 +169,8 @@ def _expect_done(dataset: Dataset, procedure: Procedure) -> None:
                 'drop takes only what is de-identified already (deidentify = "already-done").',
             )
         )
-    filled = sorted({str(one.keyword) for one in _all(dataset) if _identifies(one, procedure.patterns)})
+    found = elements(dataset, IDENTIFYING, frozenset({"PN"}))
+    filled = sorted({_name(one) for _, one in found if _filled(one, procedure.patterns)})
     if filled:
         raise CaseProblem(
             Problem(
@@ -180,17 +181,19 @@ def _expect_done(dataset: Dataset, procedure: Procedure) -> None:
         )
 
 
-def _identifies(element: DataElement, patterns: tuple[str, ...]) -> bool:
-    if element.keyword not in IDENTIFYING and element.VR != "PN":
-        return False
+def _filled(element: DataElement, patterns: tuple[str, ...]) -> bool:
     texts = [text for text in _texts(element) if text]
     return any(not any(re.fullmatch(pattern, text) for pattern in patterns) for text in texts)
+
+
+def _name(element: DataElement) -> str:
+    return str(element.keyword or "a private attribute")
 
 
 def _apply(dataset: Dataset, procedure: Procedure, key: bytes) -> str:
     """De-identify in place; by what, in words."""
     standard = procedure.name == "dicom-standard"
-    dataset.remove_private_tags()
+    _remove_private(dataset)
     if standard or not dataset.get("DeidentificationMethod", "x"):
         dataset.pop("DeidentificationMethod", None)
     engine = DicomDeidentifier(annex_e.procedure(procedure.options) if standard else None)
@@ -203,6 +206,13 @@ def _apply(dataset: Dataset, procedure: Procedure, key: bytes) -> str:
         return f"procedure of Grand Challenge, {engine.procedure['version']}"
     _say_method(dataset, procedure)
     return annex_e.method(procedure.options)
+
+
+def _remove_private(dataset: Dataset) -> None:
+    """Those of the data set itself without decoding them: vendors have hundreds."""
+    for tag in [tag for tag in dataset.keys() if tag.is_private]:  # noqa: SIM118
+        del dataset[tag]
+    dataset.remove_private_tags()
 
 
 def _rejected(dataset: Dataset) -> Problem:
@@ -282,12 +292,11 @@ def _changes(names: tuple[str, ...], allowed: str, what: str, procedure: Procedu
 def _words(dataset: Dataset) -> frozenset[str]:
     """What names or numbers the patient, in lower case; dates also with hyphens."""
     words = set()
-    for element in _all(dataset):
-        if element.keyword in NAMES_AND_NUMBERS:
-            for text in _texts(element):
-                words |= {text, *re.split(r"[\s^=\\,]+", text)}
-                if element.VR == "DA":
-                    words.add(f"{text[:4]}-{text[4:6]}-{text[6:]}")
+    for _, element in elements(dataset, NAMES_AND_NUMBERS):
+        for text in _texts(element):
+            words |= {text, *re.split(r"[\s^=\\,]+", text)}
+            if element.VR == "DA":
+                words.add(f"{text[:4]}-{text[4:6]}-{text[6:]}")
     dummies = {str(value).lower() for value in VR_DUMMY_VALUES.values()}
     return frozenset(word.lower() for word in words if len(word) >= SHORTEST_WORD) - dummies
 
@@ -297,7 +306,8 @@ def _refuse_words(dataset: Dataset, words: frozenset[str], procedure: Procedure)
     if "names-in-text" in procedure.allow or not words:
         return
     any_word = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, sorted(words))) + r")(?!\w)")
-    found = sorted({str(one.keyword) for one in _all(dataset) if one.VR in TEXTS and _holds(one, any_word)})
+    texts = (one for _, one in elements(dataset, frozenset(), TEXTS) if one.keyword not in NO_TEXT)
+    found = sorted({_name(one) for one in texts if _holds(one, any_word)})
     if found:
         raise CaseProblem(
             Problem(
@@ -312,16 +322,6 @@ def _refuse_words(dataset: Dataset, words: frozenset[str], procedure: Procedure)
 def _holds(element: DataElement, any_word: re.Pattern[str]) -> bool:
     kept = (text for text in _texts(element) if text != VR_DUMMY_VALUES.get(element.VR))
     return any(any_word.search(text.lower()) for text in kept)
-
-
-def _all(dataset: Dataset) -> Iterator[DataElement]:
-    """Every element, those of nested sequences too; the pixels never name anybody."""
-    for element in dataset:
-        if element.VR == "SQ":
-            for item in element.value:
-                yield from _all(item)
-        elif element.keyword not in PIXELS:
-            yield element
 
 
 def _texts(element: DataElement) -> list[str]:

@@ -4,11 +4,13 @@ Attributes: PS3.3, C.7.6.2 (image plane), C.7.6.3 (image pixel), C.7.6.16 (funct
 (modality and VOI LUT), C.8.5.5 (ultrasound regions).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pydicom import DataElement, Dataset
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
+from pydicom.tag import BaseTag
 
 from casedrop.slices import Slice
 
@@ -38,7 +40,7 @@ VALUES = frozenset(
 )
 NOTED = frozenset(
     "SliceLocation RescaleType WindowCenter WindowWidth LossyImageCompression LossyImageCompressionRatio "
-    "LossyImageCompressionMethod ICCProfile OverlayData".split()
+    "LossyImageCompressionMethod ICCProfile".split()
 )
 """Their loss is only written down."""
 
@@ -46,10 +48,11 @@ ASIDE = frozenset({"IconImageSequence", "OriginalAttributesSequence"})
 """They speak of another image: a thumbnail, or what this one was before."""
 
 NEUTRAL = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}
-WANTED = SHAPE | SIZE | VALUES | NOTED
 
-Essence = dict[tuple[str | int, ...], Any]
-"""Where an attribute stands (keywords and item numbers, outermost first) to its value."""
+Place = tuple[str | int, ...]
+"""Where an attribute stands: keywords and item numbers, outermost first."""
+
+Essence = dict[Place, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,44 @@ class Losses:
     harmless: tuple[str, ...] = ()
 
 
+def tags(keywords: Iterable[str]) -> frozenset[int]:
+    return frozenset(tag for tag in map(tag_for_keyword, keywords) if tag is not None)
+
+
+WANTED_TAGS = tags(SHAPE | SIZE | VALUES | NOTED)
+
+
 def essence(dataset: Dataset) -> Essence:
-    return dict(_found(dataset, ()))
+    found = elements(dataset, WANTED_TAGS)
+    return {
+        place: _value(element)
+        for place, element in found
+        if not (ASIDE.intersection(place) or element.tag.is_private or element.is_empty)
+    }
+
+
+def elements(
+    dataset: Dataset, tags: frozenset[int], vrs: frozenset[str] = frozenset(), place: Place = ()
+) -> Iterator[tuple[Place, DataElement]]:
+    """The elements with one of these tags or value representations, those of nested sequences too.
+
+    Only these are decoded: decoding all takes longer than everything else.
+    """
+    for tag in sorted(dataset.keys()):
+        vr = _vr(dataset, tag)
+        if vr == "SQ" and dataset[tag].VR == "SQ":
+            for number, item in enumerate(dataset[tag].value):
+                yield from elements(item, tags, vrs, (*place, dataset[tag].keyword, number))
+        elif tag in tags or vr in vrs:
+            yield (*place, dataset[tag].keyword), dataset[tag]
+
+
+def _vr(dataset: Dataset, tag: BaseTag) -> str:
+    """Without decoding: implicit files do not say, and UN is what it would be by PS3.6."""
+    said = dataset.get_item(tag).VR
+    if said in (None, "UN") and dictionary_has_tag(tag):
+        return dictionary_VR(tag)
+    return said or ""
 
 
 def losses(before: Essence, after: Essence, *, alone: bool) -> Losses:
@@ -92,17 +131,6 @@ def as_slice(found: Essence) -> Slice:
         numbers("ImagePositionPatient", 3),
         numbers("ImageOrientationPatient", 6),
     )
-
-
-def _found(dataset: Dataset, place: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    for element in dataset:
-        if element.is_private or element.keyword in ASIDE:
-            continue
-        if element.VR == "SQ":
-            for number, item in enumerate(element.value):
-                yield from _found(item, (*place, element.keyword, number))
-        elif element.keyword in WANTED and not element.is_empty:
-            yield (*place, element.keyword), _value(element)
 
 
 def _value(element: DataElement) -> Any:
