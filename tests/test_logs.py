@@ -15,7 +15,8 @@ import pytest
 import structlog
 
 from casedrop.errors import SetupProblem
-from casedrop.logs import KEY_BYTES, Names, configure, name_key
+from casedrop.keys import KEY_BYTES
+from casedrop.logs import Names, configure, name_key
 
 TOKEN = "0123456789abcdef" * 4
 SIGNATURE = "5d1f0e2c" * 8

@@ -161,6 +161,10 @@ def voxels(name: str, content: bytes) -> Any:
     return np.asarray(picture).tolist(), picture.size, picture.mode
 
 
+def unpacked(file: PlannedFile) -> PlannedFile:
+    raise AssertionError(f"{file.path} is no series")
+
+
 class Lane:
     """One folder with one image, under one setting."""
 
@@ -177,7 +181,7 @@ class Lane:
     def file(self) -> PlannedFile:
         plan = self.grouped().plan
         assert plan is not None, self.grouped().problems
-        return prepare(str(self.folder), plan.sockets[0], lambda: None).files[0]
+        return prepare(str(self.folder), plan.sockets[0], lambda: None, unpacked).files[0]
 
     def sent(self) -> bytes:
         with open_source(str(self.folder), self.file()) as source:
@@ -403,7 +407,7 @@ def test_the_header_of_an_mhd_is_rewritten_without_it(tmp_path: Path) -> None:
     assert "Jane" not in head.content
     assert "ElementDataFile = ct-image.raw" in head.content
     assert head.stripped == ("Comment",)
-    (prepared, _) = prepare(str(lane.folder), plan.sockets[0], lambda: None).files
+    (prepared, _) = prepare(str(lane.folder), plan.sockets[0], lambda: None, unpacked).files
     assert prepared.sent_size == len(head.content)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from casedrop import keys
+from casedrop import pseudonym_key
 from casedrop.config import load
 from casedrop.errors import ConfigurationError, SetupProblem
 from casedrop.model import CodeTable, Drop, FindingState, SocketKind, SocketRule
@@ -42,21 +42,21 @@ def refusal(tmp_path: Path, key_file: Path | None, **environ: str) -> str:
 
 def test_a_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "key"
-    made = keys.make(path)
+    made = pseudonym_key.make(path)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert keys.read(path, private=True) == made
+    assert pseudonym_key.read(path, private=True) == made
     with pytest.raises(ConfigurationError, match="never replaced"):
-        keys.make(path)
-    assert keys.read(path, private=True) == made
-    assert keys.make(tmp_path / "other") != made
+        pseudonym_key.make(path)
+    assert pseudonym_key.read(path, private=True) == made
+    assert pseudonym_key.make(tmp_path / "other") != made
     with pytest.raises(ConfigurationError, match="No such file"):
-        keys.make(tmp_path / "nowhere" / "key")
+        pseudonym_key.make(tmp_path / "nowhere" / "key")
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o660, 0o601])
 def test_a_key_that_others_can_read_or_change_is_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "key"
-    made = keys.make(path)
+    made = pseudonym_key.make(path)
     path.chmod(mode)
     assert "chmod 640" in refusal(tmp_path, path)
     path.chmod(0o640)
@@ -75,12 +75,12 @@ def test_what_is_no_key_is_refused_and_not_shown(tmp_path: Path, content: str) -
 
 def test_the_key_comes_from_a_file_or_a_credential_and_two_must_agree(tmp_path: Path) -> None:
     path, credential = tmp_path / "key", tmp_path / CREDENTIAL
-    made = keys.make(path)
+    made = pseudonym_key.make(path)
     credential.write_bytes(path.read_bytes())
     place = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
     assert key_of(tmp_path, None, **place) == key_of(tmp_path, path, **place) == made
     credential.unlink()
-    keys.make(credential)
+    pseudonym_key.make(credential)
     assert "different keys" in refusal(tmp_path, path, **place)
 
 
@@ -152,7 +152,7 @@ def use_pseudonyms(lab: Lab, path: Path) -> None:
 def test_time_points_are_linked_by_a_pseudonym_that_only_this_machine_can_look_back(lab: Lab) -> None:
     path = lab.top / "key"
     said = lab.command("keygen", str(path))
-    mark = fingerprint(keys.read(path, private=True))
+    mark = fingerprint(pseudonym_key.read(path, private=True))
     assert mark in said
     use_pseudonyms(lab, path)
     assert f"ok The key of pseudonyms has the fingerprint {mark}" in lab.command("check", "--offline", code=0)
@@ -160,7 +160,7 @@ def test_time_points_are_linked_by_a_pseudonym_that_only_this_machine_can_look_b
     for number, name in enumerate(("Jane Doe_1", "Jane Doe_2", "Someone Else_1")):
         lab.move_in(name, ct__mha=mha(fill=bytes([number])))
     assert lab.once() == 0, lab.status()
-    key = keys.read(path, private=True)
+    key = pseudonym_key.read(path, private=True)
     jane, other = (pseudonym(key, "lung-2026", name) for name in ("Jane Doe", "Someone Else"))
     assert sorted(lab.titles()) == sorted([f"{jane} 1", f"{jane} 2", f"{other} 1"])
     (lab.drop / "Jane Doe_3").mkdir()
@@ -177,8 +177,8 @@ def test_time_points_are_linked_by_a_pseudonym_that_only_this_machine_can_look_b
 @pytest.mark.long
 def test_another_key_than_the_first_never_makes_a_title(lab: Lab) -> None:
     first, second = lab.top / "first", lab.top / "second"
-    keys.make(first)
-    keys.make(second)
+    pseudonym_key.make(first)
+    pseudonym_key.make(second)
     use_pseudonyms(lab, first)
     assert lab.once() == 0
     use_pseudonyms(lab, second)
@@ -187,7 +187,7 @@ def test_another_key_than_the_first_never_makes_a_title(lab: Lab) -> None:
     assert lab.titles() == []
     said = lab.command("check", "--offline", code=78)
     assert "not the one used so far" in said
-    assert fingerprint(keys.read(first, private=True)) in said
+    assert fingerprint(pseudonym_key.read(first, private=True)) in said
     assert second.read_text().strip() not in said + lab.log.read_text()
     use_pseudonyms(lab, first)
     assert lab.once() == 0

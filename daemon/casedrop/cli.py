@@ -197,7 +197,7 @@ def retry(
 @app.command()
 def keygen(file: Path) -> None:
     """Make the key of pseudonyms. It is never replaced: keep a copy of it apart."""
-    from casedrop.keys import make  # noqa: PLC0415
+    from casedrop.pseudonym_key import make  # noqa: PLC0415
     from casedrop.pseudonyms import fingerprint  # noqa: PLC0415
 
     typer.echo(

@@ -1,53 +1,60 @@
-"""The key of pseudonyms: made once, never replaced, readable by few."""
+"""Keys in the state directory, each made at the first start and never sent anywhere."""
 
 import os
-import secrets
-import stat
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
-from casedrop.errors import ConfigurationError
-from casedrop.pseudonyms import KEY_BYTES
+from casedrop.errors import SetupProblem
+
+KEY_BYTES = 32
 
 
-def make(path: Path) -> bytes:
-    """Write a new key for its owner alone; never over a file. Raises ConfigurationError."""
-    key = secrets.token_bytes(KEY_BYTES)
+def kept_key(state_directory: Path, name: str, purpose: str, if_damaged: str) -> bytes:
+    """The key of this name, made where there is none; raises SetupProblem when it cannot be had.
+
+    `purpose` goes on "The key that …", `if_damaged` says what to do about a damaged one.
+    """
+    path = state_directory / f"{name}.key"
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"{key.hex()}\n")
+        if not path.exists():
+            _make_key(path)
+        key = path.read_bytes()
+    except OSError as error:
+        raise SetupProblem(
+            f"The key that {purpose} ({path}) cannot be read or made: {error.strerror}. "
+            "Give the service's account the state directory."
+        ) from None
+    if len(key) != KEY_BYTES:
+        raise SetupProblem(f"The key that {purpose} ({path}) is damaged. {if_damaged}")
+    return key
+
+
+def uid_key(state_directory: Path) -> bytes:
+    """The key from which new DICOM UIDs are made. Raises SetupProblem."""
+    return kept_key(
+        state_directory,
+        "uids",
+        "makes new DICOM UIDs",
+        "Put it back from a backup. If it is lost, remove it: a new one is made, and what was sent earlier of "
+        "a patient can no longer be linked with what is sent from now on.",
+    )
+
+
+def _make_key(path: Path) -> None:
+    """Write the whole key under a temporary name, then give it its own: no start ever sees half a key."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(os.urandom(KEY_BYTES))
             file.flush()
             os.fsync(file.fileno())
-    except FileExistsError:
-        raise ConfigurationError(
-            [f"{path} is there already. A key is never replaced: every later title would be another one."]
-        ) from None
-    except OSError as error:
-        raise ConfigurationError([f"{path}: no key can be written there ({error.strerror})."]) from None
-    return key
-
-
-def read(path: Path, *, private: bool) -> bytes:
-    """The key in a file; a `private` one nobody else may read or write. Raises ConfigurationError."""
+        with suppress(FileExistsError):  # another process was faster: its key counts
+            os.link(temporary, path)
+    finally:
+        os.unlink(temporary)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        text = path.read_text(errors="replace").strip()
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise ConfigurationError(
-            [f"{path}: the key of pseudonyms cannot be read ({error.strerror}). `casedrop keygen` makes one."]
-        ) from None
-    if private and mode & (stat.S_IRWXO | stat.S_IWGRP):
-        raise ConfigurationError(
-            [f"{path}: others can read or change the key of pseudonyms. Run: chmod 640 {path}"]
-        )
-    try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        key = b""
-    if len(key) != KEY_BYTES:
-        text = (
-            f"{path} holds no key of pseudonyms ({2 * KEY_BYTES} hexadecimal digits). Put it back from the "
-            "backup; a new one would give every patient another pseudonym."
-        )
-        raise ConfigurationError([text])
-    return key
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -9,7 +9,6 @@ import logging
 import os
 import re
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from typing import Any, Literal, TextIO
 
 import structlog
 
-from casedrop.errors import SetupProblem
+from casedrop.keys import kept_key
 
 KEY_BYTES = 32
 KEY_NAME = "names.key"
@@ -73,41 +72,12 @@ class Names:
 
 def name_key(state_directory: Path) -> bytes:
     """The key of `Names`, made at the first start; raises SetupProblem when it cannot be had."""
-    path = state_directory / KEY_NAME
-    try:
-        if not path.exists():
-            _make_key(path)
-        key = path.read_bytes()
-    except OSError as error:
-        raise SetupProblem(
-            f"The key that hides names in logs ({path}) cannot be read or made: {error.strerror}. "
-            "Give the service's account the state directory."
-        ) from None
-    if len(key) != KEY_BYTES:
-        raise SetupProblem(
-            f"The key that hides names in logs ({path}) is damaged. Remove it: a new one is made, and the "
-            "same folder then appears under another hash than before."
-        )
-    return key
-
-
-def _make_key(path: Path) -> None:
-    """Write the whole key under a temporary name, then give it its own: no start ever sees half a key."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".names.key.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(os.urandom(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):  # another process was faster: its key counts
-            os.link(temporary, path)
-    finally:
-        os.unlink(temporary)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    return kept_key(
+        state_directory,
+        "names",
+        "hides names in logs",
+        "Remove it: a new one is made, and the same folder then appears under another hash than before.",
+    )
 
 
 def code_places(error: BaseException) -> str:

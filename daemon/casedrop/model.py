@@ -60,6 +60,37 @@ class SocketRule:
     value_from: JsonValue | TextValue | FolderValue | None = None
 
 
+ProcedureName = Literal["grand-challenge", "dicom-standard", "already-done", "send-identifiable"]
+
+ALLOW = ("burned-in", "changed-size", "changed-values", "names-in-text")
+"""What can be allowed: names that may be burned into the pixels, losses that change the image, and words of
+the patient's name or numbers in a text that the procedure keeps."""
+
+ANNEX_E_OPTIONS = (
+    "retain-uids",
+    "retain-device-identity",
+    "retain-institution-identity",
+    "retain-patient-characteristics",
+    "retain-full-dates",
+)
+"""The options of the Basic Application Level Confidentiality Profile (PS3.15 E.3) that can be chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Procedure:
+    """How DICOM is de-identified before it is sent.
+
+    `allow` names what is refused otherwise (ALLOW). `patterns` are regular expressions one of which an
+    identifying attribute must match whole under "already-done" (an empty one is always well). `options` are
+    those of PS3.15 Annex E for "dicom-standard" (ANNEX_E_OPTIONS).
+    """
+
+    name: ProcedureName = "grand-challenge"
+    allow: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class CodeTable:
     """A CSV file and its columns of folder names and of codes."""
@@ -86,6 +117,7 @@ class Drop:
     identifier_check: tuple[str, ...] = IDENTIFYING
     codes: CodeTable | None = None
     metadata: Metadata = "refuse"
+    procedure: Procedure = Procedure()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +212,11 @@ class PlannedFile:
     """One file of a plan: where it is, what it looked like when it settled, and how it is sent.
 
     `content` is what is sent in place of the file's bytes (a rewritten ``.mhd`` header). `packed` are the
-    DICOM files that are de-identified into one stored zip, which is what is sent; `path` is then a name of
-    our own for it, and `size` is that of the zip, 0 until it is made. `taken` says what de-identifying took
-    away that says something of the image. `sha256` and `md5s` (hex, one per part of `part_size` bytes) are
-    of what is sent; "" and () until prepared.
+    DICOM files that are de-identified by `procedure` into one stored zip, in this order, which is what is
+    sent; `path` is then a name of our own for it, and `size` is that of the zip, 0 until it is made. `method`
+    says how that was done, with versions, and `taken` names what it took away that says something of the
+    image. `sha256` and `md5s` (hex, one per part of `part_size` bytes) are of what is sent; "" and () until
+    prepared.
     """
 
     path: str
@@ -198,6 +231,8 @@ class PlannedFile:
     md5s: tuple[str, ...] = ()
     geometry: Geometry | None = None
     packed: tuple[SourceFile, ...] = ()
+    procedure: Procedure | None = None
+    method: str = ""
     taken: tuple[str, ...] = ()
     stripped: tuple[str, ...] = ()
     """The fields without which a copy is sent (metadata.find tells them anew from the file's bytes)."""

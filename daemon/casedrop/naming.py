@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from casedrop import keys
+from casedrop import pseudonym_key
 from casedrop.codes import Codes, TableProblemError, parse
 from casedrop.config import Settings
 from casedrop.errors import ConfigurationError, SetupProblem
@@ -42,9 +42,9 @@ def read_key(settings: Settings, environ: Mapping[str, str]) -> bytes | None:
 
 def _keys(file: Path | None, environ: Mapping[str, str]) -> set[bytes]:
     credential = Path(environ.get("CREDENTIALS_DIRECTORY", "")) / CREDENTIAL
-    found = {keys.read(file, private=True)} if file else set()
+    found = {pseudonym_key.read(file, private=True)} if file else set()
     if credential.is_absolute() and credential.exists():
-        found.add(keys.read(credential, private=False))
+        found.add(pseudonym_key.read(credential, private=False))
     return found
 
 

@@ -4,6 +4,7 @@ Every line may be entered again at any point: it looks at the journal and the pl
 from there. A restart, a lost answer and a second try are the same thing.
 """
 
+import io
 import json
 import threading
 import time
@@ -21,8 +22,9 @@ from casedrop.errors import CaseProblem, FolderChanged, Refused, Unavailable, Wa
 from casedrop.grand_challenge import DisplaySet, GrandChallenge
 from casedrop.journal import Journal, TitleHeldError
 from casedrop.ledger import Ledger
-from casedrop.model import Case, Held, Listing, Plan, Problem, UploadRef
+from casedrop.model import Case, Held, Listing, Plan, PlannedFile, Problem, UploadRef
 from casedrop.near import shown
+from casedrop.pack import Packer
 from casedrop.prepare import opener, prepare, unchanged
 from casedrop.settle import composed, signature
 from casedrop.stages import Stage
@@ -85,6 +87,7 @@ class Pipeline:
     import_seconds: float
     reassign_seconds: float
     quiet_seconds: float
+    packer: Packer
     restless: dict[int, tuple[str, float]] = field(default_factory=dict)
     """What a changed folder looked like, and since when (boot clock)."""
     progress: dict[int, Progress] = field(default_factory=dict)
@@ -277,9 +280,35 @@ class Pipeline:
     def _prepared(self, case: Case, place: Place) -> Case:
         folder = str(place.folder(case))
         check = partial(self._moves, case.id)
-        sockets = tuple(prepare(folder, socket, check) for socket in case.settled.sockets)
+        pack = partial(self._packed, case, folder)
+        sockets = tuple(prepare(folder, socket, check, pack) for socket in case.settled.sockets)
         plan = replace(case.settled, sockets=sockets)
         return self.journal.save(case, stage=Stage.UPLOADING, plan=plan)
+
+    def _packed(self, case: Case, folder: str, file: PlannedFile) -> PlannedFile:
+        return self.packer.pack(case.id, folder, file, partial(self._moves, case.id))
+
+    def _in_spool(self, case: Case, place: Place) -> Case:
+        """What is to be sent is there again, whatever became of the spool.
+
+        Another release may de-identify to other bytes: the plan then goes by these.
+        """
+        sent = {socket.socket for socket in commit.to_send(case)}
+        folder = str(place.folder(case))
+
+        def made(file: PlannedFile) -> PlannedFile:
+            there = not file.packed or self.packer.has(case.id, file)
+            return file if there else self._packed(case, folder, file)
+
+        sockets = tuple(
+            replace(socket, files=tuple(map(made, socket.files))) if socket.socket in sent else socket
+            for socket in case.settled.sockets
+        )
+        plan = replace(case.settled, sockets=sockets)
+        return case if plan == case.settled else self.journal.save(case, plan=plan)
+
+    def _opener(self, case: Case, folder: str, file: PlannedFile) -> Callable[[], io.RawIOBase | io.BytesIO]:
+        return partial(self.packer.open, case.id, file) if file.packed else opener(folder, file)
 
     def _refuse_held_title(self, case: Case) -> None:
         at, titles = self.titles.get(case.study_pk, (-TITLES_SECONDS, frozenset()))
@@ -292,7 +321,9 @@ class Pipeline:
             raise commit.title_held(case)
 
     def _uploaded(self, case: Case, place: Place) -> Case:
-        folder, wanted = str(place.folder(case)), commit.to_send(case)
+        folder = str(place.folder(case))
+        case = self._in_spool(case, place)
+        wanted = commit.to_send(case)
         files = [file for socket in wanted for file in socket.files]
         if files:
             need = Need(len(files), sum(file.sent_size for file in files))
@@ -301,7 +332,7 @@ class Pipeline:
             self.ledger.began(case, self.drop, wanted)
         progress = self.progress[case.id] = Progress(sum(file.sent_size for file in files))
         for file in files:
-            source = Source(file, opener(folder, file), progress.add)
+            source = Source(file, self._opener(case, folder, file), progress.add)
             try:
                 case = self._sent(case, source)
             except Unavailable as pause:

@@ -21,7 +21,9 @@ def receipt(case: Case, now: float) -> str:
 
     `already_uploaded` tells that nothing was sent: an earlier folder is this very display set; `amended` are
     the sockets that were added or replaced in one that was finished before. A socket has name, source, and
-    value or files (path, bytes, sha256 of what was sent).
+    value or files (path, bytes, sha256 of what was sent). A packed series also has deidentify, method, taken
+    (attributes that went and say something of the image), number, and packed: its files as they were in the
+    folder.
     """
     plan = case.settled
     record = {
@@ -52,7 +54,12 @@ def _socket(socket: PlannedSocket) -> dict[str, object]:
 
 def _file(file: PlannedFile) -> dict[str, object]:
     said: dict[str, object] = {"path": file.path, "bytes": file.sent_size, "sha256": file.sha256}
-    return said | {"sent_without": list(file.stripped)} if file.stripped else said
+    if not file.packed:
+        return said | {"sent_without": list(file.stripped)} if file.stripped else said
+    packed = [{"path": one.path, "bytes": one.size, "sha256": one.sha256} for one in file.packed]
+    name = file.procedure.name if file.procedure else ""
+    how = {"deidentify": name, "method": file.method, "taken": list(file.taken)}
+    return said | how | {"number": len(packed), "packed": packed}
 
 
 def reason(case: Case, now: float) -> str:

@@ -29,10 +29,13 @@ from casedrop.grand_challenge import GrandChallenge
 from casedrop.intake import Destination, begin
 from casedrop.journal import NAME, Journal, TitleHeldError
 from casedrop.judge import Attempt, Judge
+from casedrop.keys import uid_key
 from casedrop.ledger import Ledger
 from casedrop.logs import Names, name_key
 from casedrop.model import Case, Drop, Finding, FindingState, Json
 from casedrop.naming import NamingSource
+from casedrop.pack import NAME as SPOOL
+from casedrop.pack import Packer
 from casedrop.pipeline import Pipeline, Place
 from casedrop.scan import ScanLimits, Scanner
 from casedrop.settle import data
@@ -72,6 +75,9 @@ class Service:
         self.platform = GrandChallenge(settings.platform.url, token)
         self.copying = ThreadPoolExecutor(1, "copy")
         self.admission = Admission()
+        directory = settings.state.directory
+        self.packer = Packer(directory / SPOOL, uid_key(directory))
+        self.packer.clear(self.journal.unfinished())
         self.drops = [self._watched(drop) for drop in settings.drops]
         self.attempts: dict[int, Attempt] = {}
         self.breaker = Breaker()
@@ -105,6 +111,7 @@ class Service:
     def close(self) -> None:
         """Give up what is under way; the journal knows how far everything got."""
         self.stopping.set()
+        self.packer.close()
         for watched in self.drops:
             watched.scanner.stop()
         running = [attempt.running for attempt in self.attempts.values() if attempt.running]
@@ -190,7 +197,9 @@ class Service:
         parts = ThreadPoolExecutor(limits.connections, f"part {drop.name}")
         lane = Lane(platform, parts, max(2, limits.connections // limits.cases), self._expect_running)
         waiting = (limits.import_seconds, limits.reassign_seconds, settle.quiet_seconds)
-        pipeline = Pipeline(drop.name, platform, self.journal, self.ledger, lane, self.admission, *waiting)
+        pipeline = Pipeline(
+            drop.name, platform, self.journal, self.ledger, lane, self.admission, *waiting, self.packer
+        )
         threads = Threads(
             ThreadPoolExecutor(limits.cases, f"case {drop.name}"),
             ThreadPoolExecutor(1, f"confirm {drop.name}"),
@@ -306,6 +315,7 @@ class Service:
         case = self.journal.case(case_id)
         if case.stage in AT_REST or case.stage is Stage.FILING:
             self.admission.leave(case_id)
+            self.packer.free(case_id)
         if case.stage in AT_REST:
             self.attempts.pop(case_id, None)
             watched.pipeline.progress.pop(case_id, None)

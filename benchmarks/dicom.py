@@ -1,0 +1,114 @@
+"""How fast a series is de-identified and packed, and in how much memory.
+
+    python benchmarks/dicom.py [FILES ...] [--procedure dicom-standard] [--workers 2]
+
+For each number of files (100 and 2000 unless given): files of 512 KB are written, then packed by processes
+started for it. Prints files a second (without and with starting the workers) and the peak resident memory, MB,
+of the packing process and of its largest worker.
+"""
+
+import argparse
+import io
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from pydicom import Dataset, dcmwrite
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from casedrop.model import PlannedFile, Procedure, ProcedureName, SourceFile
+from casedrop.pack import Packer
+
+SIDE = 512
+ROOT = "1.3.6.1.4.1.5962.99"
+
+
+def ct(number: int) -> bytes:
+    """A CT slice of 512 x 512 x 16 bit with the header of an ordinary scanner."""
+    made = Dataset()
+    made.SpecificCharacterSet = "ISO_IR 100"
+    made.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    made.SOPClassUID, made.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", f"{ROOT}.1.{number}"
+    made.StudyInstanceUID, made.SeriesInstanceUID = f"{ROOT}.2", f"{ROOT}.3"
+    made.FrameOfReferenceUID = f"{ROOT}.4"
+    made.PatientName, made.PatientID, made.PatientBirthDate = "Doe^Jane", "1234567", "19700101"
+    made.StudyDate = made.SeriesDate = made.AcquisitionDate = made.ContentDate = "20260101"
+    made.Modality, made.Manufacturer, made.KVP = "CT", "ACME", 120
+    made.StudyDescription, made.SeriesDescription = "Thorax", "Lung 1.0"
+    made.Rows = made.Columns = SIDE
+    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
+    made.BitsAllocated = made.BitsStored = 16
+    made.HighBit, made.PixelRepresentation = 15, 1
+    made.PixelSpacing, made.SliceThickness = [0.7, 0.7], 1.0
+    made.ImagePositionPatient, made.ImageOrientationPatient = [0, 0, number], [1, 0, 0, 0, 1, 0]
+    made.InstanceNumber, made.RescaleSlope, made.RescaleIntercept = number, 1, -1024
+    block = made.private_block(0x0009, "ACME", create=True)
+    for at in range(40):
+        block.add_new(at, "LO", f"private {at}")
+    made.PixelData = number.to_bytes(2, "little") * SIDE * SIDE
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = UID(ExplicitVRLittleEndian)
+    out = io.BytesIO()
+    dcmwrite(out, made, enforce_file_format=True)
+    return out.getvalue()
+
+
+def planned(folder: Path, procedure: Procedure) -> PlannedFile:
+    packed = []
+    for path in sorted(folder.iterdir()):
+        found = path.stat()
+        one = SourceFile(path.name, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        packed.append(one)
+    return PlannedFile("ct.zip", "ct.zip", 0, 0, 0, 0, packed=tuple(packed), procedure=procedure)
+
+
+def measure(top: Path, procedure: Procedure, workers: int) -> None:
+    """In a process of its own, so that each number of files has a peak of its own."""
+    file = planned(top / "series", procedure)
+    packer = Packer(top / "spool", bytes(32), workers)
+    started = time.monotonic()
+    few = PlannedFile("", "", 0, 0, 0, 0, packed=file.packed[: 4 * workers], procedure=procedure)
+    packer.pack(1, str(top / "series"), few, lambda: None)
+    warm = time.monotonic()
+    made = packer.pack(2, str(top / "series"), file, lambda: None)
+    done = time.monotonic()
+    packer._pool.shutdown()  # type: ignore[union-attr]  # waits, so that their peaks count
+    packer.close()
+    peaks = [
+        resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    ]
+    count = len(file.packed)
+    print(
+        f"{procedure.name}: {count} files, {made.size / 1e6:.0f} MB: {count / (done - warm):.0f} files/s "
+        f"({count / (done - started):.0f} with the start of {workers} workers); peak {peaks[0]:.0f} MB, "
+        f"a worker {peaks[1]:.0f} MB"
+    )
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("files", type=int, nargs="*", default=[100, 2000])
+    arguments.add_argument("--procedure", default="grand-challenge")
+    arguments.add_argument("--workers", type=int, default=2)
+    arguments.add_argument("--in", dest="top", type=Path, help="measure what is there (used by itself)")
+    given = arguments.parse_args()
+    name: ProcedureName = given.procedure
+    if given.top:
+        measure(given.top, Procedure(name), given.workers)
+        return
+    for count in given.files:
+        with tempfile.TemporaryDirectory() as top:
+            folder = Path(top) / "series"
+            folder.mkdir()
+            for number in range(1, count + 1):
+                (folder / f"{number:05}").write_bytes(ct(number))
+            command = [sys.executable, __file__, "--in", top, "--procedure", name]
+            subprocess.run([*command, "--workers", str(given.workers)], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""What every edge that reads a case folder needs: files opened without following links, and sums."""
+
+import errno
+import hashlib
+import io
+import math
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from casedrop.errors import FolderChanged
+
+CHUNK = 1 << 20
+SMALLEST_PART = 8 << 20
+MOST_PARTS = 10_000
+"""S3's limit of parts in one upload (AWS documentation, multipart upload limits)."""
+
+Check = Callable[[], None]
+"""Called before every read; raises where the reading is to end."""
+
+Looks = tuple[int, int, int]
+"""Size, mtime_ns and ctime_ns."""
+
+
+def part_size(size: int) -> int:
+    """Bytes per part, whole MiB, from 8 MiB up so that 10,000 parts are enough."""
+    least = math.ceil(size / MOST_PARTS)
+    return max(SMALLEST_PART, math.ceil(least / CHUNK) * CHUNK)
+
+
+class Sums:
+    """The checksums of what is sent, while it goes by: sha256 of all, MD5 of each `part_size` bytes."""
+
+    def __init__(self, step: int) -> None:
+        self.part_size = step
+        self._whole = hashlib.sha256()
+        self._part = hashlib.md5(usedforsecurity=False)
+        self._left = step
+        self._md5s: list[str] = []
+
+    def add(self, chunk: bytes | memoryview) -> None:
+        self._whole.update(chunk)
+        rest = memoryview(chunk)
+        while len(rest) >= self._left:
+            self._part.update(rest[: self._left])
+            self._md5s.append(self._part.hexdigest())
+            rest = rest[self._left :]
+            self._part, self._left = hashlib.md5(usedforsecurity=False), self.part_size
+        self._part.update(rest)
+        self._left -= len(rest)
+
+    @property
+    def sha256(self) -> str:
+        return self._whole.hexdigest()
+
+    @property
+    def md5s(self) -> tuple[str, ...]:
+        """One for each part; an empty file has one empty part."""
+        begun = self._left < self.part_size or not self._md5s
+        return (*self._md5s, self._part.hexdigest()) if begun else tuple(self._md5s)
+
+
+def looks(source: io.RawIOBase) -> Looks:
+    """What would show that the open file was changed."""
+    found = os.fstat(source.fileno())
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def open_below(folder: str, path: str) -> io.RawIOBase:
+    """A regular file below `folder`, each step opened without following links. Raises FolderChanged."""
+    return os.fdopen(_open_below(folder, path), "rb", buffering=0)
+
+
+def _open_below(folder: str, path: str) -> int:
+    *parents, name = path.split("/")
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        at = os.open(folder, flags | os.O_DIRECTORY)
+        for parent in parents:
+            with _closing(at):
+                at = os.open(parent, flags | os.O_DIRECTORY, dir_fd=at)
+        with _closing(at):
+            found = os.open(name, flags, dir_fd=at)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
+            raise FolderChanged("A file is no longer there.") from None
+        raise
+    if not stat.S_ISREG(os.fstat(found).st_mode):
+        os.close(found)
+        raise FolderChanged("A file was replaced by something that is none.")
+    return found
+
+
+@contextmanager
+def _closing(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,368 @@
+"""What may leave, byte for byte; every value of identifying.PERSONAL is searched for in it."""
+
+import io
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom import Dataset, dcmread
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
+
+from casedrop.deidentify import deidentify, new_uid
+from casedrop.model import ALLOW, ANNEX_E_OPTIONS, Problem, Procedure
+from casedrop.slices import Deidentified
+from identifying import CT, MR, PERSONAL, ROOT, SERIES, STUDY, US, enhanced, image, report, texts, written
+
+KEY = bytes(range(32))
+GRAND, STANDARD = Procedure("grand-challenge"), Procedure("dicom-standard")
+SHIPPED = sorted((Path(pydicom.__file__).parent / "data" / "test_files").glob("*.dcm"))
+NOT_IMAGES = {
+    "MR_truncated", "UN_sequence", "badVR", "empty_charset_LEI", "meta_missing_tsyntax", "nested_priv_SQ",
+    "no_meta", "no_meta_group_length", "priv_SQ",
+}  # fmt: skip
+"""Cut off, or without a class."""
+
+PLACES = (
+    "PatientName PersonName OperatorsName InstitutionName PatientComments StudyDate AccessionNumber "
+    "StudyInstanceUID ReviewerName EvaluatorName"
+).split()
+SEQUENCES = (
+    "RequestAttributesSequence SourceImageSequence ProcedureCodeSequence ViewCodeSequence ContentSequence "
+    "SharedFunctionalGroupsSequence AnatomicRegionSequence"
+).split()
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def sent(data: bytes, procedure: Procedure, *, alone: bool = False) -> bytes:
+    found = deidentify(data, procedure, KEY, alone=alone)
+    assert isinstance(found, Deidentified), found
+    return found.data
+
+
+def refused(data: bytes, procedure: Procedure, *, alone: bool = False) -> Problem:
+    found = deidentify(data, procedure, KEY, alone=alone)
+    assert isinstance(found, Problem)
+    assert not [text for text in texts() if text.decode() in found.text]
+    return found
+
+
+def read(data: bytes) -> Dataset:
+    return dcmread(io.BytesIO(data))
+
+
+MADE: dict[str, Callable[[], bytes]] = {
+    "explicit": lambda: written(image()),
+    "implicit": lambda: written(image(), ImplicitVRLittleEndian),
+    "big endian": lambda: written(image(), ExplicitVRBigEndian),
+    "deflated": lambda: written(image(), DeflatedExplicitVRLittleEndian),
+    "compressed": lambda: written(image(), RLELossless),
+    "bare": lambda: written(image(), bare=True),
+    "mr": lambda: written(image(1, MR, EchoTime=30, EchoNumbers=2, Modality="MR")),
+    "enhanced": lambda: written(enhanced()),
+    "ultrasound": lambda: written(image(1, US, BurnedInAnnotation="NO")),
+    "report": lambda: written(report()),
+    "zeros behind": lambda: written(image()) + bytes(512),
+}
+KNOWN_TO_GRAND = {
+    "explicit",
+    "implicit",
+    "big endian",
+    "deflated",
+    "compressed",
+    "bare",
+    "mr",
+    "zeros behind",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "procedure"),
+    [(kind, GRAND) for kind in sorted(KNOWN_TO_GRAND)]
+    + [(kind, STANDARD) for kind in MADE]
+    + [("explicit", Procedure("dicom-standard", options=("retain-patient-characteristics",)))],
+    ids=lambda one: one if isinstance(one, str) else one.name,
+)
+def test_nothing_that_identifies_the_patient_is_sent(kind: str, procedure: Procedure) -> None:
+    data = MADE[kind]()
+    out = sent(data, procedure)
+    assert not [text for text in texts() if text in out]
+    assert out[:128] == bytes(128)
+    assert sent(data, procedure) == out
+    before, after = dcmread(io.BytesIO(data), force=True), read(out)
+    assert after.get("PixelData") == before.get("PixelData")
+    assert after.SOPClassUID == before.SOPClassUID == after.file_meta.MediaStorageSOPClassUID
+    assert after.SOPInstanceUID == after.file_meta.MediaStorageSOPInstanceUID
+    assert "SourceApplicationEntityTitle" not in after.file_meta
+    assert after.PatientIdentityRemoved == "YES"
+    assert after.DeidentificationMethod
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_files_of_many_vendors_keep_their_pixels_and_lose_their_patient(path: Path) -> None:
+    data = path.read_bytes()
+    before = dcmread(io.BytesIO(data), force=True)
+    procedure = Procedure("dicom-standard", allow=("burned-in",))
+    if path.stem in NOT_IMAGES:
+        refused(data, procedure)
+        return
+    out = sent(data, procedure)
+    after = read(out)
+    assert after.get("PixelData") == before.get("PixelData")
+    for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientName", "PatientID"):
+        value = str(before.get(keyword, ""))
+        assert len(value) < 4 or value.encode() not in out
+    assert sent(data, procedure) == out
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRBigEndian, RLELossless, ImplicitVRLittleEndian])
+def test_the_transfer_syntax_stays(syntax: str) -> None:
+    assert read(sent(written(image(), syntax), STANDARD)).file_meta.TransferSyntaxUID == syntax
+
+
+def test_deflated_files_are_sent_inflated() -> None:
+    out = read(sent(written(image(), DeflatedExplicitVRLittleEndian), STANDARD))
+    assert out.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+
+
+@pytest.mark.parametrize("procedure", [GRAND, STANDARD])
+def test_what_belonged_together_still_does(procedure: Procedure) -> None:
+    first, second = (read(sent(written(image(number)), procedure)) for number in (1, 2))
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+        assert first[keyword].value == second[keyword].value == new_uid(KEY, getattr(image(), keyword))
+    assert first.SOPInstanceUID != second.SOPInstanceUID
+
+
+def test_references_lead_to_the_files_they_meant() -> None:
+    first, second = (read(sent(written(image(number)), STANDARD)) for number in (1, 2))
+    (meant,) = first.ReferencedImageSequence
+    assert meant.ReferencedSOPInstanceUID == second.SOPInstanceUID
+    assert meant.ReferencedSOPClassUID == CT
+    frames = read(sent(written(enhanced()), STANDARD)).PerFrameFunctionalGroupsSequence
+    assert frames[2].ReferencedImageSequence[0].ReferencedSOPInstanceUID == second.SOPInstanceUID
+
+
+def test_new_uids_are_valid_and_depend_on_the_key() -> None:
+    made = new_uid(KEY, STUDY)
+    assert pydicom.uid.UID(made).is_valid
+    assert made.startswith("2.25.")
+    assert len(made) <= 64
+    assert made == new_uid(KEY, STUDY) != new_uid(KEY, SERIES)
+    assert made != new_uid(bytes(32), STUDY)
+    assert new_uid(KEY, CT) == CT
+    assert new_uid(KEY, "") == ""
+
+
+def test_several_uids_in_one_attribute_are_each_replaced() -> None:
+    data = written(image(IrradiationEventUID=[f"{ROOT}.8", f"{ROOT}.9"]))
+    assert read(sent(data, STANDARD)).IrradiationEventUID == [
+        new_uid(KEY, f"{ROOT}.8"),
+        new_uid(KEY, f"{ROOT}.9"),
+    ]
+
+
+def test_enhanced_frames_keep_place_and_size() -> None:
+    out = read(sent(written(enhanced()), STANDARD))
+    assert out.NumberOfFrames == 4
+    assert out.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices == 3.0
+    assert out.PerFrameFunctionalGroupsSequence[3].PlanePositionSequence[0].ImagePositionPatient[2] == 9.0
+
+
+def test_overlays_curves_and_what_the_standard_does_not_know_are_removed() -> None:
+    made = image()
+    made.add_new(0x60003000, "OW", b"Zwaardvis!" * 10)
+    made.add_new(0x60000022, "LO", "Zwaardvis")
+    made.add_new(0x50003000, "OW", b"Zwaardvis!")
+    made.add_new(0x00081234, "LO", "Zwaardvis")
+    out = sent(written(made), STANDARD)
+    assert b"Zwaardvis" not in out
+    assert not {0x60003000, 0x60000022, 0x50003000, 0x00081234} & set(read(out).keys())
+
+
+def test_options_keep_what_they_name_and_are_named_in_the_file() -> None:
+    options = ("retain-patient-characteristics", "retain-full-dates", "retain-institution-identity")
+    data = written(image(PatientAge="073Y", PatientSex="F"))
+    out = read(sent(data, Procedure("dicom-standard", options=options)))
+    assert (out.PatientAge, out.PatientSex) == ("073Y", "F")
+    assert (out.StudyDate, out.InstitutionName) == (PERSONAL["StudyDate"], PERSONAL["InstitutionName"])
+    assert out.PatientBirthDate != PERSONAL["PatientBirthDate"]
+    codes = [item.CodeValue for item in out.DeidentificationMethodCodeSequence]
+    assert codes == ["113100", "113108", "113106", "113112"]
+    assert out.LongitudinalTemporalInformationModified == "UNMODIFIED"
+
+
+def test_retained_uids_are_the_original_ones() -> None:
+    out = read(sent(written(image()), Procedure("dicom-standard", options=("retain-uids",))))
+    assert (out.StudyInstanceUID, out.SOPInstanceUID) == (STUDY, f"{ROOT}.1.1")
+
+
+def test_every_option_can_be_applied() -> None:
+    assert sent(written(image()), Procedure("dicom-standard", options=ANNEX_E_OPTIONS))
+
+
+def test_a_class_the_procedure_does_not_know_is_refused_by_name_with_the_setting_that_takes_it() -> None:
+    problem = refused(written(image(1, US, BurnedInAnnotation="NO")), GRAND)
+    assert problem.word == "class-not-known"
+    assert "Ultrasound Image Storage" in problem.text
+    assert 'deidentify = "dicom-standard"' in problem.text
+
+
+def test_a_class_of_somebodys_own_is_not_repeated() -> None:
+    assert f"{ROOT}.5" not in refused(written(image(1, f"{ROOT}.5")), GRAND).text
+
+
+@pytest.mark.parametrize(
+    ("procedure", "sop_class", "said", "taken"),
+    [
+        (GRAND, CT, "YES", False),
+        (STANDARD, CT, "YES", False),
+        (STANDARD, US, None, False),
+        (STANDARD, US, "NO", True),
+        (STANDARD, CT, None, True),
+        (Procedure("dicom-standard", allow=("burned-in",)), US, "YES", True),
+    ],
+)
+def test_names_burned_into_the_picture(
+    procedure: Procedure, sop_class: str, said: str | None, taken: bool
+) -> None:
+    data = written(image(1, sop_class, **({"BurnedInAnnotation": said} if said else {})))
+    if taken:
+        sent(data, procedure)
+    else:
+        assert refused(data, procedure).word == "burned-in"
+
+
+def test_the_only_slice_keeps_its_thickness_or_is_refused() -> None:
+    data = written(image(SpacingBetweenSlices=5.0))
+    problem = refused(data, GRAND, alone=True)
+    assert problem.word == "changed-size"
+    assert "SpacingBetweenSlices" in problem.text
+    assert 'allow = ["changed-size"]' in problem.text
+    allowed = deidentify(data, Procedure(allow=("changed-size",)), KEY, alone=True)
+    assert isinstance(allowed, Deidentified)
+    assert allowed.taken == ("SpacingBetweenSlices",)
+
+
+def test_of_many_slices_positions_tell_the_spacing() -> None:
+    found = deidentify(written(image(SpacingBetweenSlices=2.5, SliceLocation=2.5)), GRAND, KEY, alone=False)
+    assert isinstance(found, Deidentified)
+    assert found.taken == ("SliceLocation", "SpacingBetweenSlices")
+
+
+def test_slices_without_positions_need_their_spacing() -> None:
+    made = image(SpacingBetweenSlices=2.5)
+    del made.ImagePositionPatient
+    assert refused(written(made), GRAND).word == "changed-size"
+
+
+@pytest.mark.parametrize(("slope", "intercept", "taken"), [(1, 0, True), (2.5, 0, False), (1, -5, False)])
+def test_a_rescale_that_does_something_is_not_lost_unsaid(
+    slope: float, intercept: float, taken: bool
+) -> None:
+    data = written(image(1, MR, RescaleSlope=slope, RescaleIntercept=intercept))
+    if taken:
+        sent(data, GRAND)
+        return
+    problem = refused(data, GRAND)
+    assert problem.word == "changed-values"
+    sent(data, Procedure(allow=("changed-values",)))
+    assert read(sent(data, STANDARD)).RescaleSlope == slope
+
+
+def test_files_that_end_too_early_are_refused() -> None:
+    data = written(image(Rows=64, Columns=64, PixelData=bytes(8192)))
+    for cut in (len(data) - 1000, len(data) - 8000):
+        assert isinstance(deidentify(data[:cut], STANDARD, KEY, alone=False), Problem)
+
+
+def test_what_stands_behind_the_end_is_not_sent() -> None:
+    problem = refused(written(image()) + b"PADDINGNAME Zwaardvis " * 20, STANDARD)
+    assert problem.word == "not-deidentified"
+
+
+def test_a_name_in_a_text_the_procedure_keeps_is_refused() -> None:
+    data = written(image(ConvolutionKernel="B30 zwaardvis"))
+    problem = refused(data, STANDARD)
+    assert problem.word == "names-in-text"
+    assert "ConvolutionKernel" in problem.text
+    sent(data, Procedure("dicom-standard", allow=("names-in-text",)))
+
+
+def test_already_done_files_are_sent_as_they_are() -> None:
+    made = Dataset()
+    for element in image():
+        if element.keyword not in PERSONAL and element.VR != "SQ" and not element.is_private:
+            made.add(element)
+    made.PatientIdentityRemoved, made.PatientID, made.PatientName = "YES", "STUDY-007", ""
+    data = written(made)
+    assert sent(data, Procedure("already-done", patterns=(r"STUDY-\d+",))) == data
+    problem = refused(data, Procedure("already-done", patterns=(r"OTHER-\d+",)))
+    assert "PatientID" in problem.text
+    made.PatientIdentityRemoved = "NO"
+    assert refused(written(made), Procedure("already-done")).word == "not-deidentified-yet"
+
+
+def test_a_name_deep_inside_is_not_already_done() -> None:
+    made = image(PatientIdentityRemoved="YES")
+    for keyword in PERSONAL:
+        delattr(made, keyword)
+    problem = refused(written(made), Procedure("already-done"))
+    assert "PatientName" in problem.text
+    assert "PersonName" in problem.text
+
+
+def test_identifiable_files_are_sent_as_they_are_where_a_lab_says_so() -> None:
+    data = MADE["ultrasound"]()
+    assert sent(data, Procedure("send-identifiable")) == data
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"Zwaardvis", b"\0" * 128 + b"DICM", b"\0" * 128 + b"DICMZwaardvis" * 9]
+)
+def test_what_is_no_dicom_is_refused_without_a_quote(data: bytes) -> None:
+    for procedure in (GRAND, STANDARD, Procedure("send-identifiable"), Procedure("already-done")):
+        refused(data, procedure)
+
+
+@given(
+    depth=st.integers(1, 4),
+    keyword=st.sampled_from(PLACES),
+    inside=st.lists(st.sampled_from(SEQUENCES), min_size=4, max_size=4),
+)
+@settings(deadline=None, max_examples=60)
+def test_names_are_found_however_deep_they_stand(depth: int, keyword: str, inside: list[str]) -> None:
+    value = {"StudyDate": "20311217", "StudyInstanceUID": f"{ROOT}.31415"}.get(keyword, "Grootmeerval")
+    item = Dataset()
+    setattr(item, keyword, value)
+    for sequence in inside[:depth]:
+        outer = Dataset()
+        setattr(outer, sequence, [item])
+        item = outer
+    made = image()
+    made.update(item)
+    for procedure in (GRAND, STANDARD):
+        assert value.encode() not in sent(written(made), procedure)
+
+
+def test_nothing_allowed_lets_a_name_through() -> None:
+    for name, options in product(("grand-challenge", "dicom-standard"), ((), ANNEX_E_OPTIONS[3:4])):
+        procedure = Procedure(name, allow=ALLOW, options=options)
+        out = sent(written(image()), procedure)
+        assert not [text for text in texts() if text in out]
+
+
+def test_problems_quote_nothing() -> None:
+    broken: list[Any] = [written(image())[:300], written(image(BurnedInAnnotation="YES")), written(report())]
+    for data in broken:
+        refused(data, GRAND)
