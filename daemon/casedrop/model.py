@@ -51,6 +51,25 @@ class SocketRule:
     value_from: JsonValue | TextValue | FolderValue | None = None
 
 
+ProcedureName = Literal["grand-challenge", "dicom-standard", "already-done", "send-identifiable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Procedure:
+    """How DICOM is de-identified before it is sent.
+
+    `allow` names what is refused otherwise (deidentify.ALLOW: "burned-in", "changed-size",
+    "changed-values"). `patterns` are regular expressions one of which an identifying attribute must match
+    whole under "already-done" (an empty one is always well). `options` are those of PS3.15 Annex E for
+    "dicom-standard" (profile.OPTIONS).
+    """
+
+    name: ProcedureName = "grand-challenge"
+    allow: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Drop:
     """One configured root with its rules. `root` holds ``drop/``, ``done/`` and ``failed/``."""
@@ -65,6 +84,7 @@ class Drop:
     existing_display_set: Literal["refuse"] = "refuse"
     ignore: tuple[str, ...] = ()
     ready: str = ""
+    procedure: Procedure = Procedure()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +180,8 @@ class PlannedFile:
 
     `content` is what is sent in place of the file's bytes (a rewritten ``.mhd`` header). `packed` are the
     DICOM files that are de-identified into one stored zip, which is what is sent; `path` is then a name of
-    our own for it, and `size` is that of the zip, 0 until it is made. `taken` says what de-identifying took
-    away that says something of the image. `sha256` and `md5s` (hex, one per part of `part_size` bytes) are
+    our own for it, and `size` is that of the zip, 0 until it is made. `procedure` is how they are
+    de-identified; `taken` says what that took away that says something of the image. `sha256` and `md5s` (hex, one per part of `part_size` bytes) are
     of what is sent; "" and () until prepared.
     """
 
@@ -177,6 +197,7 @@ class PlannedFile:
     md5s: tuple[str, ...] = ()
     geometry: Geometry | None = None
     packed: tuple[SourceFile, ...] = ()
+    procedure: Procedure | None = None
     taken: tuple[str, ...] = ()
 
     @property
