@@ -11,13 +11,16 @@ import casedrop
 
 SOURCE = Path(casedrop.__file__).parent
 PURE = {
-    "answers", "breaker", "config_checks", "errors", "group", "headers", "mhd", "model", "near", "receipts",
-    "redrop", "reports", "settle", "stages", "status", "values",
+    "answers", "breaker", "config_checks", "dicom_model", "errors", "group", "guards", "headers", "mhd", "model",
+    "near", "receipts", "redrop", "reports", "series", "series_rules", "settle", "stack", "stages", "status",
+    "values",
 }  # fmt: skip
-EDGES = {"check", "commit", "confirm", "file_away", "journal", "prepare", "roots", "upload", "watch"}
+EDGES = {
+    "check", "commit", "confirm", "dicom_headers", "file_away", "journal", "prepare", "roots", "upload", "watch",
+}  # fmt: skip
 ABOVE = {
-    "admission", "board", "cli", "config", "decisions", "demo", "gate", "inspection", "intake", "judge", "logs",
-    "once", "pipeline", "scan", "service", "start", "watched",
+    "admission", "board", "cli", "config", "contents", "decisions", "demo", "gate", "inspection", "intake",
+    "judge", "logs", "once", "pipeline", "scan", "service", "start", "watched",
 }  # fmt: skip
 IMPURE = {
     "os",
@@ -30,6 +33,7 @@ IMPURE = {
     "shutil",
     "tempfile",
     "httpx",
+    "pydicom",
 }
 
 
@@ -67,6 +71,6 @@ def test_edges_do_not_import_each_other(module: str) -> None:
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
-    heavy = "httpx", "watchdog", "starlette", "pydantic", "structlog", "cattrs"
+    heavy = "httpx", "pydicom", "watchdog", "starlette", "pydantic", "structlog", "cattrs"
     code = f"import sys, casedrop.cli; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,11 +7,11 @@ from pathlib import Path
 from casedrop import roots
 from casedrop.check import check_platform
 from casedrop.config import Settings, read_token
+from casedrop.contents import group_folder
 from casedrop.errors import CasedropError, ConfigurationError
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.model import Drop
 from casedrop.reports import plan_json, plan_text
-from casedrop.scan import group_folder
 from casedrop.settle import data
 from casedrop.watch import file_system, list_folder
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from casedrop.dicom_model import DicomRule, Pick, SeriesLine
 from casedrop.stages import Stage
 
 Json = Any
@@ -36,10 +37,12 @@ class FolderValue:
 
 @dataclass(frozen=True, slots=True)
 class SocketRule:
-    """One ``[[drops.sockets]]``: a socket and its one source (`files`, `value` or `value_from`).
+    """One ``[[drops.sockets]]``: a socket and its one source (`files`, `dicom`, `value` or `value_from`).
 
     `has_value` tells a `value` of null from no value. `files`, and the file names of `value_from`, are
-    gitignore-like globs relative to the case folder, case-insensitive.
+    gitignore-like globs relative to the case folder, case-insensitive. `dicom` is what a DICOM series must
+    be, () any series, None where the source is another; `allow` names guards that are let pass
+    (dicom_model.SERIES_GUARDS, ALLOW).
     """
 
     socket: str
@@ -49,19 +52,34 @@ class SocketRule:
     value: Json = None
     has_value: bool = False
     value_from: JsonValue | TextValue | FolderValue | None = None
+    dicom: DicomRule | None = None
+    pick: Pick = ""
+    allow: tuple[str, ...] = ()
 
 
 ProcedureName = Literal["grand-challenge", "dicom-standard", "already-done", "send-identifiable"]
+
+ALLOW = ("burned-in", "changed-size", "changed-values", "names-in-text")
+"""What can be allowed: names that may be burned into the pixels, losses that change the image, and words of
+the patient's name or numbers in a text that the procedure keeps."""
+
+ANNEX_E_OPTIONS = (
+    "retain-uids",
+    "retain-device-identity",
+    "retain-institution-identity",
+    "retain-patient-characteristics",
+    "retain-full-dates",
+)
+"""The options of the Basic Application Level Confidentiality Profile (PS3.15 E.3) that can be chosen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Procedure:
     """How DICOM is de-identified before it is sent.
 
-    `allow` names what is refused otherwise (deidentify.ALLOW: "burned-in", "changed-size",
-    "changed-values"). `patterns` are regular expressions one of which an identifying attribute must match
-    whole under "already-done" (an empty one is always well). `options` are those of PS3.15 Annex E for
-    "dicom-standard" (profile.OPTIONS).
+    `allow` names what is refused otherwise (ALLOW). `patterns` are regular expressions one of which an
+    identifying attribute must match whole under "already-done" (an empty one is always well). `options` are
+    those of PS3.15 Annex E for "dicom-standard" (ANNEX_E_OPTIONS).
     """
 
     name: ProcedureName = "grand-challenge"
@@ -72,7 +90,11 @@ class Procedure:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """One configured root with its rules. `root` holds ``drop/``, ``done/`` and ``failed/``."""
+    """One configured root with its rules. `root` holds ``drop/``, ``done/`` and ``failed/``.
+
+    DICOM series that `leave_out` fits are passed over; `allow` names guards that are let pass (those of a
+    rule's, and dicom_model.FOLDER_GUARDS).
+    """
 
     name: str
     root: str
@@ -85,6 +107,8 @@ class Drop:
     ignore: tuple[str, ...] = ()
     ready: str = ""
     procedure: Procedure = Procedure()
+    leave_out: tuple[DicomRule, ...] = ()
+    allow: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +203,10 @@ class PlannedFile:
     """One file of a plan: where it is, what it looked like when it settled, and how it is sent.
 
     `content` is what is sent in place of the file's bytes (a rewritten ``.mhd`` header). `packed` are the
-    DICOM files that are de-identified into one stored zip, which is what is sent; `path` is then a name of
-    our own for it, and `size` is that of the zip, 0 until it is made. `procedure` is how they are
-    de-identified; `taken` says what that took away that says something of the image. `sha256` and `md5s` (hex, one per part of `part_size` bytes) are
-    of what is sent; "" and () until prepared.
+    DICOM files that are de-identified by `procedure` into one stored zip, in this order, which is what is
+    sent; `path` is then a name of our own for it, and `size` is that of the zip, 0 until it is made. `taken`
+    says what that took away that says something of the image. `sha256` and `md5s` (hex, one per part of
+    `part_size` bytes) are of what is sent; "" and () until prepared.
     """
 
     path: str
@@ -227,7 +251,7 @@ class PlannedSocket:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a case folder will become: one display set. `left_out` names files no rule claimed.
+    """What a case folder will become: one display set. `left_out` names files and series that are not sent.
 
     `signature` is settle.signature of the listing it was made from, `entries` what that listing held
     besides junk.
@@ -352,12 +376,14 @@ class Case:
 class Grouping:
     """What the rules make of a folder: a plan when nothing is lacking or wrong, and always all problems.
 
-    `claims` maps each file's path to the sockets whose rules matched it, for ``casedrop plan``.
+    `claims` maps each file's path to the sockets whose rules matched it, for ``casedrop plan``; so does
+    `series`, for the files that are DICOM images.
     """
 
     plan: Plan | None
     problems: tuple[Problem, ...] = ()
     claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    series: tuple[SeriesLine, ...] = ()
 
 
 class FindingState(StrEnum):
