@@ -225,7 +225,7 @@ MISTAKES = {
     DROP + 'ignore = [""]\n' + RULE: 'drops "lung", ignore number 1: an empty pattern matches nothing.',
     GOOD + 'fils = "x"\n': f'{HERE}: unknown key "fils". Did you mean "files"?',
     GOOD + "value = 3\n": f"{HERE}: has files and value; a socket has exactly one source.",
-    GOOD.replace('files = "*.mha"', ""): f"{HERE}: has no source; give files, value or value_from.",
+    GOOD.replace('files = "*.mha"', ""): f"{HERE}: has no source; give files, dicom, value or value_from.",
     GOOD.replace('"*.mha"', "[]"): f"{HERE}, files: holds no pattern.",
     GOOD.replace('"*.mha"', "3"): f'{HERE}, files: must be a pattern such as "*.mha", or a list.',
     GOOD.replace(
@@ -246,7 +246,7 @@ MISTAKES = {
     GOOD + 'required = "no"\n': f"{HERE}, required: must be true or false.",
     GOOD.replace("ct-image", "CT image"): f'drops "lung", socket number 1, socket: must be {SLUG}.',
     GOOD + RULE: f"{HERE}: another rule fills this socket already.",
-    GOOD.replace("files = ", "fallback = true\nvalue = "): f"{HERE}, fallback: goes only with files.",
+    GOOD.replace("files = ", "fallback = true\nvalue = "): f"{HERE}, fallback: goes only with files or dicom.",
     GOOD.replace(
         'files = "*.mha"', "value = 2026-01-01"
     ): f"{HERE}, value: must be something JSON can say; a date stands in quotes, inf and nan cannot.",
