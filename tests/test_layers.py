@@ -19,8 +19,8 @@ EDGES = {
     "check", "commit", "confirm", "dicom_headers", "file_away", "journal", "prepare", "roots", "upload", "watch",
 }  # fmt: skip
 ABOVE = {
-    "admission", "board", "cli", "config", "contents", "decisions", "demo", "gate", "inspection", "intake",
-    "judge", "logs", "once", "pipeline", "scan", "service", "start", "watched",
+    "admission", "board", "cli", "config", "config_dicom", "contents", "decisions", "demo", "gate", "inspection",
+    "intake", "judge", "logs", "once", "pipeline", "scan", "service", "start", "watched",
 }  # fmt: skip
 IMPURE = {
     "os",

@@ -43,6 +43,19 @@ def group_folder(
     return replace(grouping, plan=None, problems=(*grouping.problems, *found))
 
 
+def read_patients(folder: str, grouping: Grouping) -> dict[str, tuple[str, str]]:
+    """PatientName and PatientID of each series by its first file: only for people who asked to see them."""
+    if not grouping.series:
+        return {}
+    from casedrop import dicom_headers  # noqa: PLC0415
+
+    found = {}
+    for series in grouping.series:
+        with watch.opened(folder, series.first) as descriptor:
+            found[series.first] = dicom_headers.patient(descriptor)
+    return found
+
+
 def _headers(folder: str, listing: Listing, drop: Drop, known: Headers) -> dict[str, DicomHeader]:
     """Those of all files that are DICOM, claimed by a rule or not."""
     words = dicom_keywords(drop)

@@ -9,7 +9,7 @@ import secrets
 import sys
 import warnings
 import zlib
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -118,14 +118,15 @@ def _deflated(file: BinaryIO, tags: list[str]) -> tuple[Dataset, bool | None]:
 
 
 def _pixels_whole(file: BinaryIO, size: int, *, implicit: bool, little: bool) -> bool | None:
-    """Whether pixel data that begins where the file stands ends within `size`; None at the file's end."""
+    """Whether pixel data that begins where the file stands ends within `size`; None where none does."""
+    order: Literal["little", "big"] = "little" if little else "big"
     start = file.tell()
     element = file.read(12)
-    if len(element) < 12:  # noqa: PLR2004  tag, VR, reserved, length
+    group, number = (int.from_bytes(element[at : at + 2], order) for at in (0, 2))
+    if len(element) < 12 or group << 16 | number not in _PIXELS:  # noqa: PLR2004  tag, VR, reserved, length
         return None
-    order = "little" if little else "big"
     long = not implicit and element[4:6] in _LONG
-    length = int.from_bytes(element[8:12] if long else element[4:8], order)  # type: ignore[arg-type]
+    length = int.from_bytes(element[8:12] if long else element[4:8], order)
     if length != _UNDEFINED:
         return start + (12 if long else 8) + length <= size
     file.seek(max(start, size - _TAIL))
@@ -133,8 +134,10 @@ def _pixels_whole(file: BinaryIO, size: int, *, implicit: bool, little: bool) ->
 
 
 def _header(data: Dataset, keywords: tuple[str, ...], whole: bool | None) -> DicomHeader:
-    """An image has pixel data; one that should and has none is cut off."""
-    sop_class = _text(data, "SOPClassUID")
+    """An image has pixel data; one that should and has none is cut off. A DICOMDIR says what it is outside."""
+    sop_class = _text(data, "SOPClassUID") or _text(
+        getattr(data, "file_meta", Dataset()), "MediaStorageSOPClassUID"
+    )
     name = UID(sop_class).name if sop_class else ""
     image = whole is not None or "Image Storage" in name or "Rows" in data
     rows, columns = _whole_number(data, "Rows"), _whole_number(data, "Columns")

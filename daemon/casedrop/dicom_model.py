@@ -93,24 +93,34 @@ class DicomHeader:
         return next((values for name, values in self.values if name == keyword), ())
 
 
+TAKEN = "taken"
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesLine:
-    """One series as ``casedrop plan`` shows it: `fate` says in words what becomes of it.
+    """One series as ``casedrop plan`` shows it: `fate` says in words what becomes of it, or is TAKEN.
 
-    `folder` is where its files lie, `first` one of them; `slices` counts frames; `bytes` is their size.
+    `folder` is where its files lie, `paths` are they; `slices` counts frames; `bytes` is their size.
     """
 
     modality: str
-    description: str
+    description: str = field(repr=False)
     number: int | None
-    files: int
+    paths: tuple[str, ...]
     slices: int
     bytes: int
     size: tuple[int, int] | None
     folder: str
-    first: str
     fate: str
     sockets: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> int:
+        return len(self.paths)
+
+    @property
+    def first(self) -> str:
+        return self.paths[0]
 
 
 def looks_like_dicom(head: bytes) -> bool:

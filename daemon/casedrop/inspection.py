@@ -7,7 +7,7 @@ from pathlib import Path
 from casedrop import roots
 from casedrop.check import check_platform
 from casedrop.config import Settings, read_token
-from casedrop.contents import group_folder
+from casedrop.contents import group_folder, read_patients
 from casedrop.errors import CasedropError, ConfigurationError
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.model import Drop
@@ -17,10 +17,16 @@ from casedrop.watch import file_system, list_folder
 
 Findings = list[tuple[bool, str]]
 
+IDENTIFIABLE = (
+    'ATTENTION: drop "{}" sends DICOM with the names and numbers of patients (deidentify = '
+    '"send-identifiable").'
+)
+
 
 def check_all(settings: Settings, environ: Mapping[str, str], *, offline: bool) -> Findings:
     """Every finding, good and bad: (is well, sentence)."""
     found: Findings = [(True, "The configuration is well formed.")]
+    found += [(True, IDENTIFIABLE.format(drop.name)) for drop in settings.drops if _is_identifiable(drop)]
     for drop in settings.drops:
         found += _check_root(drop)
     if offline:
@@ -34,6 +40,10 @@ def check_all(settings: Settings, environ: Mapping[str, str], *, offline: bool) 
     for drop in settings.drops:
         found.append(_tried(lambda drop=drop: _platform_words(platform, drop)))  # type: ignore[misc]
     return found
+
+
+def _is_identifiable(drop: Drop) -> bool:
+    return drop.procedure.name == "send-identifiable"
 
 
 def _check_root(drop: Drop) -> Findings:
@@ -72,9 +82,15 @@ def _tried(look: Callable[[], str]) -> tuple[bool, str]:
 
 
 def plan_folder(
-    settings: Settings, environ: Mapping[str, str], folder: Path, *, offline: bool, as_json: bool
+    settings: Settings,
+    environ: Mapping[str, str],
+    folder: Path,
+    *,
+    offline: bool,
+    as_json: bool,
+    show_patient: bool = False,
 ) -> tuple[str, bool]:
-    """The plan of one folder as text, and whether it would be taken."""
+    """The plan of one folder as text, and whether it would be taken; patients' names only if asked for."""
     if not folder.is_dir():
         raise ConfigurationError([f"{folder} is no folder."])
     drop = _drop_of(settings, folder.resolve())
@@ -84,9 +100,12 @@ def plan_folder(
         _, kinds = check_platform(GrandChallenge(settings.platform.url, lambda: token), drop)
     listing = data(list_folder(str(folder.resolve())), drop.ignore)
     grouping = group_folder(str(folder.resolve()), listing, drop, kinds)
+    patients = read_patients(str(folder.resolve()), grouping) if show_patient else {}
     if as_json:
-        return json.dumps(plan_json(listing, grouping, drop), indent=2), grouping.plan is not None
-    return plan_text(listing, grouping, drop), grouping.plan is not None
+        said = json.dumps(plan_json(listing, grouping, drop, patients), indent=2)
+    else:
+        said = plan_text(listing, grouping, drop, patients)
+    return said, grouping.plan is not None
 
 
 def _drop_of(settings: Settings, folder: Path) -> Drop:

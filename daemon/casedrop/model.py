@@ -385,6 +385,11 @@ class Grouping:
     claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     series: tuple[SeriesLine, ...] = ()
 
+    @property
+    def in_series(self) -> frozenset[str]:
+        """The paths of all DICOM images."""
+        return frozenset(path for one in self.series for path in one.paths)
+
 
 class FindingState(StrEnum):
     """What the scanner says of one name under ``drop/``."""

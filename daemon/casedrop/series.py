@@ -144,12 +144,11 @@ def line(series: Series, fate: str, sockets: tuple[str, ...]) -> SeriesLine:
         modality=first.modality,
         description=first.description,
         number=first.number,
-        files=len(series.files),
+        paths=series.paths,
         slices=series.slices,
         bytes=series.bytes,
         size=first.size,
         folder=common_folder(series.paths),
-        first=series.paths[0],
         fate=fate,
         sockets=sockets,
     )

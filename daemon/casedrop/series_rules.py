@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from casedrop import guards
-from casedrop.dicom_model import DicomHeader, SeriesLine
+from casedrop.dicom_model import TAKEN, DicomHeader, SeriesLine
 from casedrop.model import (
     ALLOW,
     Drop,
@@ -226,8 +226,11 @@ def _word(header: DicomHeader) -> str:
 def left_out(dicom: Dicom, claimed: Collection[str]) -> tuple[str, ...]:
     """What of the DICOM is not sent, a series in a few words."""
     series = (*dicom.left_out, *dicom.passed_over, *_unclaimed(dicom, claimed))
-    objects = (f"{place([path])} ({_word(header)})" for path, header in dicom.objects.items())
-    return (*(name(one) for one in series), *objects, *dicom.unreadable)
+    objects: dict[str, list[str]] = {}
+    for path, header in dicom.objects.items():
+        objects.setdefault(_word(header), []).append(path)
+    no_images = (f"{place(paths)} ({word})" for word, paths in objects.items())
+    return (*(name(one) for one in series), *no_images, *dicom.unreadable)
 
 
 def lines(dicom: Dicom, claims: Mapping[str, Iterable[str]]) -> tuple[SeriesLine, ...]:
@@ -236,7 +239,7 @@ def lines(dicom: Dicom, claims: Mapping[str, Iterable[str]]) -> tuple[SeriesLine
     found = [line(one, "left out as configured (leave_out)", ()) for one in dicom.left_out]
     for one in dicom.series:
         sockets = tuple(sorted({socket for path in one.paths for socket in claims.get(path, ())}))
-        fate = "taken" if taken & set(one.paths) else "no rule takes it"
+        fate = TAKEN if taken & set(one.paths) else "no rule takes it"
         fate = "left out: another is picked" if one in dicom.passed_over else fate
         found.append(line(one, fate, sockets))
     return tuple(sorted(found, key=lambda one: one.first))

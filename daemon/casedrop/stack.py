@@ -79,7 +79,7 @@ def _by_count(series: Series, places: list[Place]) -> Problem | None:
         return _several_images(series, usual)
     if short := [n for n, count in enumerate(counts, 1) if count < usual]:
         text = (
-            f"{opening(series)} has {usual} images at each position, but fewer at {_numbers(short)} of "
+            f"{opening(series)} has {usual} images of each slice, but fewer of {_numbers(short)} of "
             f"{len(places)}. Copy the series again."
         )
         return Problem("missing-slices", text, Weight.LACKING)
@@ -105,7 +105,7 @@ def _several_images(series: Series, count: int) -> Problem:
     what = (
         f"{count} echoes (EchoTime differs)"
         if echoes == count
-        else f"{count} at each position, such as phases, directions or contrasts"
+        else f"{count} of each slice, such as phases, directions or contrasts"
     )
     text = (
         f"{opening(series)} holds several images in one series: {what}. A socket takes one image. The "
