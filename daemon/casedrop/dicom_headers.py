@@ -9,6 +9,7 @@ import secrets
 import sys
 import warnings
 import zlib
+from functools import lru_cache
 from typing import Any, BinaryIO, Literal
 
 import pydicom
@@ -16,6 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from casedrop.dicom_model import HEAD, DicomHeader, looks_like_dicom
@@ -90,7 +92,7 @@ def _data_set(
     file: BinaryIO, head: bytes, size: int, keywords: tuple[str, ...]
 ) -> tuple[Dataset, bool | None]:
     """The wanted elements, and whether the pixel data is whole: None where there is none."""
-    tags = [*_TAGS, *keywords, _SHARED]
+    tags: list[BaseTag | int] = [_tag(keyword) for keyword in (*_TAGS, *keywords, _SHARED)]
     file.seek(0)
     if DeflatedExplicitVRLittleEndian.encode() in head:
         return _deflated(file, tags)
@@ -99,7 +101,7 @@ def _data_set(
     return data, _pixels_whole(file, size, implicit=bool(implicit), little=little is not False)
 
 
-def _deflated(file: BinaryIO, tags: list[str]) -> tuple[Dataset, bool | None]:
+def _deflated(file: BinaryIO, tags: list[BaseTag | int]) -> tuple[Dataset, bool | None]:
     """A data set that is compressed as a whole (PS3.5, A.5), unpacked piece by piece."""
     file.seek(132)
     read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != META)
@@ -111,8 +113,7 @@ def _deflated(file: BinaryIO, tags: list[str]) -> tuple[Dataset, bool | None]:
             count += len(unpacked)
             piece = unpacker.unconsumed_tail
     kept.seek(0)
-    wanted: list[pydicom.tag.BaseTag | int] = [pydicom.tag.Tag(tag) for tag in tags]
-    data = read_dataset(kept, False, True, stop_when=lambda tag, *_: tag in _PIXELS, specific_tags=wanted)
+    data = read_dataset(kept, False, True, stop_when=lambda tag, *_: tag in _PIXELS, specific_tags=tags)
     whole = _pixels_whole(kept, count, implicit=False, little=True)
     return data, whole if unpacker.eof else False
 
@@ -177,16 +178,21 @@ def _digest(text: str) -> str:
     return sys.intern(hashlib.blake2b(plain.encode(), key=_SALT, digest_size=16).hexdigest()) if plain else ""
 
 
+@lru_cache(maxsize=1024)
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
+
+
 def _value(data: Dataset, keyword: str) -> Any:
     """An element's value, also where it stands once for all frames (PS3.3, C.7.6.16.1.1); None for none."""
-    places = [data]
-    if keyword not in data and _SHARED in data and data[_SHARED].value:
-        shared = data[_SHARED].value[0]
+    tag, places = _tag(keyword), [data]
+    if tag not in data and _tag(_SHARED) in data and data[_tag(_SHARED)].value:
+        shared = data[_tag(_SHARED)].value[0]
         places = [one.value[0] for one in shared if one.VR == "SQ" and one.value]
     for place in places:
-        if keyword in place:
+        if tag in place:
             try:
-                return place[keyword].value
+                return place[tag].value
             except Exception:  # noqa: BLE001  a value that is none of its kind counts as not there
                 return None
     return None
