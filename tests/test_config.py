@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,9 @@ from casedrop.config import (
     read_token,
     token_origin,
 )
+from casedrop.dicom_model import DicomTest
 from casedrop.errors import ConfigurationError
-from casedrop.model import Drop, FolderValue, JsonValue, SocketRule, TextValue
+from casedrop.model import Drop, FolderValue, JsonValue, Procedure, SocketRule, TextValue
 
 PROJECT = Path(__file__).parent.parent
 EXAMPLES = [PROJECT / "config/casedrop.toml", *sorted((PROJECT / "config/examples").glob("*.toml"))]
@@ -40,6 +42,8 @@ socket = "ct-image"
 files = "*.mha"
 """
 GOOD = DROP + RULE
+DICOM = DROP + '[[drops.sockets]]\nsocket = "ct-image"\ndicom = { %s }\n'
+SHAPE = 'must be a pattern such as "*thorax*", a list of them, { min = 1, max = 3 } or { not = "*scout*" }'
 WAYS = (
     "the environment variable CASEDROP_PLATFORM__TOKEN, a file named by platform.token_file, "
     "or the systemd credential casedrop-token"
@@ -118,6 +122,69 @@ def test_rules_become_the_records_the_other_modules_use(file: Path) -> None:
             ),
         ),
     )
+
+
+def test_dicom_rules_become_the_records_the_other_modules_use(file: Path) -> None:
+    drop_keys = """
+        leave_out = [{ SeriesDescription = "*scout*" }, { ImageType = ["LOCALIZER", "DERIVED"] }]
+        deidentify = "dicom-standard"
+        dicom_standard = { options = ["retain-full-dates"] }
+        allow = ["several-studies", "changed-size"]
+    """
+    rules = """
+        [[drops.sockets]]
+        socket = "b"
+        pick = "latest"
+        allow = "burned-in"
+        fallback = true
+        [drops.sockets.dicom]
+        Modality = "CT"
+        SliceThickness = { min = 0.5, max = 3 }
+        SeriesNumber = 3
+        ImageType = { not = ["LOCALIZER"] }
+        [[drops.sockets]]
+        socket = "c"
+        dicom = {}
+    """
+    (drop,) = read(file, DROP + drop_keys + rules).drops
+    assert drop == Drop(
+        name="lung",
+        root="/srv/casedrop/lung",
+        reader_study="lung-2026",
+        sockets=(
+            SocketRule(
+                "b",
+                fallback=True,
+                dicom=(
+                    DicomTest("Modality", ("CT",)),
+                    DicomTest("SliceThickness", minimum=0.5, maximum=3),
+                    DicomTest("SeriesNumber", minimum=3, maximum=3),
+                    DicomTest("ImageType", unlike=("LOCALIZER",)),
+                ),
+                pick="latest",
+                allow=("burned-in",),
+            ),
+            SocketRule("c", dicom=()),
+        ),
+        procedure=Procedure("dicom-standard", ("changed-size",), (), ("retain-full-dates",)),
+        leave_out=(
+            (DicomTest("SeriesDescription", ("*scout*",)),),
+            (DicomTest("ImageType", ("LOCALIZER", "DERIVED")),),
+        ),
+        allow=("several-studies", "changed-size"),
+    )
+    already = DROP + "deidentify = \"already-done\"\nalready_done = { patterns = 'ANON-[0-9]+' }\n" + RULE
+    assert read(file, already).drops[0].procedure == Procedure("already-done", patterns=("ANON-[0-9]+",))
+
+
+def test_what_reads_dicom_is_loaded_only_where_a_rule_names_a_keyword(file: Path) -> None:
+    for text, loaded in ((GOOD, 0), (DICOM % 'Modality = "CT"', 1)):
+        file.write_text(text)
+        code = (
+            "import sys; from pathlib import Path; from casedrop.config import load\n"
+            f"load(Path({str(file)!r}), {{}}); sys.exit('pydicom' in sys.modules)"
+        )
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == loaded
 
 
 def test_environment_wins_over_the_file(file: Path) -> None:
@@ -254,7 +321,7 @@ MISTAKES = {
     DROP + 'ignore = [""]\n' + RULE: 'drops "lung", ignore number 1: an empty pattern matches nothing.',
     GOOD + 'fils = "x"\n': f'{HERE}: unknown key "fils". Did you mean "files"?',
     GOOD + "value = 3\n": f"{HERE}: has files and value; a socket has exactly one source.",
-    GOOD.replace('files = "*.mha"', ""): f"{HERE}: has no source; give files, value or value_from.",
+    GOOD.replace('files = "*.mha"', ""): f"{HERE}: has no source; give files, dicom, value or value_from.",
     GOOD.replace('"*.mha"', "[]"): f"{HERE}, files: holds no pattern.",
     GOOD.replace('"*.mha"', "3"): f'{HERE}, files: must be a pattern such as "*.mha", or a list.',
     GOOD.replace(
@@ -275,7 +342,9 @@ MISTAKES = {
     GOOD + 'required = "no"\n': f"{HERE}, required: must be true or false.",
     GOOD.replace("ct-image", "CT image"): f'drops "lung", socket number 1, socket: must be {SLUG}.',
     GOOD + RULE: f"{HERE}: another rule fills this socket already.",
-    GOOD.replace("files = ", "fallback = true\nvalue = "): f"{HERE}, fallback: goes only with files.",
+    GOOD.replace(
+        "files = ", "fallback = true\nvalue = "
+    ): f"{HERE}, fallback: goes only with files or dicom.",
     GOOD.replace(
         'files = "*.mha"', "value = 2026-01-01"
     ): f"{HERE}, value: must be something JSON can say; a date stands in quotes, inf and nan cannot.",
@@ -297,6 +366,58 @@ MISTAKES = {
     GOOD.replace(
         'files = "*.mha"', 'value_from = { folder = "a" }'
     ): f"{HERE}, value_from, folder: must have a group named value, such as _(?P<value>[0-9]+)$.",
+    DICOM
+    % 'SeriesDescripton = "x"': f'{HERE}, dicom: "SeriesDescripton" is no DICOM keyword; "SeriesDescription" may be meant.',
+    DICOM
+    % 'xyz = "x"': f'{HERE}, dicom: "xyz" is no DICOM keyword; they are written like SeriesDescription.',
+    DICOM % "Modality = true": f"{HERE}, dicom, Modality: {SHAPE}.",
+    DICOM % "Modality = []": f"{HERE}, dicom, Modality: {SHAPE}.",
+    DICOM % "Modality = { like = 3 }": f"{HERE}, dicom, Modality: takes min, max and not, nothing else.",
+    DICOM % "Modality = { min = 3 }": f"{HERE}, dicom, Modality: holds text: give a pattern in quotes.",
+    DICOM % "Modality = 3": f"{HERE}, dicom, Modality: holds text: give a pattern in quotes.",
+    DICOM % 'SliceThickness = { min = "3" }': f"{HERE}, dicom, SliceThickness: takes numbers as min and max.",
+    DICOM
+    % "SliceThickness = { min = 3, max = 1 }": f"{HERE}, dicom, SliceThickness: has a min above its max.",
+    DICOM
+    % "SliceThickness = { not = 3 }": f"{HERE}, dicom, SliceThickness: takes a pattern, or a list of them, as not.",
+    DICOM
+    % 'PixelData = "x"': f"{HERE}, dicom, PixelData: holds what no rule can compare; take another element.",
+    DICOM
+    % 'TransferSyntaxUID = "x"': f"{HERE}, dicom, TransferSyntaxUID: holds what no rule can compare; take another element.",
+    GOOD.replace(
+        'files = "*.mha"', "dicom = 3"
+    ): f'{HERE}, dicom: must be a table such as {{ Modality = "CT", SeriesDescription = "*thorax*" }}.',
+    GOOD + 'dicom = { Modality = "CT" }\n': f"{HERE}: has files and dicom; a socket has exactly one source.",
+    GOOD + 'pick = "largest"\n': f"{HERE}, pick: goes only with dicom.",
+    DICOM % 'Modality = "CT"'
+    + 'pick = "best"\n': f'{HERE}, pick: must be "largest" or "latest"; without it one series may fit.',
+    GOOD.replace("files = ", 'allow = "cut-off"\nvalue = '): f"{HERE}, allow: goes only with dicom or files.",
+    GOOD
+    + 'allow = ["several-patients"]\n': f"{HERE}, allow: takes only burned-in, changed-size, changed-values, cut-off, missing-slices, mixed-geometry, names-in-text, several-images, unsupported-class.",
+    DROP
+    + 'allow = ["all"]\n'
+    + RULE: 'drops "lung", allow: takes only burned-in, changed-size, changed-values, cut-off, missing-slices, mixed-geometry, names-in-text, several-images, several-patients, several-studies, unsupported-class.',
+    DROP
+    + 'leave_out = { Modality = "SR" }\n'
+    + RULE: 'drops "lung", leave_out: must be a list of tables such as [{ SeriesDescription = "*scout*" }].',
+    DROP
+    + "leave_out = [{}]\n"
+    + RULE: 'drops "lung", leave_out number 1: names no keyword and would leave out every series.',
+    DROP
+    + 'leave_out = [{ Modality = "SR" }, { modality = "x" }]\n'
+    + RULE: 'drops "lung", leave_out number 2: "modality" is no DICOM keyword; "Modality" may be meant.',
+    DROP
+    + 'deidentify = "no"\n'
+    + RULE: 'drops "lung", deidentify: must be "grand-challenge", "dicom-standard", "already-done" or "send-identifiable".',
+    DROP
+    + "already_done = { patterns = 'a' }\n"
+    + RULE: 'drops "lung", already_done: goes only with deidentify = "already-done".',
+    DROP
+    + 'deidentify = "already-done"\nalready_done = { patterns = ["(P"] }\n'
+    + RULE: 'drops "lung", already_done, patterns number 1: is no regular expression: missing ), unterminated subpattern at character 1.',
+    DROP
+    + 'deidentify = "dicom-standard"\ndicom_standard = { options = ["retain"] }\n'
+    + RULE: 'drops "lung", dicom_standard, options: takes only retain-uids, retain-device-identity, retain-institution-identity, retain-patient-characteristics, retain-full-dates.',
     GOOD + GOOD.replace("/lung", "/other"): 'drops "lung": another drop has this name.',
     GOOD
     + GOOD.replace('"lung"', '"other"').replace(

@@ -21,10 +21,10 @@ from pydicom.uid import (
 )
 
 from casedrop import header_texts, identifiers
+from casedrop.contents import group_folder
 from casedrop.header_texts import is_keyword
 from casedrop.identifiers import HeaderText, keywords_in, needles
 from casedrop.model import IDENTIFYING, Drop, FolderValue, Grouping, JsonValue, SocketKind, SocketRule
-from casedrop.scan import group_folder
 from casedrop.watch import list_folder
 from lab import mha
 

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from casedrop import metadata
+from casedrop.contents import group_folder
 from casedrop.edited import Edited
 from casedrop.model import Drop, Grouping, Metadata, PlannedFile, SocketKind, SocketRule, Weight
 from casedrop.prepare import open_source, opener, prepare
-from casedrop.scan import group_folder
 from casedrop.spots import Spot, is_technical
 from casedrop.watch import list_folder
 from lab import Lab, mha

@@ -1,6 +1,7 @@
 """What the scanner says of each name under drop/: looked at by hand with a made-up clock, real folders."""
 
 import errno
+import gzip
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from casedrop import roots, watch
+from casedrop import contents, roots, watch
 from casedrop import scan as scan_module
 from casedrop.model import Drop, Finding, FindingState, JsonValue, Listing, Problem, SocketKind, SocketRule
 from casedrop.scan import ScanLimits, Scanner
@@ -254,7 +255,7 @@ def test_a_copy_that_died_after_setting_the_size_is_lacking(root: Root) -> None:
 
 @pytest.mark.parametrize(
     ("content", "word"),
-    [(bytes(128) + b"DICM" + bytes(100), "dicom"), (b"PK\3\4" + bytes(100), "archive")],
+    [(gzip.compress(bytes(128) + b"DICM" + bytes(100)), "dicom"), (b"PK\3\4" + bytes(100), "archive")],
     ids=["dicom", "archive"],
 )
 def test_dicom_and_archives_in_doubt_never_leave(root: Root, content: bytes, word: str) -> None:
@@ -294,7 +295,7 @@ def test_files_are_read_once_as_long_as_nothing_changes(root: Root, monkeypatch:
         asked.append(folder)
         return []
 
-    monkeypatch.setattr(scan_module, "_dicom_problems", look)
+    monkeypatch.setattr(contents, "_packed_problems", look)
     root.write("P1/ct.mha")
     root.look(0)
     root.look(QUIET - 1)

@@ -126,18 +126,28 @@ def check(
 @app.command()
 def plan(
     folder: Path,
+    *,
     config: Config = None,
     drop: Annotated[
         str, typer.Option(help="By the rules of this drop, for a folder that lies elsewhere.")
     ] = "",
     offline: Annotated[bool, typer.Option("--offline", help="Ask nothing of Grand Challenge.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    show_patient: Annotated[
+        bool, typer.Option("--show-patient", help="Show patients' names and numbers of DICOM series.")
+    ] = False,
 ) -> None:
     """Say what a case folder would become, without touching anything."""
     from casedrop.inspection import plan_folder  # noqa: PLC0415
 
     text, good = plan_folder(
-        _settings(config), os.environ, folder, drop_name=drop, offline=offline, as_json=as_json
+        _settings(config),
+        os.environ,
+        folder,
+        drop_name=drop,
+        offline=offline,
+        as_json=as_json,
+        show_patient=show_patient,
     )
     typer.echo(text)
     raise typer.Exit(0 if good else 1)

@@ -36,6 +36,7 @@ from pydantic_settings import (
 )
 
 from casedrop import config_checks as checks
+from casedrop import config_dicom
 from casedrop.config_checks import Tables
 from casedrop.errors import ConfigurationError
 from casedrop.model import (
@@ -177,6 +178,10 @@ class _SocketTable(Table):
         Field(description='a table such as { json = "score.json", pointer = "/score" }'),
     ] = None
 
+    dicom: config_dicom.Dicom = None
+    pick: config_dicom.PickOption = ""
+    allow: config_dicom.RuleAllow = ()
+
     def rule(self) -> SocketRule:
         return SocketRule(
             socket=self.socket,
@@ -186,7 +191,18 @@ class _SocketTable(Table):
             value=self.value,
             has_value="value" in self.model_fields_set,
             value_from=None if self.value_from is None else self.value_from.source(),
+            dicom=self.dicom,
+            pick=self.pick,
+            allow=self.allow,
         )
+
+
+class _AlreadyDone(Table):
+    patterns: config_dicom.Patterns = ()
+
+
+class _DicomStandard(Table):
+    options: config_dicom.Options = ()
 
 
 class _DropTable(Table):
@@ -214,15 +230,32 @@ class _DropTable(Table):
         _CodesTable | None,
         Field(description='a table { file = "/etc/casedrop/codes.csv", folder = "Folder", code = "Code" }'),
     ] = None
+    deidentify: config_dicom.Deidentify = "grand-challenge"
+    already_done: Annotated[
+        _AlreadyDone, Field(description="a table such as { patterns = ['ANON-[0-9]+'] }")
+    ] = _AlreadyDone()
+    dicom_standard: Annotated[
+        _DicomStandard, Field(description='a table such as { options = ["retain-full-dates"] }')
+    ] = _DicomStandard()
+    leave_out: config_dicom.LeaveOut = ()
+    allow: config_dicom.DropAllow = ()
     sockets: Annotated[
         tuple[_SocketTable, ...], Field(min_length=1, description="at least one table [[drops.sockets]]")
     ]
 
     def drop(self) -> Drop:
-        fields = {name: getattr(self, name) for name in _DropTable.model_fields}
-        rules = tuple(table.rule() for table in self.sockets)
-        made = {"codes": self.codes.table() if self.codes else None, "sockets": rules}
-        return Drop(**fields | made | {"root": os.path.normpath(self.root)})
+        made = {
+            "root": os.path.normpath(self.root),
+            "sockets": tuple(table.rule() for table in self.sockets),
+            "codes": self.codes.table() if self.codes else None,
+            "procedure": config_dicom.procedure(
+                self.deidentify, self.allow, self.already_done.patterns, self.dicom_standard.options
+            ),
+        }
+        others = (
+            _DropTable.model_fields.keys() - made.keys() - {"deidentify", "already_done", "dicom_standard"}
+        )
+        return Drop(**{name: getattr(self, name) for name in others} | made)
 
 
 class _AsDrop:
@@ -264,6 +297,8 @@ TABLES: dict[tuple[str, ...], type[Table]] = {
     ("ledger",): Ledger,
     ("drops",): _DropTable,
     ("drops", "codes"): _CodesTable,
+    ("drops", "already_done"): _AlreadyDone,
+    ("drops", "dicom_standard"): _DicomStandard,
     ("drops", "sockets"): _SocketTable,
     ("drops", "sockets", "value_from"): _ValueFromTable,
 }
@@ -322,9 +357,8 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
             except ValidationError as error:
                 details = error.errors(include_url=False)
                 problems.extend(_sentence(detail, data, given) for detail in details if not _echo(detail))
-            problems.extend(
-                f"{checks.where(location, data)}: {text}." for location, text in checks.across(data)
-            )
+            between = (*checks.across(data), *config_dicom.mistakes(data))
+            problems.extend(f"{checks.where(location, data)}: {text}." for location, text in between)
             if problems or loaded is None:
                 raise ConfigurationError(problems)
             return loaded

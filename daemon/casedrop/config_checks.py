@@ -173,7 +173,7 @@ def _inside(data: Any, step: int | str) -> Any:
         return None
 
 
-def _tables(data: Any, key: str) -> list[tuple[int, Tables]]:
+def tables(data: Any, key: str) -> list[tuple[int, Tables]]:
     """The tables of a list in data that may be of any shape."""
     listed = _inside(data, key)
     return (
@@ -185,11 +185,11 @@ def _tables(data: Any, key: str) -> list[tuple[int, Tables]]:
 
 def across(data: Tables) -> Iterator[tuple[Location, str]]:
     """Mistakes between keys, found in the raw data so that they are said beside all others."""
-    drops = _tables(data, "drops")
+    drops = tables(data, "drops")
     yield from _repeated(drops, "name", ("drops",), "another drop has this name")
     yield from _roots(drops, data)
     for n, drop in drops:
-        sockets = _tables(drop, "sockets")
+        sockets = tables(drop, "sockets")
         yield from _placeholders(drop, ("drops", n, "title"))
         yield from _repeated(
             sockets, "socket", ("drops", n, "sockets"), "another rule fills this socket already"
@@ -267,15 +267,15 @@ def _placeholders(drop: Tables, at: Location) -> Iterator[tuple[Location, str]]:
 
 
 def _sources(rule: Tables, at: Location) -> Iterator[tuple[Location, str]]:
-    given = [key for key in ("files", "value", "value_from") if key in rule]
+    given = [key for key in ("files", "dicom", "value", "value_from") if key in rule]
     if not given:
-        yield at, "has no source; give files, value or value_from"
+        yield at, "has no source; give files, dicom, value or value_from"
     if len(given) > 1:
         yield at, f"has {' and '.join(given)}; a socket has exactly one source"
     if rule.get("files") == []:
         yield (*at, "files"), "holds no pattern"
-    if "fallback" in rule and "files" not in rule:
-        yield (*at, "fallback"), "goes only with files"
+    if "fallback" in rule and not {"files", "dicom"} & rule.keys():
+        yield (*at, "fallback"), "goes only with files or dicom"
     origin = rule.get("value_from")
     if isinstance(origin, dict):
         if len(origin.keys() & {"json", "text", "folder"}) != 1:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from casedrop import mhd, titles
+from casedrop import mhd, series_rules, titles
+from casedrop.dicom_model import DicomHeader, keywords
 from casedrop.model import (
     Drop,
     Entry,
@@ -29,6 +30,7 @@ from casedrop.model import (
     Weight,
 )
 from casedrop.near import near_misses, several, shown
+from casedrop.series_rules import Dicom
 from casedrop.settle import composed, data, matches
 from casedrop.titles import NAMELESS, Naming
 from casedrop.values import ValueProblemError, from_json, from_text, plain
@@ -60,6 +62,7 @@ class Folder:
     kinds: Mapping[str, SocketKind] | None
     claims: dict[str, list[str]]
     there: frozenset[str] = frozenset()
+    dicom: Dicom = field(default_factory=Dicom)
     problems: list[Problem] = field(default_factory=list)
     relies_on: list[str] = field(default_factory=list)
 
@@ -90,15 +93,18 @@ def group(
     there: There = nothing_there,
     *,
     naming: Naming = NAMELESS,
+    headers: Mapping[str, DicomHeader] | None = None,
 ) -> Grouping:
     """The plan of a folder, or all its problems at once.
 
     `contents` holds the first MAX_READ + 1 bytes of the `needed` files; `kinds` is None offline, where
     a socket's kind is guessed from its source. What the finished display set of this title holds
-    (`there`) may be missing from the folder. `naming` fills a title's {pseudonym} and {code}.
+    (`there`) may be missing from the folder. `naming` fills a title's {pseudonym} and {code}. `headers`
+    are those of all files that are DICOM, with the values of `dicom_keywords`.
     """
     files = _files(listing, drop)
-    folder = Folder(listing.folder, drop, files, contents, kinds, {path: [] for path in files})
+    dicom = series_rules.sorted_out(headers or {}, files, drop)
+    folder = Folder(listing.folder, drop, files, contents, kinds, {path: [] for path in files}, dicom=dicom)
     title, problems = titles.title(drop, listing.folder, naming)
     folder.problems += problems
     folder.there = there(title) if drop.existing_display_set != "refuse" else frozenset()
@@ -106,9 +112,8 @@ def group(
     sockets = [planned for rule in drop.sockets if (planned := _socket(folder, rule))]
     left_out = _unclaimed(folder, listing)
     claims = {path: tuple(names) for path, names in folder.claims.items()}
-    if not sockets and not folder.problems:
+    if not sockets and not _stops(folder):
         folder.lacking("nothing-to-send", "There is nothing in the folder that any rule takes.")
-    stops = any(problem.weight is not Weight.NOTE for problem in folder.problems)
     plan = Plan(
         listing.folder,
         title,
@@ -118,7 +123,22 @@ def group(
         relies_on=tuple(folder.relies_on),
         ignore=drop.ignore,
     )
-    return Grouping(None if stops else plan, tuple(folder.problems), claims, draft=plan)
+    return Grouping(
+        None if _stops(folder) else plan,
+        tuple(folder.problems),
+        claims,
+        draft=plan,
+        series=series_rules.lines(dicom, claims),
+    )
+
+
+def _stops(folder: Folder) -> bool:
+    return any(problem.weight is not Weight.NOTE for problem in folder.problems)
+
+
+def dicom_keywords(drop: Drop) -> tuple[str, ...]:
+    """The elements whose values `group` must see of each DICOM file."""
+    return keywords((*drop.leave_out, *(rule.dicom for rule in drop.sockets if rule.dicom)))
 
 
 def check_rules(drop: Drop, kinds: Mapping[str, SocketKind | None]) -> list[str]:
@@ -135,8 +155,12 @@ def check_rules(drop: Drop, kinds: Mapping[str, SocketKind | None]) -> list[str]
             found.append(
                 f"{at}: the socket holds a value ({kind.kind}), so it needs `value` or `value_from`, not `files`."
             )
-        elif not rule.files and kind.super_kind != "Value":
-            found.append(f"{at}: the socket holds a file ({kind.kind}), so it needs `files`, not a value.")
+        elif rule.dicom is not None and kind.super_kind != "Image":
+            found.append(f"{at}: `dicom` goes only with an image socket, and this one holds {kind.kind}.")
+        elif not rule.files and rule.dicom is None and kind.super_kind != "Value":
+            found.append(
+                f"{at}: the socket holds a file ({kind.kind}), so it needs `files` or `dicom`, not a value."
+            )
     return found
 
 
@@ -151,11 +175,14 @@ def is_ready_mark(path: str, drop: Drop) -> bool:
 
 
 def _claim(folder: Folder) -> None:
-    """Who takes which file; .raw data goes with the header that names it."""
+    """Who takes which file; .raw data goes with the header that names it, and what is left out with none."""
+    takers = series_rules.takers(folder.dicom, folder.drop.sockets)
+    out = {path for one in folder.dicom.left_out for path in one.paths}
     for path, entry in folder.files.items():
-        if entry.kind is not EntryKind.FILE:
+        if entry.kind is not EntryKind.FILE or path in out:
             continue
-        taken = [rule for rule in folder.drop.sockets if _takes(rule, path)]
+        by_header = takers.get(path, ())
+        taken = [rule for rule in folder.drop.sockets if rule.socket in by_header or _takes(rule, path)]
         first = [rule for rule in taken if not rule.fallback] or taken
         folder.claims[path] = [rule.socket for rule in first]
     for path in [one for one in folder.files if one.lower().endswith(".mhd") and folder.claims[one]]:
@@ -176,8 +203,9 @@ def _expect_one_rule(folder: Folder) -> None:
             clashes.setdefault(tuple(names), []).append(path)
     for sockets, paths in clashes.items():
         rules = " and ".join(f'"{socket}"' for socket in sockets)
-        verb = "is" if len(paths) == 1 else "are"
-        text = f"{several(paths)} {verb} taken by the rules of {rules}. Make one of the patterns narrower."
+        names = series_rules.named(folder.dicom, paths)
+        verb = "is" if len(names) == 1 else "are"
+        text = f"{several(names)} {verb} taken by the rules of {rules}. Make one of the patterns narrower."
         folder.wrong("two-rules", text)
 
 
@@ -195,6 +223,13 @@ def _value_file(rule: SocketRule) -> str:
 
 def _socket(folder: Folder, rule: SocketRule) -> PlannedSocket | None:
     claimed = [path for path, names in folder.claims.items() if rule.socket in names]
+    if rule.dicom is not None or (rule.files and _takes_series(folder, rule, claimed)):
+        return _series_socket(folder, rule, claimed)
+    if problem := series_rules.refused(folder.dicom, rule, claimed):
+        if rule.value_from or (folder.kinds and folder.kinds[rule.socket].super_kind != "Image"):
+            folder.problems.append(problem)
+            return None
+        claimed = [path for path in claimed if path not in folder.dicom.headers]
     if rule.files:
         return _file_socket(folder, rule, claimed)
     if rule.value_from is None:
@@ -202,6 +237,19 @@ def _socket(folder: Folder, rule: SocketRule) -> PlannedSocket | None:
     if isinstance(rule.value_from, FolderValue):
         return _folder_value(folder, rule, rule.value_from)
     return _read_value(folder, rule, rule.value_from, claimed)
+
+
+def _takes_series(folder: Folder, rule: SocketRule, claimed: list[str]) -> bool:
+    images = {path for one in folder.dicom.series for path in one.paths}
+    return not images.isdisjoint(claimed) and (
+        folder.kinds is None or folder.kinds[rule.socket].super_kind == "Image"
+    )
+
+
+def _series_socket(folder: Folder, rule: SocketRule, claimed: list[str]) -> PlannedSocket | None:
+    planned, problems = series_rules.series_socket(folder.dicom, folder.drop, rule, claimed, folder.files)
+    folder.problems += problems
+    return planned
 
 
 def _file_socket(folder: Folder, rule: SocketRule, claimed: list[str]) -> PlannedSocket | None:
@@ -330,13 +378,16 @@ def _unclaimed(folder: Folder, listing: Listing) -> tuple[str, ...]:
         named = several([f"{one.path} ({one.kind})" for one in odd])
         text = f"{named}: only plain files can be sent. Replace it by the file itself, or remove it."
         folder.wrong("not-a-file", text)
-    rest = [path for path, names in folder.claims.items() if not names and folder.files[path] not in odd]
+    claimed = [path for path, names in folder.claims.items() if names]
+    folder.problems += series_rules.folder_problems(folder.dicom, folder.drop, claimed)
+    passed_by = {*claimed, *folder.dicom.headers}
+    rest = [path for path, entry in folder.files.items() if path not in passed_by and entry not in odd]
     if rest and folder.drop.unmatched == "fail":
         deep = all("/" in one.path for one in listing.entries if one.kind is EntryKind.FILE)
         hint = " The folder holds only folders: was it copied one level too high?" if deep else ""
         text = f"No rule takes {several(rest)}.{hint} Remove it, or ask the data manager to add a rule."
         folder.wrong("unmatched-file", text)
-    return tuple(rest)
+    return (*rest, *series_rules.left_out(folder.dicom, claimed))
 
 
 def _super_kind(folder: Folder, rule: SocketRule, path: str) -> Any:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 
 from casedrop import header_texts, watch
+from casedrop.dicom_model import HEAD, looks_like_dicom
 from casedrop.identifiers import Needle, needles, problems
 from casedrop.model import Drop, EntryKind, Grouping, Listing, Problem
 from casedrop.pseudonyms import outside
@@ -21,7 +22,7 @@ def identifier_problems(folder: str, listing: Listing, drop: Drop, grouping: Gro
 def _needles(folder: str, path: str, keywords: tuple[str, ...]) -> Iterable[Needle]:
     """Every file is asked: files of one series may differ in their headers."""
     with watch.opened(folder, path) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
-        if not watch.dicom_head(file.read(watch.HEAD)):
+        if not looks_like_dicom(file.read(HEAD)):
             return frozenset()
         file.seek(0)
         texts, removed = header_texts.read(file, keywords)

@@ -8,13 +8,14 @@ from pathlib import Path
 from casedrop import roots
 from casedrop.check import check_platform
 from casedrop.config import Settings, read_token
+from casedrop.contents import group_folder, read_patients
 from casedrop.errors import CasedropError, ConfigurationError, SetupProblem
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.journal import NAME, Journal
 from casedrop.model import Drop, SocketKind
 from casedrop.naming_check import naming_for_plan, naming_words
 from casedrop.reports import plan_json, plan_text
-from casedrop.scan import group_folder, not_to_group
+from casedrop.scan import not_to_group
 from casedrop.settle import data
 from casedrop.watch import file_system, list_folder
 
@@ -25,10 +26,16 @@ Findings = list[tuple[int, str]]
 
 WELL, WRONG, LATER = 0, 78, 75
 
+IDENTIFIABLE = (
+    'ATTENTION: drop "{}" sends DICOM with the names and numbers of patients (deidentify = '
+    '"send-identifiable").'
+)
+
 
 def check_all(settings: Settings, environ: Mapping[str, str], *, offline: bool) -> Findings:
     """Every finding, good and bad, each once."""
     found: Findings = [(WELL, "The configuration is well formed.")]
+    found += [(WELL, IDENTIFIABLE.format(drop.name)) for drop in settings.drops if _is_identifiable(drop)]
     found += _tried(lambda: _state_words(settings))
     for drop in settings.drops:
         found += _check_root(settings, Path(drop.root))
@@ -48,6 +55,10 @@ def _check_platform(settings: Settings, environ: Mapping[str, str]) -> Findings:
     for drop in settings.drops:
         found += _tried(lambda drop=drop: _platform_words(platform, drop))  # type: ignore[misc]
     return found
+
+
+def _is_identifiable(drop: Drop) -> bool:
+    return drop.procedure.name == "send-identifiable"
 
 
 def _state_words(settings: Settings) -> str:
@@ -115,8 +126,12 @@ def plan_folder(
     drop_name: str = "",
     offline: bool,
     as_json: bool,
+    show_patient: bool = False,
 ) -> tuple[str, bool]:
-    """The plan of one folder as text, and whether it would be taken. Raises ConfigurationError, Unavailable."""
+    """The plan of one folder as text, and whether it would be taken; patients' names only if asked for.
+
+    Raises ConfigurationError, Unavailable.
+    """
     if not folder.is_dir():
         raise ConfigurationError([f"{folder} is no folder."])
     drop = _drop_of(settings, folder.resolve(), drop_name)
@@ -125,9 +140,10 @@ def plan_folder(
     naming = naming_for_plan(settings, environ, drop, offline=offline)
     grouping = not_to_group(listing, settings.limits.files)
     grouping = grouping or group_folder(str(folder.resolve()), listing, drop, kinds, naming=naming)
+    patients = read_patients(str(folder.resolve()), grouping) if show_patient else {}
     if as_json:
-        return json.dumps(plan_json(listing, grouping, drop), indent=2), grouping.plan is not None
-    text = plan_text(listing, grouping, drop)
+        return json.dumps(plan_json(listing, grouping, drop, patients), indent=2), grouping.plan is not None
+    text = plan_text(listing, grouping, drop, patients)
     return text + (f"\n\n{OFFLINE}" if offline else ""), grouping.plan is not None
 
 

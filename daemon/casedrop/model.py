@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal
 
+from casedrop.dicom_model import DicomRule, Pick, SeriesLine
 from casedrop.stages import Stage
 
 Json = Any
@@ -45,10 +46,12 @@ class FolderValue:
 
 @dataclass(frozen=True, slots=True)
 class SocketRule:
-    """One ``[[drops.sockets]]``: a socket and its one source (`files`, `value` or `value_from`).
+    """One ``[[drops.sockets]]``: a socket and its one source (`files`, `dicom`, `value` or `value_from`).
 
     `has_value` tells a `value` of null from no value. `files`, and the file names of `value_from`, are
-    gitignore-like globs relative to the case folder, case-insensitive.
+    gitignore-like globs relative to the case folder, case-insensitive. `dicom` is what a DICOM series must
+    be, () any series, None where the source is another; `allow` names guards that are let pass
+    (dicom_model.SERIES_GUARDS, ALLOW).
     """
 
     socket: str
@@ -58,6 +61,9 @@ class SocketRule:
     value: Json = None
     has_value: bool = False
     value_from: JsonValue | TextValue | FolderValue | None = None
+    dicom: DicomRule | None = None
+    pick: Pick = ""
+    allow: tuple[str, ...] = ()
 
 
 ProcedureName = Literal["grand-challenge", "dicom-standard", "already-done", "send-identifiable"]
@@ -102,7 +108,11 @@ class CodeTable:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """One configured root with its rules. `root` holds ``drop/``, ``done/`` and ``failed/``."""
+    """One configured root with its rules. `root` holds ``drop/``, ``done/`` and ``failed/``.
+
+    DICOM series that `leave_out` fits are passed over; `allow` names guards that are let pass (those of a
+    rule's, and dicom_model.FOLDER_GUARDS).
+    """
 
     name: str
     root: str
@@ -118,6 +128,8 @@ class Drop:
     codes: CodeTable | None = None
     metadata: Metadata = "refuse"
     procedure: Procedure = Procedure()
+    leave_out: tuple[DicomRule, ...] = ()
+    allow: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +280,7 @@ class PlannedSocket:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a case folder will become: one display set. `left_out` names files no rule claimed.
+    """What a case folder will become: one display set. `left_out` names files and series that are not sent.
 
     `signature` is settle.signature of the listing it was made from, `entries` what that listing held
     besides junk. `existing` is what may be changed where the display set is finished already; `relies_on`
@@ -423,14 +435,20 @@ class Case:
 class Grouping:
     """What the rules make of a folder: a plan when nothing is lacking or wrong, and always all problems.
 
-    `claims` maps each file's path to the sockets whose rules matched it, for ``casedrop plan``. `draft` is
-    the plan as far as it goes, problems or not.
+    `claims` maps each file's path to the sockets whose rules matched it, for ``casedrop plan``; so does
+    `series`, for the files that are DICOM images. `draft` is the plan as far as it goes, problems or not.
     """
 
     plan: Plan | None
     problems: tuple[Problem, ...] = ()
     claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     draft: Plan | None = None
+    series: tuple[SeriesLine, ...] = ()
+
+    @property
+    def in_series(self) -> frozenset[str]:
+        """The paths of all DICOM images."""
+        return frozenset(path for one in self.series for path in one.paths)
 
 
 class FindingState(StrEnum):

@@ -2,23 +2,38 @@
 
 import json
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
+from casedrop.dicom_model import TAKEN, SeriesLine
 from casedrop.model import Drop, EntryKind, Grouping, Listing, PlannedSocket, Weight
 from casedrop.near import shown
 
 HEADINGS = {Weight.WRONG: "Wrong", Weight.LACKING: "Lacking", Weight.NOTE: "Notes"}
 
 
-def plan_text(listing: Listing, grouping: Grouping, drop: Drop) -> str:
-    """Each file with the socket that takes it, the display set or why there is none; 80 columns."""
+Patients = Mapping[str, tuple[str, str]]
+"""PatientName and PatientID of a series by its first file; empty unless they were asked for."""
+
+
+def plan_text(listing: Listing, grouping: Grouping, drop: Drop, patients: Patients | None = None) -> str:
+    """Each series and file with the socket that takes it, the display set or why there is none; 80 columns."""
     lines = [f'Folder "{shown(listing.folder)}" by the rules of drop "{drop.name}"', "", "Files"]
-    files = [entry for entry in listing.entries if entry.kind is not EntryKind.FOLDER]
-    for entry in files:
-        sockets = " and ".join(grouping.claims.get(entry.path, ()))
-        lines += _wrapped(f"{shown(entry.path)} -> {sockets or 'no rule takes it'}")
+    series = grouping.in_series
+    files = [
+        one.path for one in listing.entries if one.kind is not EntryKind.FOLDER and one.path not in series
+    ]
+    for path in files:
+        sockets = " and ".join(grouping.claims.get(path, ()))
+        lines += _wrapped(f"{shown(path)} -> {sockets or 'no rule takes it'}")
     if not files:
-        lines.append("  none")
+        lines.append("  none besides DICOM series" if grouping.series else "  none")
+    if grouping.series:
+        lines += ["", "DICOM series"]
+    for one in grouping.series:
+        lines += _wrapped(f"{_series_words(one)} -> {_fate(one)}")
+        if patients and one.first in patients:
+            lines += [f"    patient: {', '.join(map(shown, patients[one.first]))}"]
     for weight, heading in HEADINGS.items():
         problems = [problem.text for problem in grouping.problems if problem.weight is weight]
         if problems:
@@ -34,16 +49,56 @@ def plan_text(listing: Listing, grouping: Grouping, drop: Drop) -> str:
     return "\n".join(lines)
 
 
-def plan_json(listing: Listing, grouping: Grouping, drop: Drop) -> dict[str, Any]:
-    """folder, drop, files ({path: [sockets]}), problems ([{word, weight, text}]), display_set or null.
+def _series_words(series: SeriesLine) -> str:
+    """``3 "Thorax 1.0" (CT, 240 slices of 512 x 512, 126.0 MB, 240 files in scans)``."""
+    called = "" if series.number is None else f"{series.number} "
+    size = f" of {series.size[1]} x {series.size[0]}" if series.size else ""
+    slices = f"{series.slices} slice{'' if series.slices == 1 else 's'}{size}"
+    many = f"{series.files} file{'' if series.files == 1 else 's'}"
+    where = f"{many} in {shown(series.folder)}" if series.folder else many
+    facts = (shown(series.modality) or "no modality", slices, f"{series.bytes / 1e6:.1f} MB", where)
+    return f'{called}"{shown(series.description)}" ({", ".join(facts)})'
 
+
+def _fate(series: SeriesLine) -> str:
+    return " and ".join(series.sockets) if series.fate == TAKEN else series.fate
+
+
+def _series_json(series: SeriesLine, patients: Patients) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "number": series.number,
+        "description": series.description,
+        "modality": series.modality,
+        "slices": series.slices,
+        "rows_columns": series.size,
+        "files": series.files,
+        "bytes": series.bytes,
+        "folder": shown(series.folder),
+        "fate": series.fate,
+        "sockets": list(series.sockets),
+    }
+    if series.first in patients:
+        said["patient_name"], said["patient_id"] = patients[series.first]
+    return said
+
+
+def plan_json(
+    listing: Listing, grouping: Grouping, drop: Drop, patients: Patients | None = None
+) -> dict[str, Any]:
+    """folder, drop, files ({path: [sockets]}), series, problems ([{word, weight, text}]), display_set or null.
+
+    `files` are those of no series. A series has number, description, modality, slices, rows_columns, files
+    (how many), bytes, folder, fate, sockets, and patient_name and patient_id where they were asked for.
     display_set has title, reader_study and sockets ([{socket, super_kind, source, value or files}]).
     """
-    plan = grouping.plan
+    plan, in_series = grouping.plan, grouping.in_series
     return {
         "folder": shown(listing.folder),
         "drop": drop.name,
-        "files": {shown(path): list(sockets) for path, sockets in grouping.claims.items()},
+        "files": {
+            shown(path): list(sockets) for path, sockets in grouping.claims.items() if path not in in_series
+        },
+        "series": [_series_json(series, patients or {}) for series in grouping.series],
         "problems": [
             {"word": one.word, "weight": str(one.weight), "text": one.text} for one in grouping.problems
         ],
@@ -65,7 +120,9 @@ def _socket(socket: PlannedSocket) -> dict[str, Any]:
     }
     if socket.super_kind == "Value":
         return said | {"value": socket.value}
-    return said | {"files": [shown(file.path) for file in socket.files]}
+    return said | {
+        "files": [shown(source.path) for file in socket.files for source in file.packed or (file,)]
+    }
 
 
 def _value(socket: PlannedSocket) -> str:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import structlog
 
 from casedrop import roots, settle, watch
+from casedrop.contents import OWN_TEXTS, Headers, group_folder
 from casedrop.errors import SetupProblem
-from casedrop.group import MAX_READ, There, group, is_ready_mark, needed, nothing_there
-from casedrop.identity import identifier_problems
+from casedrop.group import There, is_ready_mark, nothing_there
 from casedrop.model import (
     Drop,
     EntryKind,
@@ -30,14 +30,12 @@ from casedrop.model import (
     Weight,
 )
 from casedrop.near import several
-from casedrop.own_words import without_metadata
 from casedrop.settle import Settling
 from casedrop.titles import NAMELESS, Naming
 from casedrop.watch import boot_clock
 
 WAITS_FOR_KINDS = "settled; waiting for Grand Challenge to tell which sockets there are"
 EMPTY = "empty"
-OWN_TEXTS = (".receipt.json", ".reason.txt", ".late.txt")
 MANY_LEFT = 20
 BURST = 0.2
 """Seconds over which a burst of events is one wake-up."""
@@ -83,6 +81,7 @@ class Scanner:
         self._naming = NAMELESS
         self._tell = wake
         self._known: dict[str, Known] = {}
+        self._headers: dict[str, Headers] = {}
         self._forgotten: set[str] = set()
         self._puzzling: set[str] = set()
         self._stirred = threading.Event()
@@ -130,6 +129,7 @@ class Scanner:
         ]
         for name in (self._known.keys() - names.keys()) | in_hand:
             self._known.pop(name, None)
+            self._headers.pop(name, None)
         self._puzzling &= names.keys()
         self._left += len(self._names - names.keys())
         self._names = frozenset(names)
@@ -288,7 +288,8 @@ class Scanner:
         if known.grouping is None or known.kinds != kinds or known.naming is not naming:
             called = replace(listing, folder=self._first(name))
             path = os.path.join(self._path, name)
-            grouping = group_folder(path, called, self.drop, kinds, self.there, naming=naming)
+            headers = self._headers.setdefault(name, {})
+            grouping = group_folder(path, called, self.drop, kinds, self.there, naming=naming, known=headers)
             grouping = self._sealed(grouping, listing, known.settling.signature)
             self._known[name] = known = replace(known, grouping=grouping, kinds=kinds, naming=naming)
         assert known.grouping is not None
@@ -308,20 +309,6 @@ def _left_alone(name: str, kind: EntryKind) -> str:
         return "a text of Casedrop's about a folder that was filed: it may be deleted"
     what = "a loose file" if kind is EntryKind.FILE else f"a {kind}"
     return f"{what}: only folders are taken, so put it into one"
-
-
-def _filed_already(listing: Listing) -> list[Problem]:
-    """done/ or failed/ itself, dragged into drop/."""
-    folders = {one.path for one in listing.entries if one.kind is EntryKind.FOLDER}
-    texts = [one.path for one in listing.entries if one.path.endswith(OWN_TEXTS)]
-    filed = [path for path in texts if path[: path.rfind(".", 0, path.rfind("."))] in folders]
-    if not filed:
-        return []
-    text = (
-        f"It holds folders that Casedrop has filed before ({several(filed)}): is it done/ or failed/ itself? Put "
-        "it back where it was; single failed folders are what is moved into drop/ again."
-    )
-    return [Problem("filed-before", text)]
 
 
 def not_to_group(listing: Listing, most: int) -> Grouping | None:
@@ -358,68 +345,3 @@ def _names(path: str) -> Iterator[tuple[str, EntryKind]]:
         for one in found:
             with contextlib.suppress(FileNotFoundError):  # gone since: moved away by a person or by us
                 yield one.name, watch.kind_of(one.stat(follow_symlinks=False).st_mode)
-
-
-def group_folder(
-    folder: str,
-    listing: Listing,
-    drop: Drop,
-    kinds: Mapping[str, SocketKind] | None,
-    there: There = nothing_there,
-    *,
-    naming: Naming = NAMELESS,
-) -> Grouping:
-    """What the rules make of a folder, with what only its bytes tell: values, DICOM, cut-off files."""
-    plain = {one.path for one in listing.entries if one.kind is EntryKind.FILE}
-    wanted = [path for path in needed(listing, drop) if path in plain]
-    contents = {path: watch.read_head(folder, path, MAX_READ + 1) for path in wanted}
-    grouping = without_metadata(folder, drop, group(listing, drop, contents, kinds, there, naming=naming))
-    found = [
-        *_filed_already(listing),
-        *_dicom_problems(folder, grouping),
-        *_cut_off_problems(folder, listing),
-        *identifier_problems(folder, listing, drop, grouping),
-    ]
-    if not found:
-        return grouping
-    return replace(grouping, plan=None, problems=(*grouping.problems, *found))
-
-
-def _dicom_problems(folder: str, grouping: Grouping) -> list[Problem]:
-    claimed = [path for path, sockets in grouping.claims.items() if sockets]
-    answers = {path: watch.is_dicom(folder, path) for path in claimed}
-    found = [path for path, answer in answers.items() if answer]
-    unclear = [path for path, answer in answers.items() if answer is None]
-    problems = []
-    if found:
-        text = (
-            f"{_several(found)}: DICOM cannot be de-identified yet, and Casedrop sends no patient's name. "
-            "Convert the series to .mha or .nii.gz."
-        )
-        problems.append(Problem("dicom", text))
-    if unclear:
-        text = (
-            f"{_several(unclear)}: an archive that cannot be looked into (broken, encrypted or of an unusual "
-            "kind). It could hold DICOM with a patient's name, so it is not sent. Unpack it, or pack it anew "
-            "as a plain zip."
-        )
-        problems.append(Problem("archive", text))
-    return problems
-
-
-def _several(paths: list[str]) -> str:
-    return f"{paths[0]} and {len(paths) - 1} more" if len(paths) > 1 else paths[0]
-
-
-def _cut_off_problems(folder: str, listing: Listing) -> list[Problem]:
-    if not watch.file_system(folder).holes:
-        return []
-    return [
-        Problem(
-            "cut-off",
-            f"{path} looks cut off: its data ends before its size, as after a copy that was broken off. Copy "
-            "it again.",
-            Weight.LACKING,
-        )
-        for path in watch.cut_off(folder, listing)
-    ]

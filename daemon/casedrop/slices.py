@@ -53,22 +53,23 @@ def stack(slices: Sequence[Slice]) -> Geometry | None:
 
 def _spacing(slices: Sequence[Slice]) -> float | None:
     """Mean mm between slices that lie straight behind each other, each at a place of its own."""
-    normal = _normal(slices[0].orientation)
-    if normal is None or any(not _parallel(one.orientation, slices[0].orientation) for one in slices):
+    if slices[0].orientation is None:
+        return None
+    normal = normal_of(slices[0].orientation)
+    if any(not _parallel(one.orientation, slices[0].orientation) for one in slices):
         return None
     positions = [one.position for one in slices if one.position is not None]
-    places = sorted((_dot(position, normal), position) for position in positions)
+    places = sorted((dot(position, normal), position) for position in positions)
     if len(places) != len(slices) or any(after[0] - before[0] < APART for before, after in pairwise(places)):
         return None
     along = places[-1][0] - places[0][0]
     straight = [last - start for last, start in zip(places[-1][1], places[0][1], strict=True)]
-    sideways = _dot(straight, straight) - along**2
+    sideways = dot(straight, straight) - along**2
     return along / (len(slices) - 1) if sideways < (APART * along) ** 2 else None
 
 
-def _normal(orientation: tuple[float, ...] | None) -> tuple[float, float, float] | None:
-    if orientation is None:
-        return None
+def normal_of(orientation: tuple[float, ...]) -> tuple[float, float, float]:
+    """Of the image plane, from the direction cosines of its rows and columns (PS3.3, C.7.6.2.1.1)."""
     a, b, c, d, e, f = orientation
     return b * f - c * e, c * d - a * f, a * e - b * d
 
@@ -79,5 +80,6 @@ def _parallel(one: tuple[float, ...] | None, other: tuple[float, ...] | None) ->
     return all(abs(a - b) < TURNED for a, b in zip(one, other, strict=True))
 
 
-def _dot(one: Sequence[float], other: Sequence[float]) -> float:
+def dot(one: Sequence[float], other: Sequence[float]) -> float:
+    """The scalar product."""
     return sum(a * b for a, b in zip(one, other, strict=True))

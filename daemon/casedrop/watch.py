@@ -22,6 +22,7 @@ import structlog
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers.inotify import InotifyObserver
 
+from casedrop.dicom_model import HEAD, looks_like_dicom
 from casedrop.model import Entry, EntryKind, Listing
 
 LEASES = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs", "f2fs", "btrfs"})
@@ -38,8 +39,6 @@ MAX_ZIP_IN_ZIP = 1 << 30
 """Bytes of a packed zip that are unpacked to see its list of contents."""
 DEEPEST = 2
 """A zip in a zip is looked into, a zip in that is not."""
-HEAD = 512
-"""Bytes that tell a DICOM file (132), a tar (262), gzip (2) and a zip (4)."""
 PACKED = (
     b"\x1f\x8b", b"\x1f\x9d", b"\xfd7zXZ\x00", b"BZh", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18",
     b"7z\xbc\xaf\x27\x1c", b"Rar!",
@@ -203,7 +202,7 @@ def _holds_dicom(file: IO[bytes], depth: int) -> bool | None:
     head = file.read(HEAD)
     if head[:2] == b"\x1f\x8b":
         head = _unpacked_head(file)
-    if dicom_head(head):
+    if looks_like_dicom(head):
         return True
     if head[257:262] == b"ustar" or head.startswith(PACKED) or _old_tar(head):
         return None
@@ -254,18 +253,6 @@ def _member_holds_dicom(packed: zipfile.ZipFile, member: zipfile.ZipInfo, depth:
         if error.errno is None:  # bz2's word for broken data
             return None
         raise
-
-
-def dicom_head(head: bytes) -> bool:
-    """Without preamble a data set starts at group 0002 or 0008 with an element of a plausible VR or length."""
-    if head[128:132] == b"DICM":
-        return True
-    explicit = head[4:6].isalpha() and head[4:6].isupper()
-    if head[:2] == b"\x00\x08":  # big-endian
-        return explicit
-    if head[:2] not in (b"\x02\x00", b"\x08\x00") or len(head) < 8:  # noqa: PLR2004
-        return False
-    return explicit or (head[3] == 0 and int.from_bytes(head[4:8], "little") < 1 << 16)
 
 
 class Wake(FileSystemEventHandler):

@@ -1,0 +1,135 @@
+"""What the rules make of a folder, with what only its bytes tell: values, DICOM, cut-off files."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+
+from casedrop import watch
+from casedrop.dicom_model import HEAD, DicomHeader, looks_like_dicom
+from casedrop.group import MAX_READ, There, dicom_keywords, group, needed, nothing_there
+from casedrop.identity import identifier_problems
+from casedrop.model import Drop, Entry, EntryKind, Grouping, Listing, Problem, SocketKind, Weight
+from casedrop.near import several
+from casedrop.own_words import without_metadata
+from casedrop.settle import data
+from casedrop.titles import NAMELESS, Naming
+
+OWN_TEXTS = (".receipt.json", ".reason.txt", ".late.txt")
+
+Headers = dict[Entry, DicomHeader | None]
+"""What was read of a folder's files before, by how they looked then; None for those that are no DICOM."""
+
+
+def group_folder(
+    folder: str,
+    listing: Listing,
+    drop: Drop,
+    kinds: Mapping[str, SocketKind] | None,
+    there: There = nothing_there,
+    *,
+    naming: Naming = NAMELESS,
+    known: Headers | None = None,
+) -> Grouping:
+    """What the rules make of a folder.
+
+    `known` is brought up to date: a file that looks as it did is not opened again for its header.
+    """
+    plain = {one.path for one in listing.entries if one.kind is EntryKind.FILE}
+    wanted = [path for path in needed(listing, drop) if path in plain]
+    contents = {path: watch.read_head(folder, path, MAX_READ + 1) for path in wanted}
+    headers = _headers(folder, listing, drop, {} if known is None else known)
+    grouping = group(listing, drop, contents, kinds, there, naming=naming, headers=headers)
+    grouping = without_metadata(folder, drop, grouping)
+    found = [
+        *_filed_already(listing),
+        *_packed_problems(folder, grouping, headers),
+        *_cut_off_problems(folder, listing),
+        *identifier_problems(folder, listing, drop, grouping),
+    ]
+    if not found:
+        return grouping
+    return replace(grouping, plan=None, problems=(*grouping.problems, *found))
+
+
+def read_patients(folder: str, grouping: Grouping) -> dict[str, tuple[str, str]]:
+    """PatientName and PatientID of each series by its first file: only for people who asked to see them."""
+    if not grouping.series:
+        return {}
+    from casedrop import dicom_headers  # noqa: PLC0415
+
+    found = {}
+    for series in grouping.series:
+        with watch.opened(folder, series.first) as descriptor:
+            found[series.first] = dicom_headers.patient(descriptor)
+    return found
+
+
+def _headers(folder: str, listing: Listing, drop: Drop, known: Headers) -> dict[str, DicomHeader]:
+    """Those of all files that are DICOM, claimed by a rule or not."""
+    words = dicom_keywords(drop)
+    files = [one for one in data(listing, drop.ignore).entries if one.kind is EntryKind.FILE]
+    read = {one: known[one] if one in known else _header(folder, one.path, words) for one in files}
+    known.clear()
+    known.update(read)
+    return {one.path: header for one, header in read.items() if header}
+
+
+def _header(folder: str, path: str, keywords: tuple[str, ...]) -> DicomHeader | None:
+    """Where no file is DICOM, pydicom is never loaded."""
+    with watch.opened(folder, path) as descriptor:
+        if not looks_like_dicom(os.pread(descriptor, HEAD, 0)):
+            return None
+        from casedrop import dicom_headers  # noqa: PLC0415
+
+        return dicom_headers.read(descriptor, keywords)
+
+
+def _filed_already(listing: Listing) -> list[Problem]:
+    """done/ or failed/ itself, dragged into drop/."""
+    folders = {one.path for one in listing.entries if one.kind is EntryKind.FOLDER}
+    texts = [one.path for one in listing.entries if one.path.endswith(OWN_TEXTS)]
+    filed = [path for path in texts if path[: path.rfind(".", 0, path.rfind("."))] in folders]
+    if not filed:
+        return []
+    text = (
+        f"It holds folders that Casedrop has filed before ({several(filed)}): is it done/ or failed/ itself? Put "
+        "it back where it was; single failed folders are what is moved into drop/ again."
+    )
+    return [Problem("filed-before", text)]
+
+
+def _packed_problems(folder: str, grouping: Grouping, headers: Mapping[str, DicomHeader]) -> list[Problem]:
+    """DICOM in archives that a rule takes, or what may be."""
+    claimed = [path for path, sockets in grouping.claims.items() if sockets and path not in headers]
+    answers = {path: watch.is_dicom(folder, path) for path in claimed}
+    found = [path for path, answer in answers.items() if answer]
+    unclear = [path for path, answer in answers.items() if answer is None]
+    problems = []
+    if found:
+        text = (
+            f"{several(found)}: DICOM in an archive, or damaged, cannot be de-identified, and Casedrop sends no "
+            "patient's name. Unpack it into the folder."
+        )
+        problems.append(Problem("dicom", text))
+    if unclear:
+        text = (
+            f"{several(unclear)}: an archive that cannot be looked into (broken, encrypted or of an unusual "
+            "kind). It could hold DICOM with a patient's name, so it is not sent. Unpack it, or pack it anew "
+            "as a plain zip."
+        )
+        problems.append(Problem("archive", text))
+    return problems
+
+
+def _cut_off_problems(folder: str, listing: Listing) -> list[Problem]:
+    if not watch.file_system(folder).holes:
+        return []
+    return [
+        Problem(
+            "cut-off",
+            f"{path} looks cut off: its data ends before its size, as after a copy that was broken off. Copy "
+            "it again.",
+            Weight.LACKING,
+        )
+        for path in watch.cut_off(folder, listing)
+    ]

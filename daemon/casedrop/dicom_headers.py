@@ -1,0 +1,241 @@
+"""The header of one DICOM file: read to the pixels and no further, and only what rules and guards need."""
+
+import hashlib
+import io
+import logging
+import math
+import os
+import secrets
+import sys
+import warnings
+import zlib
+from functools import lru_cache
+from typing import Any, BinaryIO, Literal
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
+from casedrop.dicom_model import HEAD, DicomHeader, looks_like_dicom
+
+_SALT = secrets.token_bytes(32)
+"""Another at each start: a digest is good for comparing within this process only."""
+
+_TAGS = (
+    "SOPClassUID", "SOPInstanceUID", "ImageType", "Modality", "SeriesDescription", "PatientID", "PatientName",
+    "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "FrameOfReferenceUID",
+    "ImagePositionPatient", "ImageOrientationPatient", "Rows", "Columns", "NumberOfFrames", "PixelSpacing",
+    "SliceThickness", "BurnedInAnnotation", "PatientIdentityRemoved", "AcquisitionDateTime", "AcquisitionDate",
+    "AcquisitionTime", "ContentDate", "ContentTime", "SeriesDate", "SeriesTime", "StudyDate", "StudyTime",
+    "EchoTime",
+)  # fmt: skip
+_SHARED = "SharedFunctionalGroupsSequence"
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_LONG = (b"OB", b"OW", b"OF", b"OD", b"OV", b"OL", b"UN")
+"""VRs with two reserved bytes and a length of four bytes (PS3.5, 7.1.2)."""
+_UNDEFINED = 0xFFFFFFFF
+_DELIMITER = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
+"""Sequence Delimitation Item, the end of compressed pixel data (PS3.5, A.4)."""
+_TAIL = 1 << 16
+META = 0x0002
+"""The group of the file's own elements, before the data set (PS3.10, 7.1)."""
+_DEFLATED_HEAD = 1 << 20
+"""Bytes of an unpacked deflated data set that are kept to read its header from."""
+_BUFFER = 16384
+
+# What pydicom warns of quotes the data.
+warnings.filterwarnings("ignore", module=r"pydicom\..*")
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+
+
+def read(descriptor: int, keywords: tuple[str, ...] = ()) -> DicomHeader | None:
+    """The header of an open file, with the values of `keywords`; None where it is no DICOM.
+
+    A file that is DICOM but cannot be read gives a header that says `broken`. Raises OSError.
+    """
+    with os.fdopen(os.dup(descriptor), "rb", buffering=_BUFFER) as file:
+        head = file.read(2 * HEAD)
+        if not looks_like_dicom(head):
+            return None
+        size = os.fstat(descriptor).st_size
+        try:
+            data, whole = _data_set(file, head, size, keywords)
+            header = _header(data, keywords, whole)
+        except OSError:
+            raise
+        except Exception:  # noqa: BLE001  pydicom raises whatever the file's bytes lead it to
+            return DicomHeader(broken=True) if head[128:132] == b"DICM" else None
+    named = header.sop_class or header.series or head[128:132] == b"DICM"
+    return header if named else None
+
+
+def patient(descriptor: int) -> tuple[str, str]:
+    """PatientName and PatientID as text, for people who asked to see them. Raises OSError."""
+    with os.fdopen(os.dup(descriptor), "rb", buffering=_BUFFER) as file:
+        try:
+            data = pydicom.dcmread(
+                file, stop_before_pixels=True, force=True, specific_tags=["PatientName", "PatientID"]
+            )
+            return _text(data, "PatientName"), _text(data, "PatientID")
+        except OSError:
+            raise
+        except Exception:  # noqa: BLE001  as above
+            return "", ""
+
+
+def _data_set(
+    file: BinaryIO, head: bytes, size: int, keywords: tuple[str, ...]
+) -> tuple[Dataset, bool | None]:
+    """The wanted elements, and whether the pixel data is whole: None where there is none."""
+    tags: list[BaseTag | int] = [_tag(keyword) for keyword in (*_TAGS, *keywords, _SHARED)]
+    file.seek(0)
+    if DeflatedExplicitVRLittleEndian.encode() in head:
+        return _deflated(file, tags)
+    data = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags)
+    implicit, little = data.original_encoding
+    return data, _pixels_whole(file, size, implicit=bool(implicit), little=little is not False)
+
+
+def _deflated(file: BinaryIO, tags: list[BaseTag | int]) -> tuple[Dataset, bool | None]:
+    """A data set that is compressed as a whole (PS3.5, A.5), unpacked piece by piece."""
+    file.seek(132)
+    read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != META)
+    unpacker, kept, count = zlib.decompressobj(-zlib.MAX_WBITS), io.BytesIO(), 0
+    while piece := file.read(_BUFFER):
+        while piece:
+            unpacked = unpacker.decompress(piece, _DEFLATED_HEAD)
+            kept.write(unpacked[: max(_DEFLATED_HEAD - count, 0)])
+            count += len(unpacked)
+            piece = unpacker.unconsumed_tail
+    kept.seek(0)
+    data = read_dataset(kept, False, True, stop_when=lambda tag, *_: tag in _PIXELS, specific_tags=tags)
+    whole = _pixels_whole(kept, count, implicit=False, little=True)
+    return data, whole if unpacker.eof else False
+
+
+def _pixels_whole(file: BinaryIO, size: int, *, implicit: bool, little: bool) -> bool | None:
+    """Whether pixel data that begins where the file stands ends within `size`; None where none does."""
+    order: Literal["little", "big"] = "little" if little else "big"
+    start = file.tell()
+    element = file.read(12)
+    group, number = (int.from_bytes(element[at : at + 2], order) for at in (0, 2))
+    if len(element) < 12 or group << 16 | number not in _PIXELS:  # noqa: PLR2004  tag, VR, reserved, length
+        return None
+    long = not implicit and element[4:6] in _LONG
+    length = int.from_bytes(element[8:12] if long else element[4:8], order)
+    if length != _UNDEFINED:
+        return start + (12 if long else 8) + length <= size
+    file.seek(max(start, size - _TAIL))
+    return _DELIMITER in file.read()
+
+
+def _header(data: Dataset, keywords: tuple[str, ...], whole: bool | None) -> DicomHeader:
+    """An image has pixel data; one that should and has none is cut off. A DICOMDIR says what it is outside."""
+    sop_class = _text(data, "SOPClassUID") or _text(
+        getattr(data, "file_meta", Dataset()), "MediaStorageSOPClassUID"
+    )
+    name = UID(sop_class).name if sop_class else ""
+    image = whole is not None or "Image Storage" in name or "Rows" in data
+    rows, columns = _whole_number(data, "Rows"), _whole_number(data, "Columns")
+    return DicomHeader(
+        sop_class=sys.intern(sop_class),
+        class_name=sys.intern(str(name)),
+        image=image,
+        broken=image and not whole,
+        instance_uid=_text(data, "SOPInstanceUID"),
+        study=sys.intern(_text(data, "StudyInstanceUID")),
+        series=sys.intern(_text(data, "SeriesInstanceUID")),
+        frame_of_reference=sys.intern(_text(data, "FrameOfReferenceUID")),
+        patient=_digest(_text(data, "PatientID")),
+        patient_name=_digest(_text(data, "PatientName").replace("^", " ")),
+        identity_removed=_text(data, "PatientIdentityRemoved").upper() == "YES",
+        burned_in=_text(data, "BurnedInAnnotation").upper() == "YES",
+        modality=sys.intern(_text(data, "Modality")),
+        description=sys.intern(_text(data, "SeriesDescription")),
+        number=_whole_number(data, "SeriesNumber"),
+        instance=_whole_number(data, "InstanceNumber"),
+        image_type=tuple(map(sys.intern, _texts(data, "ImageType"))),
+        position=_numbers(data, "ImagePositionPatient", 3),
+        orientation=_numbers(data, "ImageOrientationPatient", 6),
+        spacing=_numbers(data, "PixelSpacing", 2),
+        thickness=_number(data, "SliceThickness"),
+        size=(rows, columns) if rows and columns else None,
+        frames=max(_whole_number(data, "NumberOfFrames") or 1, 1),
+        taken=_taken(data),
+        echo=_number(data, "EchoTime"),
+        values=tuple((word, tuple(map(sys.intern, _texts(data, word)))) for word in keywords),
+    )
+
+
+def _digest(text: str) -> str:
+    """Equal for texts that are equal but for case and white space; "" for none."""
+    plain = " ".join(text.casefold().split())
+    return sys.intern(hashlib.blake2b(plain.encode(), key=_SALT, digest_size=16).hexdigest()) if plain else ""
+
+
+@lru_cache(maxsize=1024)
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
+
+
+def _value(data: Dataset, keyword: str) -> Any:
+    """An element's value, also where it stands once for all frames (PS3.3, C.7.6.16.1.1); None for none."""
+    tag, places = _tag(keyword), [data]
+    if tag not in data and _tag(_SHARED) in data and data[_tag(_SHARED)].value:
+        shared = data[_tag(_SHARED)].value[0]
+        places = [one.value[0] for one in shared if one.VR == "SQ" and one.value]
+    for place in places:
+        if tag in place:
+            try:
+                return place[tag].value
+            except Exception:  # noqa: BLE001  a value that is none of its kind counts as not there
+                return None
+    return None
+
+
+def _texts(data: Dataset, keyword: str) -> tuple[str, ...]:
+    value = _value(data, keyword)
+    if value is None or isinstance(value, bytes | Sequence):
+        return ()
+    return tuple(
+        str(one).strip(" \0") for one in (value if isinstance(value, MultiValue | list) else [value])
+    )
+
+
+def _text(data: Dataset, keyword: str) -> str:
+    return "\\".join(_texts(data, keyword))
+
+
+def _numbers(data: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    try:
+        found = tuple(float(text) for text in _texts(data, keyword))
+    except ValueError:
+        return None
+    return found if len(found) == count and all(map(math.isfinite, found)) else None
+
+
+def _number(data: Dataset, keyword: str) -> float | None:
+    found = _numbers(data, keyword, 1)
+    return found[0] if found else None
+
+
+def _whole_number(data: Dataset, keyword: str) -> int | None:
+    found = _number(data, keyword)
+    return None if found is None else int(found)
+
+
+def _taken(data: Dataset) -> str:
+    """When the image was made, as YYYYMMDDHHMMSS, from the nearest element that says it; "" for none."""
+    both = _text(data, "AcquisitionDateTime")
+    if both[:8].isdigit():
+        return both[:14].split(".")[0].ljust(14, "0")
+    for what in ("Acquisition", "Content", "Series", "Study"):
+        date = _text(data, f"{what}Date")
+        if date[:8].isdigit():
+            return date[:8] + _text(data, f"{what}Time")[:6].ljust(6, "0")
+    return ""

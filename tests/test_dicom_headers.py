@@ -1,0 +1,247 @@
+"""What is read of DICOM files as they are: pydicom's own, and written ones of every kind."""
+
+import io
+import os
+from pathlib import Path
+
+import pydicom
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
+
+from casedrop import dicom_headers
+from casedrop.dicom_model import DicomHeader
+from dicoms import CLASSES, ENHANCED_MR, data_set, sample, write
+
+
+def look(path: Path, *keywords: str) -> DicomHeader | None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return dicom_headers.read(descriptor, keywords)
+    finally:
+        os.close(descriptor)
+
+
+def read(path: Path, *keywords: str) -> DicomHeader:
+    found = look(path, *keywords)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "class_name", "modality", "frames"),
+    [
+        ("CT_small.dcm", "CT Image Storage", "CT", 1),
+        ("MR_small_bigendian.dcm", "MR Image Storage", "MR", 1),
+        ("MR_small_implicit.dcm", "MR Image Storage", "MR", 1),
+        ("MR_small_RLE.dcm", "MR Image Storage", "MR", 1),
+        ("MR_small_padded.dcm", "MR Image Storage", "MR", 1),
+        ("JPEG2000.dcm", "Secondary Capture Image Storage", "NM", 1),
+        ("JPEG2000-embedded-sequence-delimiter.dcm", "Secondary Capture Image Storage", "NM", 1),
+        ("ExplVR_BigEnd.dcm", "Ultrasound Image Storage", "US", 1),
+        ("examples_ybr_color.dcm", "Ultrasound Multi-frame Image Storage", "US", 30),
+        ("image_dfl.dcm", "Secondary Capture Image Storage", "OT", 1),
+        ("liver_1frame.dcm", "Segmentation Storage", "SEG", 1),
+        ("badVR.dcm", "RT Dose Storage", "RTDOSE", 1),
+        ("rtdose_rle.dcm", "RT Dose Storage", "RTDOSE", 15),
+        ("dicomdirtests/77654033/CR1/6154", "Computed Radiography Image Storage", "CR", 1),
+    ],
+)
+def test_images_of_many_makers_and_syntaxes_are_whole(
+    name: str, class_name: str, modality: str, frames: int
+) -> None:
+    found = read(sample(name))
+    assert (found.class_name, found.modality, found.frames) == (class_name, modality, frames)
+    assert found.image
+    assert not found.broken
+    assert found.series
+    assert found.size
+
+
+@pytest.mark.parametrize(
+    ("name", "class_name"),
+    [
+        ("reportsi.dcm", "Basic Text SR Storage"),
+        ("test-SR.dcm", "Comprehensive SR Storage"),
+        ("rtstruct.dcm", "RT Structure Set Storage"),
+        ("rtplan.dcm", "RT Plan Storage"),
+        ("waveform_ecg.dcm", "12-lead ECG Waveform Storage"),
+        ("ExplVR_BigEndNoMeta.dcm", "RT Ion Plan Storage"),
+        ("ExplVR_LitEndNoMeta.dcm", "RT Ion Plan Storage"),
+    ],
+)
+def test_what_is_no_image_is_dicom_all_the_same(name: str, class_name: str) -> None:
+    found = read(sample(name))
+    assert (found.class_name, found.image) == (class_name, False)
+
+
+def test_a_directory_is_known_by_its_class() -> None:
+    found = read(sample("dicomdirtests/DICOMDIR"))
+    assert (found.class_name, found.image) == ("Media Storage Directory Storage", False)
+
+
+@pytest.mark.parametrize("name", ["README.txt", "crayons.icc", "test1.json", "zipMR.gz", "rtplan.dump"])
+def test_what_is_no_dicom_gives_nothing(name: str) -> None:
+    assert look(sample(name)) is None
+
+
+def test_a_truncated_file_is_broken() -> None:
+    assert read(sample("MR_truncated.dcm")).broken
+
+
+@pytest.mark.parametrize("modality", ["SR", "KO", "PR", "DOC", "RTSTRUCT"])
+def test_objects_without_pixels_are_no_images(tmp_path: Path, modality: str) -> None:
+    found = read(write(tmp_path / "x", data_set(modality)))
+    assert (found.image, found.broken, found.sop_class) == (False, False, CLASSES[modality])
+
+
+def test_everything_a_guard_needs_is_read(tmp_path: Path) -> None:
+    made = data_set(
+        "MR",
+        EchoTime=12.5,
+        BurnedInAnnotation="YES",
+        PatientIdentityRemoved="YES",
+        InstanceNumber=17,
+        ImagePositionPatient=[1, 2.5, -3],
+    )
+    found = read(write(tmp_path / "x", made), "SeriesDescription", "ImageType", "Manufacturer")
+    assert (found.series, found.study, found.frame_of_reference) == ("1.2.3.1.1", "1.2.3.1", "1.2.3.9")
+    assert (found.number, found.instance, found.echo, found.thickness) == (3, 17, 12.5, 2.5)
+    assert (found.position, found.orientation, found.spacing) == (
+        (1, 2.5, -3),
+        (1, 0, 0, 0, 1, 0),
+        (0.7, 0.7),
+    )
+    assert (found.size, found.frames, found.taken) == ((8, 8), 1, "20260102101112")
+    assert (found.burned_in, found.identity_removed) == (True, True)
+    assert found.image_type == ("ORIGINAL", "PRIMARY", "AXIAL")
+    assert found.value("SeriesDescription") == ("Thorax 1.0",)
+    assert found.value("ImageType") == ("ORIGINAL", "PRIMARY", "AXIAL")
+    assert found.value("Manufacturer") == ()
+
+
+def test_patients_are_told_apart_without_keeping_who_they_are(tmp_path: Path) -> None:
+    one, same, other, none = (
+        read(write(tmp_path / name, data_set(PatientID=patient, PatientName=called)))
+        for name, patient, called in (
+            ("a", "4711", "Doe^Jane"),
+            ("b", " 4711", "DOE^Jane^^"),
+            ("c", "4712", "Roe^Jane"),
+            ("d", "", ""),
+        )
+    )
+    assert one.patient == same.patient != other.patient
+    assert one.patient_name == same.patient_name != other.patient_name
+    assert (none.patient, none.patient_name) == ("", "")
+    assert not any(
+        text in repr((one, other)) + str(one.patient) for text in ("4711", "Doe", "1.2.3", "Thorax")
+    )
+
+
+def test_what_stands_once_for_all_frames_is_found(tmp_path: Path) -> None:
+    """An enhanced image has its geometry in functional groups (PS3.3, C.7.6.16)."""
+    measures, shared = Dataset(), Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [0.5, 0.5], 4
+    shared.PixelMeasuresSequence = Sequence([measures])
+    made = data_set("MR", SOPClassUID=ENHANCED_MR, NumberOfFrames=2, PixelSpacing=None, SliceThickness=None)
+    made.SharedFunctionalGroupsSequence = Sequence([shared])
+    made.PixelData = bytes(256)
+    found = read(write(tmp_path / "x", made), "SliceThickness")
+    assert (found.frames, found.spacing, found.thickness) == (2, (0.5, 0.5), 4.0)
+    assert found.value("SliceThickness") == ("4.0",)
+    assert not found.broken
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [
+        ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        DeflatedExplicitVRLittleEndian,
+        RLELossless,
+    ],
+)
+@pytest.mark.parametrize("kept", [1.0, 0.95, 0.7])
+def test_a_cut_off_file_is_broken_in_every_transfer_syntax(
+    tmp_path: Path, syntax: pydicom.uid.UID, kept: float
+) -> None:
+    made = data_set(Rows=64, Columns=64, PixelData=os.urandom(64 * 64 * 2))
+    if syntax == RLELossless:
+        made.PixelData = encapsulate([os.urandom(8000)])
+        made["PixelData"].VR = "OB"
+    path = write(tmp_path / "x", made, syntax)
+    os.truncate(path, int(path.stat().st_size * kept))
+    assert read(path).broken is (kept < 1)
+
+
+def test_a_file_cut_off_within_its_header_is_broken(tmp_path: Path) -> None:
+    path = write(tmp_path / "x", data_set())
+    os.truncate(path, 700)
+    assert read(path).broken
+
+
+def test_without_preamble_and_without_extension_a_file_is_dicom(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    made = data_set()
+    pydicom.dcmwrite(buffer, made, implicit_vr=True, little_endian=True, enforce_file_format=False)
+    (tmp_path / "x").write_bytes(buffer.getvalue())
+    found = read(tmp_path / "x")
+    assert (found.modality, found.broken) == ("CT", False)
+
+
+def test_the_pixels_are_not_read(tmp_path: Path) -> None:
+    """They may be a hole of gigabytes: only the length counts."""
+    path = write(tmp_path / "x", data_set(PixelData=bytes(100), BitsAllocated=8))
+    whole = path.read_bytes()
+    at = whole.rindex((100).to_bytes(4, "little"))
+    path.write_bytes(whole[:at] + (1 << 31).to_bytes(4, "little"))
+    os.truncate(path, at + 4 + (1 << 31))
+    assert not read(path).broken
+
+
+def test_values_that_are_none_of_their_kind_count_as_not_there(tmp_path: Path) -> None:
+    path = write(tmp_path / "x", data_set(SliceThickness=2.5))
+    path.write_bytes(path.read_bytes().replace(b"2.5 ", b"2x5 "))
+    found = read(path, "SliceThickness")
+    assert found.thickness is None
+    assert not found.broken
+
+
+def test_nothing_pydicom_warns_of_reaches_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "x", data_set(StudyDate="20260101"))
+    path.write_bytes(path.read_bytes().replace(b"20260101", b"Jane Doe"))
+    read(path, "StudyDate")
+    read(sample("rtplan_truncated.dcm"), "PatientName")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_names_are_read_for_those_who_ask(tmp_path: Path) -> None:
+    with write(tmp_path / "x", data_set()).open("rb") as file:
+        assert dicom_headers.patient(file.fileno()) == ("Doe^Jane", "4711")
+
+
+WHOLE = sample("MR_small.dcm").read_bytes()
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 1800), st.integers(0, 255)), max_size=6), st.integers(0, len(WHOLE)))
+def test_no_damage_surprises_us(tmp_path: Path, changes: list[tuple[int, int]], kept: int) -> None:
+    content = bytearray(WHOLE)
+    for at, byte in changes:
+        content[at] = byte
+    (tmp_path / "x").write_bytes(content[:kept])
+    found = look(tmp_path / "x")
+    if not changes and kept >= 132:
+        assert found is not None
+        assert found.broken is (kept < len(WHOLE)) or not found.image
