@@ -126,7 +126,8 @@ def _frame(number: int) -> Dataset:
 
 def report() -> Dataset:
     made = image(1, SR, Modality="SR")
-    del made.PixelData
+    del made.PixelData, made.Rows, made.Columns
+    made.SeriesInstanceUID = f"{ROOT}.14"
     said = Dataset()
     said.ValueType, said.TextValue = "TEXT", "Mevrouw Zwaardvis"
     made.ContentSequence = [said]

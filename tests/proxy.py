@@ -30,6 +30,8 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self.rate = 0.0
         """Bytes a second of each line and direction; 0 for as fast as it goes."""
+        self.sent: list[bytes] = []
+        """All that went up, in pieces."""
         self._to = port
         self._traps: list[Trap] = []
         self._lock = threading.Lock()
@@ -74,6 +76,8 @@ class Proxy:
         counts: dict[int, int] = {}
         try:
             while piece := source.recv(PIECE):
+                if up:
+                    self.sent.append(piece)
                 if trap := self._springs(up, len(piece), counts):
                     target.sendall(piece[: len(piece) // 2])
                     if trap.harm():

@@ -124,18 +124,18 @@ def test_a_refused_series_leaves_nothing_in_the_spool(tmp_path: Path, packer: Pa
     series(tmp_path / "P1", 3, US, BurnedInAnnotation="NO")
     with pytest.raises(CaseProblem) as refused:
         packer.pack(1, str(tmp_path / "P1"), planned(tmp_path / "P1"), go_on)
-    assert "These DICOM files are Ultrasound Image Storage" in str(refused.value)
+    assert "The DICOM files of this series are Ultrasound Image Storage" in str(refused.value)
     assert not [text for text in texts() if text.decode() in str(refused.value)]
     assert not [path for path in (tmp_path / "spool").rglob("*") if path.is_file()]
 
 
-def test_a_damaged_file_is_told_by_its_number(tmp_path: Path, packer: Packer) -> None:
+def test_a_damaged_file_is_told_by_its_name(tmp_path: Path, packer: Packer) -> None:
     series(tmp_path / "P1", 5)
     file = planned(tmp_path / "P1")
     name = file.packed[2].path
     (tmp_path / "P1" / name).write_bytes((tmp_path / "P1" / name).read_bytes()[:-60])
     packed = tuple(source(tmp_path / "P1", one.path) for one in file.packed)
-    with pytest.raises(CaseProblem, match="File 3 of 5 in the order of the series ends before"):
+    with pytest.raises(CaseProblem, match=f"{name} ends before"):
         packer.pack(1, str(tmp_path / "P1"), replace(file, packed=packed), go_on)
 
 

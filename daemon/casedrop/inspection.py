@@ -14,7 +14,7 @@ from casedrop.grand_challenge import GrandChallenge
 from casedrop.journal import NAME, Journal
 from casedrop.model import Drop, SocketKind
 from casedrop.naming_check import naming_for_plan, naming_words
-from casedrop.reports import plan_json, plan_text
+from casedrop.reports import identifiable_words, plan_json, plan_text
 from casedrop.scan import not_to_group
 from casedrop.settle import data
 from casedrop.watch import file_system, list_folder
@@ -26,16 +26,11 @@ Findings = list[tuple[int, str]]
 
 WELL, WRONG, LATER = 0, 78, 75
 
-IDENTIFIABLE = (
-    'ATTENTION: drop "{}" sends DICOM with the names and numbers of patients (deidentify = '
-    '"send-identifiable").'
-)
-
 
 def check_all(settings: Settings, environ: Mapping[str, str], *, offline: bool) -> Findings:
     """Every finding, good and bad, each once."""
     found: Findings = [(WELL, "The configuration is well formed.")]
-    found += [(WELL, IDENTIFIABLE.format(drop.name)) for drop in settings.drops if _is_identifiable(drop)]
+    found += [(WELL, text) for drop in settings.drops if (text := identifiable_words(drop))]
     found += _tried(lambda: _state_words(settings))
     for drop in settings.drops:
         found += _check_root(settings, Path(drop.root))
@@ -55,10 +50,6 @@ def _check_platform(settings: Settings, environ: Mapping[str, str]) -> Findings:
     for drop in settings.drops:
         found += _tried(lambda drop=drop: _platform_words(platform, drop))  # type: ignore[misc]
     return found
-
-
-def _is_identifiable(drop: Drop) -> bool:
-    return drop.procedure.name == "send-identifiable"
 
 
 def _state_words(settings: Settings) -> str:

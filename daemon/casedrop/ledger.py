@@ -215,8 +215,7 @@ def _file(case: Case, file: PlannedFile, hide: Hide) -> Json:
 
 def _procedure(file: PlannedFile) -> Json:
     """How its DICOM was de-identified, None where it holds none."""
-    procedure = getattr(file, "procedure", None)
-    return asdict(procedure) if procedure else None
+    return asdict(file.procedure) if file.procedure else None
 
 
 @cache

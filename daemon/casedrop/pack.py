@@ -28,6 +28,7 @@ from typing import IO
 
 from casedrop.errors import CaseProblem, FolderChanged, Stopping, Waits
 from casedrop.model import PlannedFile, Problem, Procedure, SourceFile
+from casedrop.near import shown
 from casedrop.reading import Check, Sums, looks, open_below, part_size
 from casedrop.slices import Deidentified, Slice, stack
 
@@ -138,7 +139,7 @@ class Packer:
         with zipfile.ZipFile(through, "w", zipfile.ZIP_STORED) as zipped:
             for source, answer in self._answers(folder, file, check):
                 if isinstance(answer, Problem):
-                    raise CaseProblem(_named(answer, len(read) + 1, file))
+                    raise CaseProblem(_named(answer, source))
                 read.append(source)
                 zipped.writestr(_entry(len(read)), answer.data)
                 through.settle()
@@ -305,12 +306,11 @@ def _work(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -> Deid
     return deidentify(data, procedure, key, alone=alone)
 
 
-def _named(problem: Problem, number: int, file: PlannedFile) -> Problem:
-    """The problem, saying of which files; their names may be patients' names."""
-    many = len(file.packed)
-    which = f"File {number} of {many} in the order of the series" if many > 1 else "The file"
-    text = problem.text.format(file=which, files="these DICOM files" if many > 1 else "this DICOM file")
-    return replace(problem, text=text[0].upper() + text[1:])
+def _named(problem: Problem, source: SourceFile) -> Problem:
+    """The problem, saying of which file."""
+    article = "The" if problem.text.startswith("{files}") else "the"
+    files = f"{article} DICOM files of this series"
+    return replace(problem, text=problem.text.format(file=shown(source.path), files=files))
 
 
 def _entry(number: int) -> zipfile.ZipInfo:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from casedrop.errors import FolderChanged
+from casedrop.errors import CaseProblem, FolderChanged
 from casedrop.headers import HEAD, geometry
 from casedrop.model import Entry, EntryKind, Listing, Plan, PlannedFile, PlannedSocket, SourceFile
 from casedrop.reading import CHUNK, Check, Sums, looks, open_below, part_size
@@ -36,11 +36,18 @@ def prepare(folder: str, socket: PlannedSocket, check: Check, pack: Pack) -> Pla
     """The socket with the checksums of its files.
 
     A file that looks as it did when it was read is not read again. Raises FolderChanged where a file is
-    not what it was.
+    not what it was, CaseProblem where one may not be sent.
     """
 
     def ready(file: PlannedFile) -> PlannedFile:
-        return pack(file) if file.packed and not file.sha256 else _seen_again(folder, file, check)
+        if not file.packed or file.sha256:
+            return _seen_again(folder, file, check)
+        try:
+            return pack(file)
+        except CaseProblem as no:
+            where = f"Socket {socket.socket}, {socket.source}"
+            said = [replace(one, text=f"{where}: {one.text}") for one in no.problems]
+            raise CaseProblem(*said) from None
 
     return replace(socket, files=tuple(ready(file) for file in socket.files))
 

@@ -133,3 +133,13 @@ def _value(socket: PlannedSocket) -> str:
 
 def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, 80, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+
+
+def identifiable_words(drop: Drop) -> str:
+    """Said at each start of a service whose drop sends DICOM as it is, "" of any other drop."""
+    if drop.procedure.name != "send-identifiable":
+        return ""
+    return (
+        f'ATTENTION: drop "{drop.name}" sends DICOM with the names and numbers of patients '
+        '(deidentify = "send-identifiable").'
+    )

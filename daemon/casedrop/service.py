@@ -37,6 +37,7 @@ from casedrop.naming import NamingSource
 from casedrop.pack import NAME as SPOOL
 from casedrop.pack import Packer
 from casedrop.pipeline import Pipeline, Place
+from casedrop.reports import identifiable_words
 from casedrop.scan import ScanLimits, Scanner
 from casedrop.settle import data
 from casedrop.stages import AT_REST, DELIVERED, Stage
@@ -94,6 +95,8 @@ class Service:
     def run(self, *, once: bool = False) -> int:
         """Until stopped (0), or with `once` until everything there is at its end: 0, 1 or 75."""
         self.log.info("started", drops=len(self.drops), platform=self.settings.platform.url)
+        for text in filter(None, (identifiable_words(drop) for drop in self.settings.drops)):
+            self.log.warning("sends patients' names", why=text)
         for watched in self.drops:
             watched.scanner.start()
         try:

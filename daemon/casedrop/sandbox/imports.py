@@ -13,6 +13,7 @@ from typing import Any
 
 from casedrop.headers import HEAD, geometry
 from casedrop.model import Geometry
+from casedrop.sandbox import dicom
 from casedrop.sandbox.state import (
     DisplaySet,
     Image,
@@ -191,17 +192,25 @@ class Imports:
         return None if _image(known) else NOT_IMPORTED
 
     def _import(self, known: list[Upload]) -> Image:
-        shape = _image(known)
-        assert shape is not None
+        found = _image(known)
+        assert found is not None
+        shape, name = found
         largest = max(known, key=lambda one: one.whole.stat().st_size)
-        name = min(one.filename for one in known)
         image = Image(str(uuid.uuid4()), name, self._keep(largest), shape)
         self.state.images[image.pk] = image
         return image
 
 
-def _image(uploads: list[Upload]) -> Geometry | None:
-    """The geometry of one image of these files, None where they are none or cut off."""
+def _image(uploads: list[Upload]) -> tuple[Geometry, str] | None:
+    """The one image of these files and its name, None where they are none or cut off."""
+    if len(uploads) == 1 and (found := dicom.image_of(uploads[0].whole)):
+        shape, study = found
+        return shape, f"{study}-0"
+    shape_of = _meta_image(uploads)
+    return (shape_of, min(one.filename for one in uploads)) if shape_of else None
+
+
+def _meta_image(uploads: list[Upload]) -> Geometry | None:
     names = {one.filename.rsplit(".", 1)[-1]: one for one in uploads}
     header = names.get("mhd") or uploads[0]
     with header.whole.open("rb") as file:
