@@ -116,10 +116,10 @@ class Lab:
         self.process = None
         return code
 
-    def once(self, *under: str) -> int:
+    def once(self, *under: str, within: float = 100) -> int:
         self.start("--once", under=under)
         assert self.process is not None
-        return self.process.wait(100)
+        return self.process.wait(within)
 
     def command(self, *arguments: str, code: int = 0) -> str:
         """What another command says, its lines as one."""
