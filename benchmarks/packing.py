@@ -1,6 +1,6 @@
 """How fast a series is de-identified and packed, and in how much memory.
 
-    python benchmarks/dicom.py [FILES ...] [--procedure dicom-standard] [--workers 2]
+    python benchmarks/packing.py [FILES ...] [--procedure dicom-standard] [--workers 2]
 
 For each number of files (100 and 2000 unless given): files of 512 KB are written, then packed by processes
 started for it. Prints files a second (without and with starting the workers) and the peak resident memory, MB,
