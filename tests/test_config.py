@@ -393,10 +393,10 @@ MISTAKES = {
     + 'pick = "best"\n': f'{HERE}, pick: must be "largest" or "latest"; without it one series may fit.',
     GOOD.replace("files = ", 'allow = "cut-off"\nvalue = '): f"{HERE}, allow: goes only with dicom or files.",
     GOOD
-    + 'allow = ["several-patients"]\n': f"{HERE}, allow: takes only burned-in, changed-size, changed-values, cut-off, missing-slices, mixed-geometry, names-in-text, several-images, unsupported-class.",
+    + 'allow = ["several-patients"]\n': f"{HERE}, allow: takes only burned-in, changed-size, changed-values, cut-off, missing-slices, mixed-geometry, names-in-text, several-images.",
     DROP
     + 'allow = ["all"]\n'
-    + RULE: 'drops "lung", allow: takes only burned-in, changed-size, changed-values, cut-off, missing-slices, mixed-geometry, names-in-text, several-images, several-patients, several-studies, unsupported-class.',
+    + RULE: 'drops "lung", allow: takes only burned-in, changed-size, changed-values, cut-off, missing-slices, mixed-geometry, names-in-text, several-images, several-patients, several-studies.',
     DROP
     + 'leave_out = { Modality = "SR" }\n'
     + RULE: 'drops "lung", leave_out: must be a list of tables such as [{ SeriesDescription = "*scout*" }].',

@@ -3,12 +3,14 @@
 import gzip
 import json
 import os
+import resource
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from casedrop import watch
 from casedrop.contents import Headers, group_folder, read_patients
@@ -115,9 +117,9 @@ def test_only_new_files_are_read_again(tmp_path: Path, monkeypatch: pytest.Monke
     asked: list[int] = []
     plainly = dicom_headers.read
 
-    def counting(descriptor: int, keywords: tuple[str, ...]) -> object:
+    def counting(descriptor: int, *keywords: tuple[str, ...]) -> object:
         asked.append(descriptor)
-        return plainly(descriptor, keywords)
+        return plainly(descriptor, *keywords)
 
     monkeypatch.setattr(dicom_headers, "read", counting)
     known: Headers = {}
@@ -173,3 +175,75 @@ def test_the_plan_shows_series_and_patients_only_if_asked(tmp_path: Path) -> Non
     patients = read_patients(str(tmp_path), grouping)
     assert "patient: Doe^Jane, 4711" in plan_text(listing, grouping, drop, patients)
     assert plan_json(listing, grouping, drop, patients)["series"][0]["patient_id"] == "4711"
+
+
+BARE = b"\x08\0\x16\0UI\x1a\x001.2.840.10008.5.1.4.1.1.2\0"
+
+
+@pytest.mark.parametrize("before", [b" ", bytes(512), b"junk of a broken-off copy" * 9])
+def test_dicom_with_something_before_it_or_its_beginning_cut_off_never_goes_as_it_is(
+    tmp_path: Path, before: bytes
+) -> None:
+    whole = write(tmp_path / "whole", data_set()).read_bytes()
+    (tmp_path / "whole").unlink()
+    for content in (before + whole, whole[140:], before + BARE + bytes(400)):
+        (tmp_path / "IM1").write_bytes(content)
+        grouping = look(tmp_path, SocketRule("ct", ("**/*",)))
+        assert grouping.plan is None
+        assert ("cut-off", Weight.LACKING) in said(grouping)
+
+
+def test_dicom_that_a_header_of_mhd_names_as_its_data_is_refused(tmp_path: Path) -> None:
+    header = (
+        "ObjectType = Image\nNDims = 2\nDimSize = 8 8\nElementType = MET_SHORT\nHeaderSize = -1\n"
+        "ElementDataFile = {}\n"
+    )
+    for name, made in (("scan.raw", data_set("SR")), ("IM1.dcm", data_set(SeriesDescription="scout"))):
+        for path in tmp_path.iterdir():
+            path.unlink()
+        write(tmp_path / name, made)
+        (tmp_path / "scan.mhd").write_text(header.format(name))
+        grouping = look(tmp_path, SocketRule("ct", ("*.mhd",)), leave_out=SCOUTS, unmatched="ignore")
+        assert grouping.plan is None
+        assert ("dicom", Weight.WRONG) in said(grouping)
+
+
+def test_a_series_is_not_missed_where_the_finished_display_set_holds_it(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.4")
+    rules = (CT, SocketRule("report", ("*.pdf",)))
+    drop = Drop("lung", "/lab", "lung", rules, existing_display_set="add")
+    listing = watch.list_folder(str(tmp_path))
+    grouping = group_folder(str(tmp_path), listing, drop, KINDS, lambda _: frozenset({"ct"}))
+    assert grouping.plan
+    assert grouping.plan.relies_on == ("ct",)
+
+
+@pytest.mark.parametrize("kept", [700, 0])
+def test_a_slice_that_is_not_all_there_waits(tmp_path: Path, kept: int) -> None:
+    path = write_series(tmp_path, 5)[2]
+    path.write_bytes(path.read_bytes()[:kept])
+    assert all(weight is Weight.LACKING for _, weight in said(look(tmp_path)))
+
+
+def test_headers_are_read_once_also_for_what_must_not_be_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_series(tmp_path, 5)
+    known: Headers = {}
+    look(tmp_path, known=known)
+
+    def opened(_folder: str, path: str) -> None:
+        pytest.fail(f"{path} was opened again")
+
+    monkeypatch.setattr(watch, "opened", opened)
+    assert ("identifier", Weight.WRONG) in said(look(tmp_path, known=known, title="Jane"))
+
+
+def test_a_deflated_bomb_stays_small(tmp_path: Path) -> None:
+    made = data_set()
+    made.PixelData = bytes(1 << 28)
+    write(tmp_path / "IM1", made, DeflatedExplicitVRLittleEndian)
+    del made
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    look(tmp_path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000

@@ -12,21 +12,21 @@ import casedrop
 SOURCE = Path(casedrop.__file__).parent
 PURE = {
     "accounts", "annex_e", "answers", "breaker", "chain", "codes", "config_checks", "deidentify",
-    "dicom_model", "dictionary", "edited", "errors", "essence", "gaps", "group", "guards", "gz", "headers",
-    "identifiers", "jpeg", "metadata", "metaimage", "mhd", "model", "near", "nifti", "nrrd", "png",
-    "pseudonyms", "receipts", "redrop", "reports", "series", "series_rules", "settle", "slices", "spots",
-    "stages", "status", "tiff", "titles", "values",
+    "dicom_model", "dictionary", "edited", "errors", "essence", "gaps", "group", "guards", "gz",
+    "header_texts", "headers", "identifiers", "identity", "jpeg", "metadata", "metaimage", "mhd", "model",
+    "near", "nifti", "nrrd", "png", "pseudonyms", "receipts", "redrop", "reports", "series", "series_rules",
+    "settle", "slices", "spots", "stages", "status", "tiff", "titles", "values",
 }  # fmt: skip
 EDGES = {
-    "check", "commit", "confirm", "dicom_headers", "file_away", "header_texts", "journal", "ledger", "pack",
-    "prepare", "roots", "upload", "watch",
+    "check", "commit", "confirm", "dicom_headers", "file_away", "journal", "ledger", "pack", "prepare",
+    "roots", "upload", "watch",
 }  # fmt: skip
 SHARED = {"grand_challenge", "reading", "strip"}
 """What edges may import besides pure modules: the platform, and how files are opened and read."""
 ABOVE = {
     "admission", "board", "cli", "config", "config_dicom", "contents", "decisions", "demo", "gate",
-    "identity", "inspection", "intake", "judge", "keys", "logs", "look_back", "naming", "naming_check",
-    "once", "outgoing", "own_words", "pipeline", "pseudonym_key", "scan", "service", "start", "watched",
+    "inspection", "intake", "judge", "keys", "logs", "look_back", "naming", "naming_check", "once",
+    "outgoing", "own_words", "pipeline", "pseudonym_key", "scan", "service", "start", "watched",
 }  # fmt: skip
 IMPURE = {
     "os",

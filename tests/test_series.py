@@ -203,7 +203,7 @@ def test_a_missing_series_says_what_there_is_and_why_it_does_not_fit() -> None:
         stack(3) | report, ct(DicomTest("SeriesDescription", ("*thorax*",)), DicomTest("K", ("",)))
     )
     assert ("missing-series", Weight.LACKING) in said(grouping)
-    assert "series 3 (CT, 3 files in a), which does not fit by its SeriesDescription" in text(grouping)
+    assert "series 3 (CT, 3 files in a), whose SeriesDescription" in text(grouping)
 
 
 def test_a_series_of_which_only_some_files_fit_does_not_fit_and_that_is_said() -> None:
@@ -239,7 +239,7 @@ def test_a_series_of_two_rules_is_wrong_once_and_a_fallback_gives_way() -> None:
     thorax = stack(30, values=values(SeriesDescription="Thorax"))
     clash = made(thorax, ct(), narrow)
     assert ("two-rules", Weight.WRONG) in said(clash)
-    assert "series 3 (CT, 30 files in a) is taken" in text(clash)
+    assert "all take series 3 (CT, 30 files in a)" in text(clash)
     head = stack(2, "h", series="1.1.7", values=values(SeriesDescription="Head"))
     grouping = made(thorax | head, ct(fallback=True), narrow)
     assert grouping.plan
@@ -455,7 +455,6 @@ GUARDED: dict[str, Headers] = {
     "missing-slices": {path: one for path, one in stack(5).items() if path != "a/0002"},
     "mixed-geometry": stack(3) | {"a/9": header(size=(64, 64), position=(0, 0, 7.5))},
     "several-images": stack(3) | stack(3, "b"),
-    "unsupported-class": stack(1, sop_class=US),
 }
 
 
@@ -599,3 +598,25 @@ def test_series_are_told_apart_by_their_uid_alone(uids: list[str]) -> None:
     found = series_of(headers, dict.fromkeys(headers, 1))
     assert len(found) == len(set(uids))
     assert sum(one.bytes for one in found) == len(uids)
+
+
+def test_two_names_under_one_id_are_two_patients() -> None:
+    headers = stack(3, patient="anon", patient_name="a") | stack(
+        3, "b", series="2", patient="anon", patient_name="b"
+    )
+    assert "several-patients" in words(made(headers))
+
+
+def test_each_second_slice_is_missed_where_the_headers_tell_the_distance() -> None:
+    headers = {
+        path: one for n, (path, one) in enumerate(stack(9, between=2.5, thickness=2.5).items()) if n % 2 == 0
+    }
+    assert "slice 2 of 9" in text(made(headers))
+    assert made(stack(9, between=0.5, thickness=2.5)).plan
+
+
+def test_a_slice_beside_the_others_and_another_frame_of_reference_are_no_one_image() -> None:
+    aside = stack(5) | {"a/0003": replace(stack(5)["a/0003"], position=(500.0, 0.0, 5.0))}
+    assert words(made(aside)) == {"mixed-geometry"}
+    turned = stack(5) | {"a/0003": replace(stack(5)["a/0003"], frame_of_reference="9")}
+    assert "2 frames of reference" in text(made(turned))

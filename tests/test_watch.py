@@ -204,7 +204,7 @@ def test_data_that_ends_before_the_size_is_told_from_data_with_holes(
         DICOM,
         BARE,
         b"\x02\x00\x00\x00UL\x04\x00" + bytes(40),
-        b"\x08\x00\x05\x00\x0a\x00\x00\x00ISO_IR 100" + bytes(40),
+        b"\x08\x00\x05\x00\x0a\x00\x00\x00ISO_IR 100\x08\x00\x08\x00" + bytes(40),
         b"\x00\x08\x00\x05CS\x00\x0aISO_IR 100" + bytes(40),
         gzip.compress(DICOM),
         zipped(a=b"text", b=DICOM),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from casedrop import watch
-from casedrop.dicom_model import HEAD, DicomHeader, looks_like_dicom
+from casedrop.dicom_model import HEAD, DicomHeader, holds_dicom, looks_like_dicom
 from casedrop.group import MAX_READ, There, dicom_keywords, group, needed, nothing_there
 from casedrop.identity import identifier_problems
 from casedrop.model import Drop, Entry, EntryKind, Grouping, Listing, Problem, SocketKind, Weight
@@ -42,9 +42,10 @@ def group_folder(
     grouping = without_metadata(folder, drop, grouping)
     found = [
         *_filed_already(listing),
+        *_as_it_is_problems(grouping, headers),
         *_packed_problems(folder, grouping, headers),
         *_cut_off_problems(folder, listing),
-        *identifier_problems(folder, listing, drop, grouping),
+        *identifier_problems(drop, grouping, headers.values()),
     ]
     if not found:
         return grouping
@@ -66,22 +67,26 @@ def read_patients(folder: str, grouping: Grouping) -> dict[str, tuple[str, str]]
 
 def _headers(folder: str, listing: Listing, drop: Drop, known: Headers) -> dict[str, DicomHeader]:
     """Those of all files that are DICOM, claimed by a rule or not."""
-    words = dicom_keywords(drop)
+    asked = dicom_keywords(drop), drop.identifier_check
     files = [one for one in data(listing, drop.ignore).entries if one.kind is EntryKind.FILE]
-    read = {one: known[one] if one in known else _header(folder, one.path, words) for one in files}
+    read = {one: known[one] if one in known else _header(folder, one.path, *asked) for one in files}
     known.clear()
     known.update(read)
     return {one.path: header for one, header in read.items() if header}
 
 
-def _header(folder: str, path: str, keywords: tuple[str, ...]) -> DicomHeader | None:
-    """Where no file is DICOM, pydicom is never loaded."""
+def _header(
+    folder: str, path: str, keywords: tuple[str, ...], identifying: tuple[str, ...]
+) -> DicomHeader | None:
+    """Where no file is DICOM, pydicom is never loaded. What only holds DICOM is a damaged file of it."""
     with watch.opened(folder, path) as descriptor:
-        if not looks_like_dicom(os.pread(descriptor, HEAD, 0)):
+        head = os.pread(descriptor, HEAD, 0)
+        if not holds_dicom(head):
             return None
         from casedrop import dicom_headers  # noqa: PLC0415
 
-        return dicom_headers.read(descriptor, keywords)
+        found = dicom_headers.read(descriptor, keywords, identifying)
+    return found or (None if looks_like_dicom(head) else DicomHeader(broken=True))
 
 
 def _filed_already(listing: Listing) -> list[Problem]:
@@ -96,6 +101,19 @@ def _filed_already(listing: Listing) -> list[Problem]:
         "it back where it was; single failed folders are what is moved into drop/ again."
     )
     return [Problem("filed-before", text)]
+
+
+def _as_it_is_problems(grouping: Grouping, headers: Mapping[str, DicomHeader]) -> list[Problem]:
+    """Whatever the rules made of it, no file goes as it is that is DICOM: a last look at the whole plan."""
+    sockets = grouping.draft.sockets if grouping.draft else ()
+    found = [file.path for one in sockets for file in one.files if not file.packed and file.path in headers]
+    if not found:
+        return []
+    text = (
+        f"{several(found)}: DICOM that would be sent as it is, names and all. Let a rule with `dicom` take the "
+        "series, or remove the file."
+    )
+    return [Problem("dicom", text)]
 
 
 def _packed_problems(folder: str, grouping: Grouping, headers: Mapping[str, DicomHeader]) -> list[Problem]:

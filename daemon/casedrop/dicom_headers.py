@@ -9,6 +9,7 @@ import secrets
 import sys
 import warnings
 import zlib
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, BinaryIO, Literal
 
@@ -20,7 +21,9 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from casedrop.dicom_model import HEAD, DicomHeader, looks_like_dicom
+from casedrop import header_texts
+from casedrop.dicom_model import HEAD, DicomHeader, Needle, looks_like_dicom
+from casedrop.identifiers import HeaderText, needles
 
 _SALT = secrets.token_bytes(32)
 """Another at each start: a digest is good for comparing within this process only."""
@@ -31,7 +34,7 @@ _TAGS = (
     "ImagePositionPatient", "ImageOrientationPatient", "Rows", "Columns", "NumberOfFrames", "PixelSpacing",
     "SliceThickness", "BurnedInAnnotation", "PatientIdentityRemoved", "AcquisitionDateTime", "AcquisitionDate",
     "AcquisitionTime", "ContentDate", "ContentTime", "SeriesDate", "SeriesTime", "StudyDate", "StudyTime",
-    "EchoTime",
+    "EchoTime", "SpacingBetweenSlices", "SpecificCharacterSet",
 )  # fmt: skip
 _SHARED = "SharedFunctionalGroupsSequence"
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
@@ -45,6 +48,8 @@ META = 0x0002
 """The group of the file's own elements, before the data set (PS3.10, 7.1)."""
 _DEFLATED_HEAD = 1 << 20
 """Bytes of an unpacked deflated data set that are kept to read its header from."""
+_MOST_UNPACKED = 1 << 32
+"""Bytes of one that are unpacked to see its end; one that goes on counts as cut off."""
 _BUFFER = 16384
 
 # What pydicom warns of quotes the data.
@@ -53,19 +58,23 @@ logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 
-def read(descriptor: int, keywords: tuple[str, ...] = ()) -> DicomHeader | None:
+def read(
+    descriptor: int, keywords: tuple[str, ...] = (), identifying: tuple[str, ...] = ()
+) -> DicomHeader | None:
     """The header of an open file, with the values of `keywords`; None where it is no DICOM.
 
-    A file that is DICOM but cannot be read gives a header that says `broken`. Raises OSError.
+    `identifying` are the attributes whose texts become its `needles`. A file that is DICOM but cannot be
+    read gives a header that says `broken`. Raises OSError.
     """
     with os.fdopen(os.dup(descriptor), "rb", buffering=_BUFFER) as file:
-        head = file.read(2 * HEAD)
+        head = file.read(HEAD)
         if not looks_like_dicom(head):
             return None
         size = os.fstat(descriptor).st_size
         try:
-            data, whole = _data_set(file, head, size, keywords)
-            header = _header(data, keywords, whole)
+            data, whole = _data_set(file, head, size, (*_TAGS, _SHARED, *keywords, *identifying))
+            looked_for = _needles(data, identifying)  # before values are decoded in place
+            header = replace(_header(data, keywords, whole), needles=looked_for)
         except OSError:
             raise
         except Exception:  # noqa: BLE001  pydicom raises whatever the file's bytes lead it to
@@ -78,8 +87,8 @@ def patient(descriptor: int) -> tuple[str, str]:
     """PatientName and PatientID as text, for people who asked to see them. Raises OSError."""
     with os.fdopen(os.dup(descriptor), "rb", buffering=_BUFFER) as file:
         try:
-            data = pydicom.dcmread(
-                file, stop_before_pixels=True, force=True, specific_tags=["PatientName", "PatientID"]
+            data, _ = _data_set(
+                file, file.read(HEAD), os.fstat(descriptor).st_size, ("PatientName", "PatientID")
             )
             return _text(data, "PatientName"), _text(data, "PatientID")
         except OSError:
@@ -92,7 +101,7 @@ def _data_set(
     file: BinaryIO, head: bytes, size: int, keywords: tuple[str, ...]
 ) -> tuple[Dataset, bool | None]:
     """The wanted elements, and whether the pixel data is whole: None where there is none."""
-    tags: list[BaseTag | int] = [_tag(keyword) for keyword in (*_TAGS, *keywords, _SHARED)]
+    tags: list[BaseTag | int] = [_tag(keyword) for keyword in keywords]
     file.seek(0)
     if DeflatedExplicitVRLittleEndian.encode() in head:
         return _deflated(file, tags)
@@ -106,8 +115,8 @@ def _deflated(file: BinaryIO, tags: list[BaseTag | int]) -> tuple[Dataset, bool 
     file.seek(132)
     read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != META)
     unpacker, kept, count = zlib.decompressobj(-zlib.MAX_WBITS), io.BytesIO(), 0
-    while piece := file.read(_BUFFER):
-        while piece:
+    while count < _MOST_UNPACKED and (piece := file.read(_BUFFER)):
+        while piece and count < _MOST_UNPACKED:
             unpacked = unpacker.decompress(piece, _DEFLATED_HEAD)
             kept.write(unpacked[: max(_DEFLATED_HEAD - count, 0)])
             count += len(unpacked)
@@ -164,12 +173,25 @@ def _header(data: Dataset, keywords: tuple[str, ...], whole: bool | None) -> Dic
         orientation=_numbers(data, "ImageOrientationPatient", 6),
         spacing=_numbers(data, "PixelSpacing", 2),
         thickness=_number(data, "SliceThickness"),
+        between=_number(data, "SpacingBetweenSlices"),
         size=(rows, columns) if rows and columns else None,
         frames=max(_whole_number(data, "NumberOfFrames") or 1, 1),
         taken=_taken(data),
         echo=_number(data, "EchoTime"),
         values=tuple((word, tuple(map(sys.intern, _texts(data, word)))) for word in keywords),
     )
+
+
+def _needles(data: Dataset, identifying: tuple[str, ...]) -> frozenset[Needle]:
+    return _looked_for(*header_texts.texts(data, identifying), identifying) if identifying else frozenset()
+
+
+@lru_cache(maxsize=64)
+def _looked_for(
+    texts: tuple[HeaderText, ...], removed: bool, identifying: tuple[str, ...]
+) -> frozenset[Needle]:
+    """Once for the files of a patient, which then share them."""
+    return needles(texts, identifying, removed=removed)
 
 
 def _digest(text: str) -> str:

@@ -5,11 +5,20 @@ Tags, classes and values are those of the DICOM standard: PS3.3 (modules), PS3.4
 """
 
 import fnmatch
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-HEAD = 512
+HEAD = 4096
 """Bytes that tell whether a file is DICOM."""
+
+ELEMENTS = re.compile(
+    rb"DICM\x02\0"
+    rb"|(?:\x02\0\x02\0|\x08\0\x16\0|\0\x02\0\x02|\0\x08\0\x16).{4}1\.2\.840\.10008\."
+    rb"|\x10\0\x10\0PN|\0\x10\0\x10PN|\x10\0\x20\0LO|\0\x10\0\x20LO|\x20\0\x0d\0UI|\0\x20\0\x0dUI",
+    re.DOTALL,
+)
+"""What only DICOM has: its mark, a class (SOPClassUID), PatientName, PatientID or StudyInstanceUID."""
 
 SERIES_GUARDS = (
     "burned-in",
@@ -17,9 +26,8 @@ SERIES_GUARDS = (
     "missing-slices",
     "mixed-geometry",
     "several-images",
-    "unsupported-class",
 )
-"""What is asked of each series that is sent; a rule's or a drop's `allow` lets it pass."""
+"""What is asked of each series that is sent, where a rule's or a drop's `allow` lets it pass."""
 
 FOLDER_GUARDS = ("several-patients", "several-studies")
 """What is asked of a whole case folder; only the drop's `allow` lets it pass."""
@@ -29,6 +37,14 @@ Pick = Literal["", "largest", "latest"]
 WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 GRAND_CHALLENGE_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", WHOLE_SLIDE})
 """CT Image, MR Image and VL Whole Slide Microscopy Image Storage: all that the procedure knows (MEASURED.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needle:
+    """A text of a header to look for, as words between blanks, and the attribute it comes from."""
+
+    keyword: str
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +72,11 @@ class DicomHeader:
     `patient` and `patient_name` are keyed digests, good only for telling whether two are the same; "" where
     the element is absent or empty. `position` (mm), `orientation` (direction cosines of rows and columns) and
     `spacing` (mm, between rows and between columns) are those of the patient coordinate system (PS3.3,
-    C.7.6.2). `size` is rows and columns. `taken` is the acquisition's date and time as YYYYMMDDHHMMSS, or of
-    what comes nearest to it. `image` tells an image from reports, plans and directories. `broken` says that
-    the file ends before it should, or cannot be read. `values` are those of the keywords rules name: they may
-    be a patient's, so they are never shown.
+    C.7.6.2); `between` is SpacingBetweenSlices (mm). `size` is rows and columns. `taken` is the acquisition's
+    date and time as YYYYMMDDHHMMSS, or of what comes nearest to it. `image` tells an image from reports, plans
+    and directories. `broken` says that the file ends before it should, or cannot be read. `values` are those of
+    the keywords rules name: they may be a patient's, so they are never shown, and neither are `needles`, what
+    nothing that is sent may hold.
     """
 
     sop_class: str = ""
@@ -83,11 +100,13 @@ class DicomHeader:
     orientation: tuple[float, ...] | None = None
     spacing: tuple[float, ...] | None = None
     thickness: float | None = None
+    between: float | None = None
     size: tuple[int, int] | None = None
     frames: int = 1
     taken: str = field(default="", repr=False)
     echo: float | None = None
     values: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), repr=False)
+    needles: frozenset[Needle] = field(default=frozenset(), repr=False)
 
     def value(self, keyword: str) -> tuple[str, ...]:
         return next((values for name, values in self.values if name == keyword), ())
@@ -133,9 +152,33 @@ def looks_like_dicom(head: bytes) -> bool:
     explicit = head[4:6].isalpha() and head[4:6].isupper()
     if head[:2] == b"\x00\x08":  # big-endian
         return explicit
-    if head[:2] not in (b"\x02\x00", b"\x08\x00") or len(head) < 8:  # noqa: PLR2004
+    return head[:2] in (b"\x02\x00", b"\x08\x00") and (explicit or _is_implicit(head))
+
+
+def _is_implicit(head: bytes) -> bool:
+    """Two elements without VR, the second where the first ends and after it in order (PS3.5, 7.1.3)."""
+    length = int.from_bytes(head[4:8], "little")
+    following = head[8 + length : 12 + length]
+    if len(head) < 8 or head[3] or length % 2 or not length or length >= HEAD:  # noqa: PLR2004
         return False
-    return explicit or (head[3] == 0 and int.from_bytes(head[4:8], "little") < 1 << 16)
+    return len(following) < 4 or _tag(head[:4]) < _tag(following) < 0x7FE10000  # noqa: PLR2004
+
+
+def _tag(data: bytes) -> int:
+    return int.from_bytes(data[:2], "little") << 16 | int.from_bytes(data[2:4], "little")
+
+
+def holds_dicom(head: bytes) -> bool:
+    """Whether a file looks like DICOM, or has elements of it somewhere in its first HEAD bytes.
+
+    So has one with something put before its preamble, or with its beginning cut off: nothing reads it, but
+    it names its patient all the same.
+    """
+    return looks_like_dicom(head) or (not _is_archive(head) and ELEMENTS.search(head) is not None)
+
+
+def _is_archive(head: bytes) -> bool:
+    return head.startswith(b"PK\x03\x04") or head[257:262] == b"ustar"
 
 
 def fits(rule: DicomRule, header: DicomHeader) -> bool:

@@ -4,6 +4,7 @@ By position along the normal of the image plane (PS3.3, C.7.6.2.1.1); where posi
 InstanceNumber. What lacks at either end nobody can tell.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ SAME_PLACE = 1e-3
 
 UNEVEN = 0.1
 """Part of the distance between slices by which it may vary."""
+
+ASIDE = 1.0
+"""mm by which a slice may lie beside the line of the others."""
 
 MOST_GAPS = 5
 
@@ -87,7 +91,7 @@ def _twice(series: Series, first: Place, numbers: list[int], of: int) -> Problem
     verb = "is" if len(numbers) == 1 else "are"
     text = (
         f"{opening(series)}: {_numbers(numbers)} of {of} {verb} there more than once ({several(first.paths)}"
-        f"{' ...' if len(numbers) > 1 else ''}). Remove what is too much."
+        f"{' ...' if len(numbers) > 1 else ''}). Remove the extra copies."
     )
     return Problem("missing-slices", text)
 
@@ -101,7 +105,8 @@ def _several_images(series: Series, count: int) -> Problem:
     )
     text = (
         f"{opening(series)} holds several images in one series: {what}. A socket takes one image. The "
-        'data manager can split it, or set allow = ["several-images"] for the rule.'
+        "scanner or PACS can export each as a series of its own, or the data manager can set allow = "
+        '["several-images"] for the rule.'
     )
     return Problem("several-images", text)
 
@@ -111,16 +116,50 @@ def _by_distance(series: Series, places: list[Place]) -> Problem | None:
     if len(gaps) == 1:
         return _two_slices(series, places)
     step = min(gaps, default=0)
+    if aside := _aside(series, places):
+        return aside
     if all(gap <= step * (1 + UNEVEN) for gap in gaps):
-        return None
+        return _thinned(series, places, step)
     lost = [round(gap / step) - 1 for gap in gaps]
     if any(abs(gap / step - 1 - count) > UNEVEN * (1 + count) for gap, count in zip(gaps, lost, strict=True)):
         text = (
-            f"{opening(series)} is no one image: its slices lie between {step:.3g} and {max(gaps):.3g} mm "
+            f"{opening(series)} is not one image: its slices lie between {step:.3g} and {max(gaps):.3g} mm "
             "apart. Slices are missing in a way that cannot be told, or it is several images in one series."
         )
         return Problem("mixed-geometry", text)
     return _missing(series, [place.paths[0] for place in places], lost)
+
+
+def _aside(series: Series, places: list[Place]) -> Problem | None:
+    """A slice that does not lie on the line through the first and the last: its plane is moved sideways."""
+    positions = [series.files[place.paths[0]].position or () for place in places]
+    start, way = positions[0], [b - a for a, b in zip(positions[0], positions[-1], strict=True)]
+    length = places[-1].at - places[0].at
+    for place, position in zip(places, positions, strict=True):
+        part = (place.at - places[0].at) / length
+        on_line = [a + part * b for a, b in zip(start, way, strict=True)]
+        if (off := math.dist(position, on_line)) > ASIDE:
+            text = (
+                f"{opening(series)} is not one image: {shown(place.paths[0])} lies {off:.3g} mm beside the line "
+                "of the other slices. Remove what does not belong, or ask the data manager to set allow = "
+                '["mixed-geometry"] for the rule.'
+            )
+            return Problem("mixed-geometry", text)
+    return None
+
+
+def _thinned(series: Series, places: list[Place], step: float) -> Problem | None:
+    """Slices at twice the distance that the headers tell, or three times: each second, or third, is there.
+
+    Some write the gap between slices there (PS3.3, C.8.3.1 has the distance of their centers): it is asked only
+    where it is not below the thickness.
+    """
+    header = series.header
+    between = abs(header.between or 0)
+    times = round(step / between) if between else 1
+    if times < 2 or between < (header.thickness or 0) or abs(step / between - times) > UNEVEN:  # noqa: PLR2004
+        return None
+    return _missing(series, [place.paths[0] for place in places], [times - 1] * (len(places) - 1))
 
 
 def _two_slices(series: Series, places: list[Place]) -> Problem | None:
@@ -162,7 +201,7 @@ def _missing(series: Series, paths: list[str], lost: list[int]) -> Problem:
     verb = "is" if sum(lost) == 1 else "are"
     text = (
         f"{opening(series)}: {', '.join(said[:MOST_GAPS])}{more} {verb} missing. Copy the series again; "
-        "if it was made so, it cannot be one image."
+        'if it was made so, the data manager can set allow = ["missing-slices"] for the rule.'
     )
     return Problem("missing-slices", text, Weight.LACKING)
 

@@ -38,6 +38,8 @@ from casedrop.values import ValueProblemError, from_json, from_text, plain
 There = Callable[[str], frozenset[str]]
 """By title: the sockets that the finished display set of that title holds."""
 
+ARCHIVES = (".zip", ".gz", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz")
+
 MAX_READ = 1 << 20
 """Bytes of a value file or header that are read; a longer one is refused."""
 
@@ -129,6 +131,7 @@ def group(
         claims,
         draft=plan,
         series=series_rules.lines(dicom, claims),
+        no_images=tuple(dicom.objects),
     )
 
 
@@ -203,9 +206,8 @@ def _expect_one_rule(folder: Folder) -> None:
             clashes.setdefault(tuple(names), []).append(path)
     for sockets, paths in clashes.items():
         rules = " and ".join(f'"{socket}"' for socket in sockets)
-        names = series_rules.named(folder.dicom, paths)
-        verb = "is" if len(names) == 1 else "are"
-        text = f"{several(names)} {verb} taken by the rules of {rules}. Make one of the patterns narrower."
+        named = several(series_rules.named(folder.dicom, paths))
+        text = f"The rules of {rules} all take {named}. Ask the data manager to make one of them narrower."
         folder.wrong("two-rules", text)
 
 
@@ -248,6 +250,9 @@ def _takes_series(folder: Folder, rule: SocketRule, claimed: list[str]) -> bool:
 
 def _series_socket(folder: Folder, rule: SocketRule, claimed: list[str]) -> PlannedSocket | None:
     planned, problems = series_rules.series_socket(folder.dicom, folder.drop, rule, claimed, folder.files)
+    if rule.socket in folder.there and [one.word for one in problems] == ["missing-series"]:
+        folder.relies_on.append(rule.socket)
+        return None
     folder.problems += problems
     return planned
 
@@ -383,11 +388,26 @@ def _unclaimed(folder: Folder, listing: Listing) -> tuple[str, ...]:
     passed_by = {*claimed, *folder.dicom.headers}
     rest = [path for path, entry in folder.files.items() if path not in passed_by and entry not in odd]
     if rest and folder.drop.unmatched == "fail":
-        deep = all("/" in one.path for one in listing.entries if one.kind is EntryKind.FILE)
-        hint = " The folder holds only folders: was it copied one level too high?" if deep else ""
-        text = f"No rule takes {several(rest)}.{hint} Remove it, or ask the data manager to add a rule."
-        folder.wrong("unmatched-file", text)
+        _say_unmatched(folder, listing, rest)
     return (*rest, *series_rules.left_out(folder.dicom, claimed))
+
+
+def _say_unmatched(folder: Folder, listing: Listing, rest: list[str]) -> None:
+    """An empty file may still be filled: copies often make all files first."""
+    if empty := [path for path in rest if not folder.files[path].size]:
+        folder.lacking(
+            "empty-file", f"Empty (0 bytes), and no rule takes it: {several(empty)}. Copy it again."
+        )
+    if full := [path for path in rest if path not in empty]:
+        deep = all("/" in one.path for one in listing.entries if one.kind is EntryKind.FILE)
+        packed = any(path.lower().endswith(ARCHIVES) for path in full)
+        hint = " The folder holds only folders: was it copied one level too high?" if deep else ""
+        hint += " Files in an archive are not seen: unpack it into the folder." if packed else ""
+        text = (
+            f"No rule takes {several(full)}.{hint} Remove what does not belong, or ask the data manager to add a "
+            "rule, or to pass such files over (ignore)."
+        )
+        folder.wrong("unmatched-file", text)
 
 
 def _super_kind(folder: Folder, rule: SocketRule, path: str) -> Any:

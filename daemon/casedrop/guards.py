@@ -5,6 +5,7 @@ Positions are compared along the normal of the image plane (PS3.3, C.7.6.2.1.1),
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from casedrop.dicom_model import GRAND_CHALLENGE_CLASSES, WHOLE_SLIDE, DicomHeader
 from casedrop.gaps import slice_problem
@@ -115,13 +116,15 @@ def _mixed(series: Series) -> Problem | None:
         ("orientations", _grouped([one.orientation for one in series.files.values()], _same_direction)),
         ("pixel spacings", _grouped([one.spacing for one in series.files.values()], _same_spacing)),
         ("positions", lambda one: "with a position" if one.position else "without a position"),
+        ("frames of reference", _numbered([one.frame_of_reference for one in series.files.values()])),
     )
     said = [_parts(what, series.files, look) for what, look in looks]
     if not any(said):
         return None
     text = (
-        f"{opening(series)} is no one image: {'; '.join(one for one in said if one)}. Remove the files "
-        "that do not belong to it (often scouts or reconstructions)."
+        f"{opening(series)} is not one image: {'; '.join(one for one in said if one)}. Remove the files "
+        "that do not belong to it (often scouts or reconstructions), or ask the data manager to set allow = "
+        '["mixed-geometry"] for the rule.'
     )
     return Problem("mixed-geometry", text)
 
@@ -139,9 +142,16 @@ def _grouped(
         value = header.orientation if same is _same_direction else header.spacing
         if value is None:
             return "none"
-        return next(f"kind {n + 1}" for n, kind in enumerate(kinds) if same(value, kind))
+        number, kind = next((n, kind) for n, kind in enumerate(kinds, 1) if same(value, kind))
+        return f"kind {number}" if same is _same_direction else " x ".join(f"{mm:g}" for mm in kind) + " mm"
 
     return look
+
+
+def _numbered(values: list[str]) -> Callable[[DicomHeader], object]:
+    """Tells frames of reference apart without saying their UIDs."""
+    numbers = {value: f"kind {n}" for n, value in enumerate(dict.fromkeys(values), 1)}
+    return lambda header: numbers[header.frame_of_reference]
 
 
 def _same_direction(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
@@ -165,25 +175,28 @@ def _parts(what: str, files: Files, look: Callable[[DicomHeader], object]) -> st
 
 
 def _few(paths: list[str]) -> str:
-    return f"{several(paths)}:" if len(paths) <= 3 else f"{len(paths)} files:"  # noqa: PLR2004
+    return f"{several(paths)}:" if len(paths) <= 3 else f"{len(paths)} files such as {shown(paths[0])}:"  # noqa: PLR2004
 
 
 def patients_problem(headers: Files) -> Problem | None:
     """Whether files of several patients lie in one folder, whoever claims them.
 
-    By PatientID; a file without one goes by PatientName. A file that has neither counts for none.
+    By PatientID and PatientName; a file without an id counts for the patient of its name. One that has neither
+    counts for none.
     """
     named = {header.patient_name for header in headers.values() if header.patient}
-    groups: dict[str, list[str]] = {}
+    groups: dict[tuple[str, str], list[str]] = {}
     for path, header in sorted(headers.items()):
-        stranger = header.patient_name if header.patient_name not in named else ""
-        if key := header.patient or stranger:
-            groups.setdefault(key, []).append(path)
+        if header.patient or header.patient_name not in named:
+            key = header.patient, header.patient_name
+            if any(key):
+                groups.setdefault(key, []).append(path)
     if len(groups) < 2:  # noqa: PLR2004
         return None
     text = (
-        f"The folder holds DICOM files of {len(groups)} patients (by PatientID): {_shares(groups)}. One folder is "
-        "one patient. Move what belongs to another patient into a folder of its own."
+        f"The folder holds DICOM files of {len(groups)} patients (by PatientID and PatientName): "
+        f"{_shares(groups)}. One folder is one patient. Move what belongs to another patient into a folder of "
+        "its own."
     )
     return Problem("several-patients", text)
 
@@ -203,7 +216,7 @@ def studies_problem(series: Iterable[Series]) -> Problem | None:
     return Problem("several-studies", text)
 
 
-def _shares(groups: Mapping[str, list[str]]) -> str:
+def _shares(groups: Mapping[Any, list[str]]) -> str:
     said = [
         place(paths) + (f" ({shown(paths[0])} ...)" if len(paths) > 1 else "") for paths in groups.values()
     ]

@@ -1,70 +1,42 @@
-"""The identifying texts of one DICOM file's header. They are compared and dropped: nothing here keeps them.
+"""The identifying texts of a DICOM data set. Pure.
 
 Source: DICOM PS3.10, 7 (files), PS3.5, 6.1 (character sets), PS3.15, E.1 (PatientIdentityRemoved).
 """
 
-import logging
-import warnings
 from collections.abc import Iterator
-from functools import cache
-from typing import IO, Any
+from typing import Any
+
+from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.valuerep import TEXT_VR_DELIMS
 
 from casedrop.identifiers import HeaderText
 
 REMOVED = "PatientIdentityRemoved"
 PSEUDONYM = "PatientID"
+TEXT = ("AE", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UR", "UT")
 
 
-def read(file: IO[bytes], keywords: tuple[str, ...]) -> tuple[list[HeaderText], bool]:
-    """The texts of these attributes at the top of a data set, and whether PatientIdentityRemoved is YES.
-
-    Reads up to the pixels, also without preamble. What cannot be read says nothing: such a file is not
-    sent as DICOM either. Raises OSError.
-    """
-    pydicom = _pydicom()
+def texts(header: Dataset, keywords: tuple[str, ...]) -> tuple[tuple[HeaderText, ...], bool]:
+    """The texts of these attributes at the top of a data set, and whether PatientIdentityRemoved is YES."""
     wanted = sorted({*keywords, PSEUDONYM, REMOVED})
-    try:
-        header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=wanted)
-        texts = [text for keyword in wanted for text in _texts(header, keyword)]
-    except OSError:
-        raise
-    except Exception:  # noqa: BLE001  what pydicom raises on damaged files is not one class
-        return [], False
-    removed = any(one.keyword == REMOVED and one.text.upper() == "YES" for one in texts)
-    return [one for one in texts if one.keyword != REMOVED], removed
+    found = [text for keyword in wanted for text in _texts(header, keyword)]
+    removed = any(one.keyword == REMOVED and one.text.upper() == "YES" for one in found)
+    return tuple(one for one in found if one.keyword != REMOVED), removed
 
 
 def is_keyword(keyword: str) -> bool:
     """Whether an attribute of this keyword exists and holds text (DICOM PS3.6, 6)."""
-    from pydicom.datadict import dictionary_VR, tag_for_keyword  # noqa: PLC0415
-
     tag = tag_for_keyword(keyword)
     return tag is not None and dictionary_VR(tag) in TEXT
 
 
-TEXT = ("AE", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UR", "UT")
-
-
-@cache
-def _pydicom() -> Any:
-    """Stop the warnings and log lines in which pydicom quotes values, the very texts nobody may see."""
-    import pydicom  # noqa: PLC0415
-
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
-    warnings.filterwarnings("ignore", module=r"pydicom\b")
-    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-    return pydicom
-
-
-def _texts(header: Any, keyword: str) -> Iterator[HeaderText]:
-    from pydicom.charset import convert_encodings, decode_bytes  # noqa: PLC0415
-    from pydicom.datadict import dictionary_VR, tag_for_keyword  # noqa: PLC0415
-    from pydicom.valuerep import TEXT_VR_DELIMS  # noqa: PLC0415
-
+def _texts(header: Dataset, keyword: str) -> Iterator[HeaderText]:
     tag = tag_for_keyword(keyword)
     if tag is None or tag not in header:
         return
-    raw = header.get_item(tag).value
+    raw: Any = header.get_item(tag).value
     if not isinstance(raw, bytes):
         raw = str(raw or "").encode()
     charsets = convert_encodings(header.get("SpecificCharacterSet") or "ISO_IR 6")

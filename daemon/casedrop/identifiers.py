@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from itertools import pairwise
 
+from casedrop.dicom_model import Needle
 from casedrop.model import Json, Plan, Problem
 
 SHORTEST = 4
@@ -21,6 +22,9 @@ SHORTEST_NUMBER = 6
 DENSE = "\u2e80"
 """From here on a character is a syllable or a word (Chinese, Japanese, Korean), and words are not parted."""
 SHORTEST_DENSE = 2
+
+PSEUDONYMOUS = frozenset({"PatientID", "OtherPatientIDs", "StudyInstanceUID", "SeriesInstanceUID"})
+"""What names nobody any more where PatientIdentityRemoved is YES."""
 
 NOBODY = frozenset({
     "anon", "anonym", "anonymisiert", "anonymized", "anonymised", "anonymous", "anonymus", "case",
@@ -44,18 +48,11 @@ class HeaderText:
     text: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Needle:
-    """A text to look for, as `_hay` writes texts, and the attribute it comes from."""
-
-    keyword: str
-    text: str = field(repr=False)
-
-
 def needles(texts: Iterable[HeaderText], keywords: Iterable[str], *, removed: bool) -> frozenset[Needle]:
     """What to look for of one header, for these attributes.
 
-    Where PatientIdentityRemoved is YES (`removed`), PatientID is a pseudonym, and so is what it holds.
+    Where PatientIdentityRemoved is YES (`removed`), PatientID is a pseudonym, and so is what it holds; other
+    ids and UIDs are new ones.
     """
     known = list(texts)
     found = {needle for text in known if text.keyword in set(keywords) for needle in _needles_of(text)}
@@ -63,7 +60,9 @@ def needles(texts: Iterable[HeaderText], keywords: Iterable[str], *, removed: bo
         return frozenset(found)
     pseudonyms = [hay for text in known if text.keyword == "PatientID" for hay in _hays(text.text)]
     return frozenset(
-        one for one in found if one.keyword != "PatientID" and not any(one.text in hay for hay in pseudonyms)
+        one
+        for one in found
+        if one.keyword not in PSEUDONYMOUS and not any(one.text in hay for hay in pseudonyms)
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from casedrop import roots
@@ -12,13 +13,19 @@ from casedrop.contents import group_folder, read_patients
 from casedrop.errors import CasedropError, ConfigurationError, SetupProblem
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.journal import NAME, Journal
-from casedrop.model import Drop, SocketKind
+from casedrop.keys import KEY_BYTES
+from casedrop.model import Drop, Grouping, PlannedSocket, Problem, Procedure, SocketKind
 from casedrop.naming_check import naming_for_plan, naming_words
+from casedrop.pack import named
+from casedrop.reading import open_below
 from casedrop.reports import identifiable_words, plan_json, plan_text
 from casedrop.scan import not_to_group
 from casedrop.settle import data
 from casedrop.watch import file_system, list_folder
 
+TRIED = (
+    "De-identifying was tried on one file of each series; the service does it for all, and refuses in doubt."
+)
 OFFLINE = "Not asked (offline): whether Grand Challenge has this reader study and these sockets."
 
 Findings = list[tuple[int, str]]
@@ -131,11 +138,40 @@ def plan_folder(
     naming = naming_for_plan(settings, environ, drop, offline=offline)
     grouping = not_to_group(listing, settings.limits.files)
     grouping = grouping or group_folder(str(folder.resolve()), listing, drop, kinds, naming=naming)
+    grouping = _tried_on_one(str(folder.resolve()), grouping)
     patients = read_patients(str(folder.resolve()), grouping) if show_patient else {}
     if as_json:
         return json.dumps(plan_json(listing, grouping, drop, patients), indent=2), grouping.plan is not None
     text = plan_text(listing, grouping, drop, patients)
+    text += f"\n\n{TRIED}" if any(file.packed for one in _sockets(grouping) for file in one.files) else ""
     return text + (f"\n\n{OFFLINE}" if offline else ""), grouping.plan is not None
+
+
+def _tried_on_one(folder: str, grouping: Grouping) -> Grouping:
+    """What de-identifying says of one file of each series, since a folder may be refused for that alone."""
+    sockets = [one for one in _sockets(grouping) if one.files and one.files[0].packed]
+    found = [problem for one in sockets if (problem := _try(folder, one))]
+    if not found:
+        return grouping
+    return replace(grouping, plan=None, problems=(*grouping.problems, *found))
+
+
+def _sockets(grouping: Grouping) -> tuple[PlannedSocket, ...]:
+    return grouping.plan.sockets if grouping.plan else ()
+
+
+def _try(folder: str, socket: PlannedSocket) -> Problem | None:
+    from casedrop.deidentify import deidentify  # noqa: PLC0415  heavy, and only for DICOM
+
+    (file,) = socket.files
+    source = file.packed[0]
+    with open_below(folder, source.path) as opened:
+        data = opened.readall() or b""
+    found = deidentify(data, file.procedure or Procedure(), bytes(KEY_BYTES), alone=len(file.packed) == 1)
+    if not isinstance(found, Problem):
+        return None
+    text = f"Socket {socket.socket}, {socket.source}: {named(found, source).text}"
+    return replace(found, text=text)
 
 
 def _kinds(settings: Settings, environ: Mapping[str, str], drop: Drop) -> dict[str, SocketKind]:

@@ -25,12 +25,13 @@ def begin(journal: Journal, to: Destination, finding: Finding) -> tuple[Case, Ca
 
     A failed folder that comes back, or one that changed before its commit, keeps its case: with it what
     is on the platform already. Where the drop goes to another reader study since, it begins anew there. A
-    title held by another folder's case is refused.
+    title held by another folder's case is refused. One that was renamed to put it right goes by its new name.
     """
     assert finding.grouping is not None
     before = journal.latest(to.root, finding.folder)
-    again = before if before and _goes_on(before, to) else None
     first = {"first_name": before.name if before and before.name != finding.folder else ""}
+    before = before or journal.renamed(to.root, finding.inode)
+    again = before if before and _goes_on(before, to) else None
     if finding.state is FindingState.WRONG:
         return _journalled(
             journal, to, finding, again, first | _failing(finding, *finding.grouping.problems)

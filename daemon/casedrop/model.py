@@ -15,7 +15,15 @@ Json = Any
 Metadata = Literal["refuse", "strip", "send"]
 """What becomes of an image file that may name somebody: refused, sent without it, sent as it is."""
 
-IDENTIFYING = ("PatientName", "PatientBirthDate", "AccessionNumber", "PatientID")
+IDENTIFYING = (
+    "PatientName",
+    "PatientBirthDate",
+    "AccessionNumber",
+    "PatientID",
+    "OtherPatientIDs",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+)
 """The DICOM attributes whose texts are looked for in what is sent, unless a drop names others."""
 
 Existing = Literal["refuse", "add", "replace"]
@@ -436,7 +444,8 @@ class Grouping:
     """What the rules make of a folder: a plan when nothing is lacking or wrong, and always all problems.
 
     `claims` maps each file's path to the sockets whose rules matched it, for ``casedrop plan``; so does
-    `series`, for the files that are DICOM images. `draft` is the plan as far as it goes, problems or not.
+    `series`, for the files that are DICOM images; `no_images` are other DICOM. `draft` is the plan as far as it
+    goes, problems or not.
     """
 
     plan: Plan | None
@@ -444,6 +453,7 @@ class Grouping:
     claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     draft: Plan | None = None
     series: tuple[SeriesLine, ...] = ()
+    no_images: tuple[str, ...] = ()
 
     @property
     def in_series(self) -> frozenset[str]:

@@ -5,7 +5,7 @@ import os
 from dataclasses import replace
 
 from casedrop import metadata, watch
-from casedrop.dicom_model import HEAD, looks_like_dicom
+from casedrop.dicom_model import HEAD, holds_dicom
 from casedrop.edited import Edited
 from casedrop.metadata import Found
 from casedrop.model import Drop, Grouping, Plan, PlannedFile, Problem, Weight
@@ -36,7 +36,7 @@ def _find(folder: str, file: PlannedFile) -> Found:
     if file.content is not None:
         return metadata.find(io.BytesIO(file.content.encode("latin-1")))
     with watch.opened(folder, file.path) as descriptor, os.fdopen(os.dup(descriptor), "rb") as opened:
-        if looks_like_dicom(opened.read(HEAD)):
+        if holds_dicom(opened.read(HEAD)):
             return Found()
         return metadata.find(opened)
 

@@ -139,7 +139,7 @@ class Packer:
         with zipfile.ZipFile(through, "w", zipfile.ZIP_STORED) as zipped:
             for source, answer in self._answers(folder, file, check):
                 if isinstance(answer, Problem):
-                    raise CaseProblem(_named(answer, source))
+                    raise CaseProblem(named(answer, source))
                 read.append(source)
                 zipped.writestr(_entry(len(read)), answer.data)
                 through.settle()
@@ -306,8 +306,8 @@ def _work(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -> Deid
     return deidentify(data, procedure, key, alone=alone)
 
 
-def _named(problem: Problem, source: SourceFile) -> Problem:
-    """The problem, saying of which file."""
+def named(problem: Problem, source: SourceFile) -> Problem:
+    """What deidentify says, saying of which file."""
     article = "The" if problem.text.startswith("{files}") else "the"
     files = f"{article} DICOM files of this series"
     return replace(problem, text=problem.text.format(file=shown(source.path), files=files))

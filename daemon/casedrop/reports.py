@@ -25,7 +25,8 @@ def plan_text(listing: Listing, grouping: Grouping, drop: Drop, patients: Patien
     ]
     for path in files:
         sockets = " and ".join(grouping.claims.get(path, ()))
-        lines += _wrapped(f"{shown(path)} -> {sockets or 'no rule takes it'}")
+        fate = "left out: no image" if path in grouping.no_images else "no rule takes it"
+        lines += _wrapped(f"{shown(path)} -> {sockets or fate}")
     if not files:
         lines.append("  none besides DICOM series" if grouping.series else "  none")
     if grouping.series:

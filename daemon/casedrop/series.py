@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from casedrop.dicom_model import DicomHeader, DicomRule, Pick, SeriesLine, fits
-from casedrop.near import shown
+from casedrop.near import several, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ def series_of(headers: Mapping[str, DicomHeader], sizes: Mapping[str, int]) -> t
 
 
 def is_unreadable(header: DicomHeader) -> bool:
-    """Whether a file is DICOM but so damaged that it does not even say what it is."""
-    return header.broken and not header.sop_class and not header.series
+    """Whether a file is DICOM but so damaged that it does not even say of which series it is."""
+    return header.broken and not header.series
 
 
 def matching(rule: DicomRule, series: Iterable[Series]) -> list[Series]:
@@ -111,8 +111,11 @@ def rule_words(rule: DicomRule) -> str:
     said = []
     for test in rule:
         parts = [f"= {' or '.join(test.globs)}"] if test.globs else []
-        parts += [] if test.minimum is None else [f"at least {test.minimum:g}"]
-        parts += [] if test.maximum is None else [f"at most {test.maximum:g}"]
+        if test.minimum is not None and test.minimum == test.maximum:
+            parts.append(f"= {test.minimum:g}")
+        else:
+            parts += [] if test.minimum is None else [f"at least {test.minimum:g}"]
+            parts += [] if test.maximum is None else [f"at most {test.maximum:g}"]
         parts += [f"not {' or '.join(test.unlike)}"] if test.unlike else []
         said.append(f"{test.keyword} {' and '.join(parts)}")
     return ", ".join(said) or "any series"
@@ -132,9 +135,9 @@ def _near_series(rule: DicomRule, series: Series) -> str:
     count = len(series.files)
     fitting = sum(fits(rule, header) for header in series.files.values())
     if fitting:
-        return f"{name(series)}, of which {fitting} of {count} files fit"
+        return f"{name(series)}, of which {fitting} of {count} files fit (a series is taken whole or not)"
     failing = [test.keyword for test in rule if not all(fits((test,), one) for one in series.files.values())]
-    return f"{name(series)}, which does not fit by its {' and '.join(failing)}"
+    return f"{name(series)}, whose {several(failing)} {'does' if len(failing) == 1 else 'do'} not fit"
 
 
 def line(series: Series, fate: str, sockets: tuple[str, ...]) -> SeriesLine:

@@ -146,7 +146,10 @@ def _no_series(dicom: Dicom, rule: SocketRule) -> Problem | None:
     wanted = rule.dicom or ()
     hint = near(wanted, dicom.series, dicom.objects)
     if rule.required:
-        text = f"No series for socket {rule.socket} yet (it takes {rule_words(wanted)}). {hint}".strip()
+        text = (
+            f"No series for socket {rule.socket} (it takes {rule_words(wanted)}). {hint} Copy what is missing, or "
+            "ask the data manager to change the rule."
+        )
         return Problem("missing-series", text, Weight.LACKING)
     return None
 
@@ -177,17 +180,17 @@ def refused(dicom: Dicom, rule: SocketRule, claimed: Iterable[str]) -> Problem |
     if not found:
         return None
     text = (
-        f"{several(named(dicom, found))}: DICOM goes only into an image socket, where it can be de-identified, "
-        f"and {rule.socket} is none. Remove it, or ask the data manager to narrow the rule."
+        f"DICOM goes only into an image socket, where it can be de-identified, and {rule.socket} is none, but its "
+        f"rule takes {several(named(dicom, found))}. Remove it, or ask the data manager to narrow the rule."
     )
     return Problem("dicom", text)
 
 
 def folder_problems(dicom: Dicom, drop: Drop, claimed: Collection[str]) -> list[Problem]:
     """What is doubtful of the folder as a whole, and one problem for each series that nobody takes."""
+    patients = guards.patients_problem(dicom.headers)
     found = [
-        guards.patients_problem(dicom.headers),
-        guards.studies_problem(dicom.sent.values()),
+        patients or guards.studies_problem(dicom.sent.values()),
         guards.unreadable([*dicom.unreadable]) if dicom.unreadable else None,
     ]
     problems = guards.weighed([one for one in found if one], drop.allow)

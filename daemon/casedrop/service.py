@@ -239,7 +239,8 @@ class Service:
             return False
         if watched.full or not watched.brake.why:
             return not watched.full
-        before = self.journal.latest(watched.root.id, finding.folder)
+        root = watched.root.id
+        before = self.journal.latest(root, finding.folder) or self.journal.renamed(root, finding.inode)
         return before is not None and before.stage is Stage.FAILED
 
     def _take(self, watched: Watched, finding: Finding, now: float) -> None:

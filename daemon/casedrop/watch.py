@@ -22,7 +22,7 @@ import structlog
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers.inotify import InotifyObserver
 
-from casedrop.dicom_model import HEAD, looks_like_dicom
+from casedrop.dicom_model import HEAD, holds_dicom
 from casedrop.model import Entry, EntryKind, Listing
 
 LEASES = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs", "f2fs", "btrfs"})
@@ -37,6 +37,8 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 MAX_ZIP_MEMBERS = 100_000
 MAX_ZIP_IN_ZIP = 1 << 30
 """Bytes of a packed zip that are unpacked to see its list of contents."""
+TAR = 512
+"""Bytes of a tar's header."""
 DEEPEST = 2
 """A zip in a zip is looked into, a zip in that is not."""
 PACKED = (
@@ -202,7 +204,7 @@ def _holds_dicom(file: IO[bytes], depth: int) -> bool | None:
     head = file.read(HEAD)
     if head[:2] == b"\x1f\x8b":
         head = _unpacked_head(file)
-    if looks_like_dicom(head):
+    if holds_dicom(head):
         return True
     if head[257:262] == b"ustar" or head.startswith(PACKED) or _old_tar(head):
         return None
@@ -217,9 +219,9 @@ def _holds_dicom(file: IO[bytes], depth: int) -> bool | None:
 def _old_tar(head: bytes) -> bool:
     """A tar without "ustar", as before POSIX: known by its checksum, with itself counted as blanks."""
     said = head[148:156].strip(b"\0 ")
-    if len(head) < HEAD or not re.fullmatch(rb"[0-7]+", said):
+    if len(head) < TAR or not re.fullmatch(rb"[0-7]+", said):
         return False
-    return sum(head[:148]) + 8 * ord(" ") + sum(head[156:HEAD]) == int(said, 8)
+    return sum(head[:148]) + 8 * ord(" ") + sum(head[156:TAR]) == int(said, 8)
 
 
 def _unpacked_head(file: IO[bytes]) -> bytes:
