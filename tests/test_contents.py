@@ -225,20 +225,6 @@ def test_a_slice_that_is_not_all_there_waits(tmp_path: Path, kept: int) -> None:
     assert all(weight is Weight.LACKING for _, weight in said(look(tmp_path)))
 
 
-def test_headers_are_read_once_also_for_what_must_not_be_sent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_series(tmp_path, 5)
-    known: Headers = {}
-    look(tmp_path, known=known)
-
-    def opened(_folder: str, path: str) -> None:
-        pytest.fail(f"{path} was opened again")
-
-    monkeypatch.setattr(watch, "opened", opened)
-    assert ("identifier", Weight.WRONG) in said(look(tmp_path, known=known, title="Jane"))
-
-
 def test_a_deflated_bomb_stays_small(tmp_path: Path) -> None:
     made = data_set()
     made.PixelData = bytes(1 << 28)

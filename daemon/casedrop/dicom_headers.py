@@ -115,8 +115,8 @@ def _deflated(file: BinaryIO, tags: list[BaseTag | int]) -> tuple[Dataset, bool 
     file.seek(132)
     read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != META)
     unpacker, kept, count = zlib.decompressobj(-zlib.MAX_WBITS), io.BytesIO(), 0
-    while count < _MOST_UNPACKED and (piece := file.read(_BUFFER)):
-        while piece and count < _MOST_UNPACKED:
+    while not unpacker.eof and count < _MOST_UNPACKED and (piece := file.read(_BUFFER)):
+        while piece and not unpacker.eof and count < _MOST_UNPACKED:
             unpacked = unpacker.decompress(piece, _DEFLATED_HEAD)
             kept.write(unpacked[: max(_DEFLATED_HEAD - count, 0)])
             count += len(unpacked)
