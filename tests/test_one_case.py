@@ -95,10 +95,10 @@ def test_all_that_is_wrong_is_said_at_once(lab: Lab) -> None:
     assert "Traceback" not in reason
 
 
-def test_dicom_is_refused_until_it_can_be_de_identified(lab: Lab) -> None:
+def test_damaged_dicom_under_another_name_is_not_sent_as_it_is(lab: Lab) -> None:
     lab.move_in("P001", ct__mha=bytes(128) + b"DICM" + bytes(100))
     assert lab.once() == 1
-    assert "DICOM cannot be de-identified yet" in lab.wait_failed("P001")
+    assert "is DICOM, but cut off or damaged" in lab.wait_failed("P001")
     assert lab.titles() == []
 
 

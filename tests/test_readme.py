@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from casedrop import config
+from casedrop.check import check_platform
+from casedrop.grand_challenge import GrandChallenge
+from casedrop.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -16,6 +19,18 @@ def test_each_example_of_the_readme_loads(example: str, tmp_path: Path) -> None:
     path = tmp_path / "casedrop.toml"
     path.write_text(example)
     assert config.load(path, {}).drops
+
+
+EXAMPLES = sorted((ROOT / "config").rglob("*.toml"))
+
+
+def test_every_example_can_be_tried_on_the_sandbox(sandbox: Sandbox, tmp_path: Path) -> None:
+    shown = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    platform = GrandChallenge(sandbox.url, lambda: sandbox.token)
+    for text in (*shown, *(path.read_text() for path in EXAMPLES)):
+        (tmp_path / "casedrop.toml").write_text(text)
+        for drop in config.load(tmp_path / "casedrop.toml", {}).drops:
+            check_platform(platform, drop)
 
 
 def test_every_option_stands_in_the_readme() -> None:

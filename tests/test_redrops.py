@@ -92,3 +92,18 @@ def test_a_failed_folder_that_comes_back_with_anothers_files_waits_for_a_person(
     assert lab.once() == 75
     assert 'the folder "P001"' in lab.case("P002")["why"]
     assert lab.values("P002").keys() == {"some-score"}
+
+
+def test_a_failed_folder_put_right_under_another_name_goes_on_and_lets_a_held_drop_go(lab: Lab) -> None:
+    lab.start()
+    for n in range(5):
+        lab.move_in(f"P{n}", ct__mha=mha(), odd__txt=b"")
+        lab.wait_failed(f"P{n}")
+    lab.move_in("P9", ct__mha=mha(fill=b"9"))
+    wait_for(lambda: "in a row" in str(lab.status()), what="the drop is held")
+    (lab.failed / "P0" / "odd.txt").unlink()
+    (lab.failed / "P0").rename(lab.drop / "A001")
+    assert lab.wait_done("A001")["title"] == "A001"
+    lab.wait_done("P9")
+    assert not (lab.failed / "P0.reason.txt").exists()
+    wait_for(lambda: not lab.case("P0"), what="the old name is gone from the status")

@@ -119,7 +119,8 @@ def check(
 
     findings = check_all(_settings(config), os.environ, offline=offline)
     for code, text in findings:
-        typer.echo(f"{'PROBLEM ' if code else 'ok      '} {text}")
+        mark = "PROBLEM " if code else "" if text.startswith("ATTENTION") else "ok      "
+        typer.echo(f"{mark} {text}".strip())
     raise typer.Exit(max(code for code, _ in findings))
 
 

@@ -393,8 +393,9 @@ def _unclaimed(folder: Folder, listing: Listing) -> tuple[str, ...]:
 
 
 def _say_unmatched(folder: Folder, listing: Listing, rest: list[str]) -> None:
-    """An empty file may still be filled: copies often make all files first."""
-    if empty := [path for path in rest if not folder.files[path].size]:
+    """An empty file beside DICOM is probably a slice that is still to be filled."""
+    dicom = folder.dicom.headers
+    if empty := [path for path in rest if dicom and not folder.files[path].size]:
         folder.lacking(
             "empty-file", f"Empty (0 bytes), and no rule takes it: {several(empty)}. Copy it again."
         )

@@ -54,7 +54,7 @@ def series_of(headers: Mapping[str, DicomHeader], sizes: Mapping[str, int]) -> t
 
 def is_unreadable(header: DicomHeader) -> bool:
     """Whether a file is DICOM but so damaged that it does not even say of which series it is."""
-    return header.broken and not header.series
+    return not header.series and (header.broken or not header.sop_class)
 
 
 def matching(rule: DicomRule, series: Iterable[Series]) -> list[Series]:

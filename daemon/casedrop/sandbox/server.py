@@ -17,6 +17,25 @@ from casedrop.sandbox.faults import Fault, Faults
 from casedrop.sandbox.imports import Imports
 from casedrop.sandbox.state import Socket, State, Stored, Study, sha256
 
+STUDIES = ("lung-2026", "my-reader-study", "airways-2026", "thorax-2026", "visits-2026")
+SOCKETS = {
+    "generic-medical-image": ("Image", "Image"),
+    "ct-image": ("Image", "Image"),
+    "chest-ct": ("Image", "Image"),
+    "ct-thin": ("Image", "Image"),
+    "ct-thick": ("Image", "Image"),
+    "airway-segmentation": ("Segmentation", "Image"),
+    "some-score": ("Float", "Value"),
+    "airway-score": ("Float", "Value"),
+    "lung-score": ("Float", "Value"),
+    "scanner-generation": ("Float", "Value"),
+    "visit-number": ("Integer", "Value"),
+    "radiologist-remark": ("String", "Value"),
+    "report-pdf": ("PDF file", "File"),
+    "findings-json": ("Anything", "File"),
+}
+"""Kind and super kind by slug."""
+
 
 @dataclass(frozen=True, slots=True)
 class Holding:
@@ -72,15 +91,11 @@ class Sandbox:
             self._thread.join(0.5)
 
     def furnish(self) -> None:
-        """A reader study with sockets of each kind."""
-        self.add_reader_study("lung-2026")
-        self.add_reader_study("my-reader-study")
-        self.add_socket("generic-medical-image", "Image", "Image")
-        self.add_socket("ct-image", "Image", "Image")
-        self.add_socket("airway-segmentation", "Segmentation", "Image")
-        self.add_socket("some-score", "Float", "Value")
-        self.add_socket("report-pdf", "PDF file", "File")
-        self.add_socket("findings-json", "Anything", "File")
+        """The reader studies and sockets of every example in the README and in config/."""
+        for slug in STUDIES:
+            self.add_reader_study(slug)
+        for slug, (kind, super_kind) in SOCKETS.items():
+            self.add_socket(slug, kind, super_kind)
 
     def add_socket(self, slug: str, kind: str, super_kind: str) -> None:
         self.state.sockets[slug] = Socket(slug, kind, super_kind)
