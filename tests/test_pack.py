@@ -273,12 +273,23 @@ def test_workers_that_were_ended_while_idle_are_replaced(tmp_path: Path, packer:
     series(tmp_path / "P1", 3)
     file = planned(tmp_path / "P1")
     made = packer.pack(1, str(tmp_path / "P1"), file, go_on)
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        ours = workers(os.getpid())
-        for pid in ours:
-            os.kill(pid, number)
-        wait_for(partial(gone, *ours), what="they end")
-        assert packer.pack(2, str(tmp_path / "P1"), file, go_on).sha256 == made.sha256
+    ours = workers(os.getpid())
+    for pid in ours:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(partial(gone, *ours), what="they end")
+    assert packer.pack(2, str(tmp_path / "P1"), file, go_on).sha256 == made.sha256
+
+
+def test_only_their_service_stops_workers(tmp_path: Path, packer: Packer) -> None:
+    series(tmp_path / "P1", 3)
+    file = planned(tmp_path / "P1")
+    packer.pack(1, str(tmp_path / "P1"), file, go_on)
+    ours = workers(os.getpid())
+    for pid in ours:
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
+    packer.pack(2, str(tmp_path / "P1"), file, go_on)
+    assert workers(os.getpid()) == ours
 
 
 POISON = bytes(range(100, 228))
@@ -497,6 +508,16 @@ def test_a_killed_service_leaves_no_worker_behind(tmp_path: Path) -> None:
         assert left
         parent.kill()
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), what="workers end")
+
+
+UNCLOSED = PARENT.replace("time.sleep(60)", "")
+
+
+def test_workers_that_nobody_closed_do_not_keep_a_process_from_ending(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(UNCLOSED)
+    command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "spool")]
+    ended = subprocess.run(command, capture_output=True, check=True, timeout=30)
+    assert ended.stderr == b""
 
 
 def plan_of(folder: Path, file: PlannedFile) -> Plan:

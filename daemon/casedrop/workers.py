@@ -5,6 +5,7 @@ is memory without a name, and what may be sent goes back on it: nothing is copie
 nothing that names a patient touches a disk.
 """
 
+import atexit
 import io
 import logging
 import multiprocessing
@@ -103,6 +104,7 @@ class Workers:
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
         self._closed = False
+        atexit.register(self.close)  # before multiprocessing waits there for the processes to end
 
     def submit(self, sheet: io.FileIO, task: Task) -> Future[Deidentified | Problem]:
         """De-identify what is on the sheet; where it may be sent, its bytes are there afterwards, not in `data`.
@@ -207,7 +209,8 @@ def _serve(line: Connection, work: Work) -> None:
 
 
 def _begin() -> None:
-    """Is not stopped by a Ctrl-C, is killed before the service where memory is lacking, and says nothing."""
+    """Is stopped by its service alone, or before it where memory is lacking, and says nothing of what it reads."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(OSError):
