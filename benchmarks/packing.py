@@ -76,8 +76,7 @@ def measure(top: Path, procedure: Procedure, workers: int) -> None:
     warm = time.monotonic()
     made = packer.pack(2, str(top / "series"), file, lambda: None)
     done = time.monotonic()
-    packer._pool.shutdown()  # type: ignore[union-attr]  # waits, so that their peaks count
-    packer.close()
+    packer.close()  # the workers are gone then, so that their peaks count
     peaks = [
         resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     ]

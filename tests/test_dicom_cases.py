@@ -3,9 +3,12 @@
 import hashlib
 import io
 import json
+import os
 import shutil
+import signal
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -16,6 +19,8 @@ import identifying
 from identifying import CT, US, image, series, written
 from lab import Lab
 from proxy import Proxy
+from test_endings import SOON
+from test_pack import workers
 from waiting import wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
@@ -49,6 +54,7 @@ def test_a_pacs_export_becomes_one_image_in_order_with_the_same_pixels_and_no_na
     (folder / "score.json").write_bytes(b'{"score": 2.5}')
     folder.rename(lab.drop / "P001")
     assert lab.once() == 0, lab.log.read_text()
+    _expect_only_records(lab)
     receipt = lab.wait_done("P001")
     data = stored(lab, "P001")
     with zipfile.ZipFile(io.BytesIO(data)) as packed:
@@ -66,6 +72,31 @@ def test_a_pacs_export_becomes_one_image_in_order_with_the_same_pixels_and_no_na
     done = {lab.done / path.relative_to(lab.desk): content for path, content in before.items()}
     assert {path: path.read_bytes() for path in done} == done
     assert not list((lab.state / "spool").iterdir())
+
+
+def _expect_only_records(lab: Lab) -> None:
+    """Nothing but the service speaks in its log."""
+    for line in lab.log.read_text().splitlines():
+        assert json.loads(line)["event"]
+
+
+def test_a_service_whose_workers_hang_stops_soon_quietly_and_leaves_none_behind(lab: Lab) -> None:
+    take_dicom(lab)
+    series(lab.desk / "P001", 400)
+    lab.start()
+    assert lab.process is not None
+    (lab.desk / "P001").rename(lab.drop / "P001")
+    wait_for(lambda: any((lab.state / "spool").glob("*/making-*")), what="packing has begun")
+    wait_for(partial(workers, lab.process.pid), what="workers have started")
+    hung = workers(lab.process.pid)
+    for pid in hung:
+        os.kill(pid, signal.SIGSTOP)
+    lab.process.terminate()
+    assert lab.process.wait(SOON) == 0
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in hung), what="workers end")
+    _expect_only_records(lab)
+    assert lab.once() == 0
+    assert lab.values("P001")["ct-image"]["geometry"].size == (8, 8, 400)
 
 
 def test_a_missing_slice_waits_is_refused_and_the_folder_put_right_goes_through(lab: Lab) -> None:

@@ -21,8 +21,8 @@ EDGES = {
     "check", "commit", "confirm", "dicom_headers", "file_away", "journal", "ledger", "pack", "prepare",
     "roots", "upload", "watch",
 }  # fmt: skip
-SHARED = {"grand_challenge", "reading", "strip"}
-"""What edges may import besides pure modules: the platform, and how files are opened and read."""
+SHARED = {"grand_challenge", "reading", "strip", "workers"}
+"""What edges may import besides pure modules: the platform, how files are opened and read, and workers."""
 ABOVE = {
     "admission", "board", "cli", "config", "config_dicom", "contents", "decisions", "demo", "gate",
     "inspection", "intake", "judge", "keys", "logs", "look_back", "naming", "naming_check", "once",

@@ -7,29 +7,43 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydicom import dcmread
 
 from casedrop import pack as packing
+from casedrop import workers as workers_module
 from casedrop.deidentify import new_uid
 from casedrop.errors import CaseProblem, FolderChanged, Stopping, Waits
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.keys import uid_key
-from casedrop.model import Entry, EntryKind, Listing, Plan, PlannedFile, PlannedSocket, Procedure, SourceFile
+from casedrop.model import (
+    Entry,
+    EntryKind,
+    Listing,
+    Plan,
+    PlannedFile,
+    PlannedSocket,
+    Problem,
+    Procedure,
+    SourceFile,
+)
 from casedrop.pack import Packer
 from casedrop.prepare import prepare, unchanged
 from casedrop.reading import part_size
 from casedrop.sandbox import Sandbox
+from casedrop.slices import Deidentified
 from casedrop.upload import Lane, Source, upload
-from identifying import CT, US, series, texts
+from casedrop.workers import Work, deidentified
+from identifying import CT, US, image, series, texts, written
 from waiting import wait_for
 
 KEY = bytes(range(32))
@@ -203,7 +217,7 @@ def test_what_no_case_needs_leaves_the_spool(tmp_path: Path, packer: Packer) -> 
     made = [packer.pack(case_id, str(tmp_path / "P1"), file, go_on) for case_id in (1, 2, 3)]
     packer.free(1)
     assert [packer.has(case_id, made[0]) for case_id in (1, 2, 3)] == [False, True, True]
-    Packer(tmp_path / "spool", KEY).clear({3})
+    Packer(tmp_path / "spool", KEY).clear({3: {made[0].sha256}})
     assert [packer.has(case_id, made[0]) for case_id in (1, 2, 3)] == [False, False, True]
 
 
@@ -251,28 +265,234 @@ def workers(parent: int) -> list[int]:
     return [pid for pid in children(parent) if wanted in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-def test_a_killed_worker_makes_it_wait_and_the_next_try_goes_on(tmp_path: Path, packer: Packer) -> None:
+def gone(*pids: int) -> bool:
+    return not set(pids) & set(workers(os.getpid()))
+
+
+def test_workers_that_were_ended_while_idle_are_replaced(tmp_path: Path, packer: Packer) -> None:
+    series(tmp_path / "P1", 3)
+    file = planned(tmp_path / "P1")
+    made = packer.pack(1, str(tmp_path / "P1"), file, go_on)
+    ours = workers(os.getpid())
+    for pid in ours:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(partial(gone, *ours), what="they end")
+    assert packer.pack(2, str(tmp_path / "P1"), file, go_on).sha256 == made.sha256
+
+
+def test_only_their_service_stops_workers(tmp_path: Path, packer: Packer) -> None:
     series(tmp_path / "P1", 3)
     file = planned(tmp_path / "P1")
     packer.pack(1, str(tmp_path / "P1"), file, go_on)
-    for pid in workers(os.getpid()):
+    ours = workers(os.getpid())
+    for pid in ours:
         os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
     packer.pack(2, str(tmp_path / "P1"), file, go_on)
-    for pid in workers(os.getpid()):
-        os.kill(pid, signal.SIGKILL)
-    time.sleep(0.3)
-    with pytest.raises(Waits, match="ended from outside"):
-        packer.pack(3, str(tmp_path / "P1"), file, go_on)
-    assert packer.pack(3, str(tmp_path / "P1"), file, go_on).sha256
+    assert workers(os.getpid()) == ours
+
+
+POISON = bytes(range(100, 228))
+"""The pixels of a file that brings its worker to an end, or keeps it from one."""
+
+
+def crashing(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -> Deidentified | Problem:
+    if POISON in data:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return deidentified(data, procedure, key, alone=alone)
+
+
+def lacking_memory(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -> Deidentified | Problem:
+    if POISON in data:
+        raise MemoryError
+    return deidentified(data, procedure, key, alone=alone)
+
+
+def hanging(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -> Deidentified | Problem:
+    if POISON in data:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return deidentified(data, procedure, key, alone=alone)
+
+
+def silent(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -> Deidentified | Problem:
+    os.write(1, b"it speaks")
+    os.write(2, b"it speaks")
+    return deidentified(data, procedure, key, alone=alone)
+
+
+def poisoned(folder: Path) -> PlannedFile:
+    """A series of seven with one such file in the middle, called bad."""
+    series(folder, 7)
+    named = next(path for path in folder.iterdir() if dcmread(path).InstanceNumber == 4)
+    (folder / "bad").write_bytes(written(image(4, PixelData=POISON)))
+    named.unlink()
+    return planned(folder)
+
+
+@pytest.mark.parametrize("work", [crashing, lacking_memory, hanging])
+def test_a_file_that_ends_its_worker_is_tried_again_and_then_ends_its_case(
+    tmp_path: Path, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers_module, "LEAST_SECONDS", 2.0)
+    packer = Packer(tmp_path / "spool", KEY, workers=2, work=work)
+    file = poisoned(tmp_path / "P1")
+    for _ in range(2):
+        with pytest.raises(Waits, match="was ended or did not come to an end"):
+            packer.pack(1, str(tmp_path / "P1"), file, go_on)
+    with pytest.raises(CaseProblem, match=r"^bad ended the process") as ended:
+        packer.pack(1, str(tmp_path / "P1"), file, go_on)
+    assert [one.word for one in ended.value.problems] == ["not-deidentified"]
+    assert not [path for path in (tmp_path / "spool").rglob("*") if path.is_file()]
+    packer.free(1)
+    with pytest.raises(Waits):
+        packer.pack(1, str(tmp_path / "P1"), file, go_on)
+    packer.close()
+
+
+def test_a_file_that_ends_its_worker_harms_no_other_case(tmp_path: Path) -> None:
+    packer = Packer(tmp_path / "spool", KEY, workers=2, work=crashing)
+    bad = poisoned(tmp_path / "bad")
+    series(tmp_path / "good", 60)
+    good = planned(tmp_path / "good")
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(packer.pack, 2, str(tmp_path / "good"), good, go_on)
+        for _ in range(2):
+            with pytest.raises(Waits):
+                packer.pack(1, str(tmp_path / "bad"), bad, go_on)
+        assert len(other.result().packed) == 60
+    packer.close()
+
+
+def test_a_worker_that_hangs_keeps_nothing_from_ending(tmp_path: Path) -> None:
+    packer = Packer(tmp_path / "spool", KEY, workers=2, work=hanging)
+    file = poisoned(tmp_path / "P1")
+    with ThreadPoolExecutor(1) as threads:
+        packing_it = threads.submit(packer.pack, 1, str(tmp_path / "P1"), file, go_on)
+        wait_for(lambda: "T" in map(state, workers(os.getpid())), what="a worker hangs")
+        ours = workers(os.getpid())
+        packer.close()
+        with pytest.raises(Stopping):
+            packing_it.result(5)
+    wait_for(partial(gone, *ours), what="workers end")
+
+
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+
+
+def test_workers_say_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    packer = Packer(tmp_path / "spool", KEY, workers=1, work=silent)
+    series(tmp_path / "P1", 2)
+    packer.pack(1, str(tmp_path / "P1"), planned(tmp_path / "P1"), go_on)
+    packer.close()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_that_memory_does_not_hold_is_refused_by_name_and_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "largest_file", lambda: 2_000_000)
+    packer = Packer(tmp_path / "spool", KEY)
+    series(tmp_path / "P1", 2)
+    (tmp_path / "P1" / "huge").write_bytes(
+        written(image(3, Rows=1024, Columns=1536, PixelData=bytes(3 << 20)))
+    )
+    with pytest.raises(CaseProblem, match=r"^huge has 3 MB; files of up to 2 MB"):
+        packer.pack(1, str(tmp_path / "P1"), planned(tmp_path / "P1"), go_on)
+
+
+def test_large_files_of_all_cases_are_in_hand_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "LARGE", 100)
+    monkeypatch.setattr(packing, "MOST_LARGE", 100)
+    packer = Packer(tmp_path / "spool", KEY, workers=2)
+    for folder in ("P1", "P2", "P3"):
+        series(tmp_path / folder, 6)
+    plans = {folder: planned(tmp_path / folder) for folder in ("P1", "P2", "P3")}
+    held: list[int] = []
+
+    def look() -> None:
+        held.append(packer._large._held)
+
+    with ThreadPoolExecutor(3) as threads:
+        made = [
+            threads.submit(packer.pack, number, str(tmp_path / folder), file, look)
+            for number, (folder, file) in enumerate(plans.items())
+        ]
+        assert len({one.result().sha256 for one in made}) == 1
+    sizes = {source.size for file in plans.values() for source in file.packed}
+    assert set(held) <= {0, *sizes}
+    assert packer._large._held == 0
+    packer.close()
+
+
+def test_who_waits_for_memory_first_gets_it_first() -> None:
+    allowance = packing._Allowance(100)
+    allowance.take(60, go_on)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(allowance.take, 90, go_on)
+        wait_for(lambda: allowance._queue, what="it waits")
+        assert not allowance.take_now(1)
+        allowance.give(60)
+        waiting.result(5)
+    assert allowance.take_now(10)
+
+
+def test_who_waits_for_memory_still_stops() -> None:
+    allowance = packing._Allowance(100)
+    allowance.take(60, go_on)
+
+    def stop() -> None:
+        raise Stopping("The service is stopping.")
+
+    with pytest.raises(Stopping):
+        allowance.take(90, stop)
+    assert allowance.take_now(40)
+
+
+def test_room_is_not_promised_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packer = Packer(tmp_path / "spool", KEY, workers=1)
+    for folder in ("P1", "P2"):
+        series(tmp_path / folder, 3)
+    first, second = (planned(tmp_path / folder) for folder in ("P1", "P2"))
+    room = sum(source.size + packing.MORE for source in first.packed) + packing.SPARE + 5000
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=room))
+    tried: list[bool] = []
+
+    def try_the_other() -> None:
+        if not tried:
+            tried.append(True)
+            with pytest.raises(Waits, match="Waits for room"):
+                packer.pack(2, str(tmp_path / "P2"), second, go_on)
+
+    packer.pack(1, str(tmp_path / "P1"), first, try_the_other)
+    assert tried
+    assert packer.pack(2, str(tmp_path / "P2"), second, go_on).sha256
+    packer.close()
+
+
+def test_a_start_leaves_only_what_plans_name(tmp_path: Path, packer: Packer) -> None:
+    series(tmp_path / "P1", 2)
+    made = packer.pack(7, str(tmp_path / "P1"), planned(tmp_path / "P1"), go_on)
+    spool = tmp_path / "spool"
+    for left in ("7/making-140", "7/" + "0" * 64, "8/" + made.sha256):
+        (spool / left).parent.mkdir(exist_ok=True)
+        (spool / left).write_bytes(b"x")
+    (spool / "stray").write_bytes(b"x")
+    packer.clear({7: {made.sha256}, 9: set()})
+    assert [path for path in spool.rglob("*") if path.is_file()] == [spool / "7" / made.sha256]
 
 
 PARENT = """
 import sys, time
 from casedrop.pack import Packer
-from casedrop.model import PlannedFile, Procedure, SourceFile
+from casedrop.model import Procedure
+from casedrop.workers import Task, new_sheet
 if __name__ == "__main__":
     packer = Packer(__import__("pathlib").Path(sys.argv[1]), bytes(32), workers=2)
-    futures = [packer._submit(b"no", Procedure(), alone=True) for _ in range(8)]
+    task = Task(Procedure(), bytes(32), alone=True)
+    futures = [packer._workers.submit(new_sheet(), task) for _ in range(8)]
     print([one.result().word for one in futures][0], flush=True)
     time.sleep(60)
 """
@@ -288,6 +508,16 @@ def test_a_killed_service_leaves_no_worker_behind(tmp_path: Path) -> None:
         assert left
         parent.kill()
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), what="workers end")
+
+
+UNCLOSED = PARENT.replace("time.sleep(60)", "")
+
+
+def test_workers_that_nobody_closed_do_not_keep_a_process_from_ending(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(UNCLOSED)
+    command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "spool")]
+    ended = subprocess.run(command, capture_output=True, check=True, timeout=30)
+    assert ended.stderr == b""
 
 
 def plan_of(folder: Path, file: PlannedFile) -> Plan:

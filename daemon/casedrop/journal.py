@@ -172,11 +172,9 @@ class Journal:
         """All cases of a root that are not at rest, oldest first."""
         return self._cases(f"root = ? AND stage NOT IN ({AT_REST_SQL}) ORDER BY id", root)
 
-    def unfinished(self) -> set[int]:
-        """The ids of all cases that are not at rest, of every root."""
-        with self._lock:
-            found = self._db.execute(f"SELECT id FROM cases WHERE stage NOT IN ({AT_REST_SQL})")  # noqa: S608
-            return {case_id for (case_id,) in found}
+    def unfinished(self) -> list[Case]:
+        """All cases that are not at rest, of every root."""
+        return self._cases(f"stage NOT IN ({AT_REST_SQL})")
 
     def latest(self, root: str, folder: str) -> Case | None:
         """The newest case of a folder, by its name in drop/ or by the name it was filed under."""

@@ -8,36 +8,55 @@ workers.
 import errno
 import hashlib
 import io
-import logging
-import multiprocessing
+import mmap
 import os
 import shutil
-import signal
 import threading
-import warnings
 import zipfile
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as NotYet
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO
 
-from casedrop.errors import CaseProblem, FolderChanged, Stopping, Waits
+from casedrop.errors import CasedropError, CaseProblem, FolderChanged, Stopping, Waits
 from casedrop.model import PlannedFile, Problem, Procedure, SourceFile
 from casedrop.near import shown
-from casedrop.reading import Check, Sums, looks, open_below, part_size
+from casedrop.reading import CHUNK, Check, Sums, looks, open_below, part_size
 from casedrop.slices import Deidentified, Slice, stack
+from casedrop.workers import (
+    NoWorker,
+    Task,
+    Work,
+    WorkerEnded,
+    Workers,
+    deidentified,
+    largest_file,
+    new_sheet,
+    put,
+)
 
 NAME = "spool"
 """In the state directory."""
 
 MOST_WORKERS = 8
-MOST_IN_HAND = 64 << 20
-"""Bytes of sources in the workers' hands at once; one file larger than that goes alone."""
+MOST_AHEAD = 32 << 20
+"""Bytes of a case's files that are read and not yet packed."""
+
+LARGE = 16 << 20
+MOST_LARGE = 256 << 20
+"""Bytes of larger files in hand at once, of all cases; a file of more goes alone.
+
+They are counted from before they are read. Smaller ones are not, so that a share that hangs holds up no other
+drop's: their number is bounded by the workers, and by MOST_AHEAD for each case.
+"""
+
+MOST_ENDS = 3
+"""Workers that may end with a file in hand, before it is the file that is to blame."""
 
 SPARE = 64 << 20
 """Bytes of the spool's disk that are left free."""
@@ -47,6 +66,17 @@ MORE = 4096
 
 CHECK_SECONDS = 0.5
 ROOM_SECONDS = 30.0
+NO_MEMORY = "There was too little memory to de-identify a series; it is tried again."
+ENDED = (
+    "A process that de-identifies was ended or did not come to an end (is there too little memory?); it is tried "
+    "again."
+)
+NO_WORKER = "The processes that de-identify do not start (is there too little memory?); it is tried again."
+ENDS_WORKERS = Problem(
+    "not-deidentified",
+    f"{{file}} ended the process that de-identifies it {MOST_ENDS} times (it crashed, took too much memory, or "
+    "did not come to an end), so nothing of it is sent. Check that it opens in a viewer, and export it anew.",
+)
 START_OF_TIME = (1980, 1, 1, 0, 0, 0)
 """The earliest a zip can say: the same files give the same bytes."""
 
@@ -54,43 +84,55 @@ START_OF_TIME = (1980, 1, 1, 0, 0, 0)
 @dataclass(frozen=True, slots=True)
 class _InHand:
     source: SourceFile
+    sheet: io.FileIO
     answer: Future[Deidentified | Problem]
 
 
 class Packer:
     """Shared by all drops: the spool and the worker processes, which start when first needed."""
 
-    def __init__(self, spool: Path, key: bytes, workers: int = 0) -> None:
+    def __init__(self, spool: Path, key: bytes, workers: int = 0, work: Work = deidentified) -> None:
         """`key` derives new UIDs; `workers` is one for each processor of ours unless given."""
         self._spool = spool
         self._key = key
-        self._workers = workers or min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+        self._most_workers = workers or min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+        self._workers = Workers(self._most_workers, work)
+        self._largest = largest_file()
+        self._large = _Allowance(min(MOST_LARGE, self._largest))
         self._lock = threading.Lock()
-        self._pool: ProcessPoolExecutor | None = None
-        self._closed = False
         self._seen: dict[Path, tuple[int, int, int]] = {}
+        self._promised: dict[Path, int] = {}
+        self._ends: dict[int, Counter[str]] = {}
 
     def pack(self, case_id: int, folder: str, file: PlannedFile, check: Check) -> PlannedFile:
         """Make the zip of `file.packed`, in that order; the file with its sums and its sources' sums.
 
         Raises FolderChanged where a source is not what it was, CaseProblem where one may not be sent, Waits
-        where there is no room.
+        where there is no room or too little memory, Stopping once closed.
         """
+        self._refuse_larger(file)
         home = self._home(case_id)
-        self._expect_room(file)
         hidden = home / f"making-{threading.get_ident()}"
         try:
-            with _zip_file(hidden) as out:
-                made = self._make(folder, file, out, check)
+            with self._room(hidden, _at_most(file)) as written, _zip_file(hidden) as out:
+                made = self._make(
+                    case_id, folder, file, _Summed(out, part_size(_at_most(file)), written), check
+                )
                 os.fsync(out.fileno())
             hidden.replace(home / made.sha256)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise Waits(_no_room(self._spool), ROOM_SECONDS) from None
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise Waits(_no_room(self._spool), ROOM_SECONDS) from None
+            if error.errno == errno.ENOMEM:
+                raise Waits(NO_MEMORY, ROOM_SECONDS) from None
+            raise
+        except MemoryError:
+            raise Waits(NO_MEMORY, ROOM_SECONDS) from None
         finally:
             hidden.unlink(missing_ok=True)
-        self._seen[home / made.sha256] = _stamp(home / made.sha256)
+        with self._lock:
+            self._seen[home / made.sha256] = _stamp(home / made.sha256)
+            self._ends.pop(case_id, None)
         return made
 
     def open(self, case_id: int, file: PlannedFile) -> io.FileIO:
@@ -106,53 +148,56 @@ class Packer:
                 return True
             with path.open("rb") as zipped:
                 if hashlib.file_digest(zipped, "sha256").hexdigest() == file.sha256:
-                    self._seen[path] = stamp
+                    with self._lock:
+                        self._seen[path] = stamp
                     return True
         return False
 
     def free(self, case_id: int) -> None:
         """Remove what a case has in the spool."""
         home = self._spool / str(case_id)
-        self._seen = {path: stamp for path, stamp in self._seen.items() if path.parent != home}
+        with self._lock:
+            self._seen = {path: stamp for path, stamp in self._seen.items() if path.parent != home}
+            self._ends.pop(case_id, None)
         shutil.rmtree(home, ignore_errors=True)
 
-    def clear(self, keep: set[int]) -> None:
-        """Remove what belongs to no case of these."""
-        with suppress(FileNotFoundError):
-            for found in self._spool.iterdir():
-                if found.name not in {str(case_id) for case_id in keep}:
-                    shutil.rmtree(found, ignore_errors=True)
+    def clear(self, keep: Mapping[int, Collection[str]]) -> None:
+        """Remove all but the zips of these sums (by case); for a start, when nothing is being packed."""
+        for home in _inside(self._spool):
+            needed = {str(case_id): sums for case_id, sums in keep.items()}.get(home.name, ())
+            for found in _inside(home) if needed else (home,):
+                if found.name not in needed:
+                    _remove(found)
 
     def close(self) -> None:
-        """Give up what is under way; the workers end on their own."""
-        with self._lock:
-            self._closed = True
-            if self._pool:
-                self._pool.shutdown(wait=False, cancel_futures=True)
+        """Give up what is under way, and kill the workers."""
+        self._workers.close()
 
-    def _make(self, folder: str, file: PlannedFile, out: IO[bytes], check: Check) -> PlannedFile:
-        through = _Summed(out, Sums(part_size(_at_most(file))))
+    def _make(
+        self, case_id: int, folder: str, file: PlannedFile, out: "_Summed", check: Check
+    ) -> PlannedFile:
         read: list[SourceFile] = []
         slices: list[Slice] = []
         taken: set[str] = set()
         method = ""
-        with zipfile.ZipFile(through, "w", zipfile.ZIP_STORED) as zipped:
-            for source, answer in self._answers(folder, file, check):
+        answers = self._answers(case_id, folder, file, check)
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as zipped, closing(answers):
+            for one, answer in answers:
                 if isinstance(answer, Problem):
-                    raise CaseProblem(named(answer, source))
-                read.append(source)
-                zipped.writestr(_entry(len(read)), answer.data)
-                through.settle()
+                    raise CaseProblem(named(answer, one.source))
+                read.append(one.source)
+                zipped.writestr(_entry(len(read)), mmap.mmap(one.sheet.fileno(), 0, prot=mmap.PROT_READ))
+                out.settle()
                 slices.append(answer.shape)
                 taken.update(answer.taken)
                 method = answer.method
-        through.settle()
+        out.settle()
         return replace(
             file,
-            size=through.base,
-            sha256=through.sums.sha256,
-            part_size=through.sums.part_size,
-            md5s=through.sums.md5s,
+            size=out.base,
+            sha256=out.sums.sha256,
+            part_size=out.sums.part_size,
+            md5s=out.sums.md5s,
             geometry=stack(slices),
             packed=tuple(read),
             method=method,
@@ -160,47 +205,96 @@ class Packer:
         )
 
     def _answers(
-        self, folder: str, file: PlannedFile, check: Check
-    ) -> Iterator[tuple[SourceFile, Deidentified | Problem]]:
+        self, case_id: int, folder: str, file: PlannedFile, check: Check
+    ) -> Generator[tuple[_InHand, Deidentified | Problem], None, None]:
         """In the order of the sources, with no more of them in hand than memory is meant for."""
-        procedure, alone = file.procedure or Procedure(), len(file.packed) == 1
+        task = Task(file.procedure or Procedure(), self._key, alone=len(file.packed) == 1)
         waiting: deque[_InHand] = deque()
         try:
             for source in file.packed:
-                while waiting and self._full(waiting, source):
-                    yield _taken(waiting, check)
-                check()
-                known, data = _read(folder, source)
-                waiting.append(_InHand(known, self._submit(data, procedure, alone=alone)))
+                while not self._may_begin(waiting, source, check):
+                    yield waiting[0], self._answer(case_id, waiting[0], check)
+                    self._dropped(waiting.popleft())
+                waiting.append(self._begun(folder, source, task, check))
             while waiting:
-                yield _taken(waiting, check)
-        except BrokenProcessPool:
-            self._forget_pool()
-            raise Waits(
-                "A process that de-identifies was ended from outside (was there too little memory?); it is tried "
-                "again.",
-                ROOM_SECONDS,
-            ) from None
+                yield waiting[0], self._answer(case_id, waiting[0], check)
+                self._dropped(waiting.popleft())
         finally:
             for one in waiting:
-                one.answer.cancel()
+                self._dropped(one)
 
-    def _full(self, waiting: deque[_InHand], source: SourceFile) -> bool:
-        size = sum(one.source.size for one in waiting) + source.size
-        return len(waiting) > 2 * self._workers or size > MOST_IN_HAND
+    def _may_begin(self, waiting: deque[_InHand], source: SourceFile, check: Check) -> bool:
+        """Counts the file as in hand if so. Only a case with nothing in hand waits for others to give back."""
+        if not waiting:
+            self._large.take(_counted(source), check)
+            return True
+        ahead = sum(one.source.size for one in waiting) + source.size
+        full = len(waiting) > 2 * self._most_workers or ahead > MOST_AHEAD
+        return not full and self._large.take_now(_counted(source))
 
-    def _submit(self, data: bytes, procedure: Procedure, *, alone: bool) -> Future[Deidentified | Problem]:
+    def _begun(self, folder: str, source: SourceFile, task: Task, check: Check) -> _InHand:
+        sheet = new_sheet()
+        try:
+            known = _read(folder, source, sheet, check)
+            return _InHand(known, sheet, self._workers.submit(sheet, task))
+        except BaseException:
+            sheet.close()
+            self._large.give(_counted(source))
+            raise
+
+    def _answer(self, case_id: int, one: _InHand, check: Check) -> Deidentified | Problem:
+        while True:
+            check()
+            try:
+                return one.answer.result(CHECK_SECONDS)
+            except NotYet:
+                continue
+            except CancelledError:
+                raise Stopping("The service is stopping.") from None
+            except NoWorker:
+                raise Waits(NO_WORKER, ROOM_SECONDS) from None
+            except WorkerEnded:
+                raise self._ended(case_id, one.source) from None
+
+    def _dropped(self, one: _InHand) -> None:
+        """Given back once no worker has it any more."""
+
+        def give_back(_: Future[Deidentified | Problem]) -> None:
+            one.sheet.close()
+            self._large.give(_counted(one.source))
+
+        one.answer.cancel()
+        one.answer.add_done_callback(give_back)
+
+    def _ended(self, case_id: int, source: SourceFile) -> CasedropError:
+        """Counted in memory: a service that was itself ended meanwhile says nothing of the file."""
         with self._lock:
-            if self._closed:
-                raise Stopping("The service is stopping.")
-            if self._pool is None:
-                spawn = multiprocessing.get_context("spawn")
-                self._pool = ProcessPoolExecutor(self._workers, spawn, _begin)
-            return self._pool.submit(_work, data, procedure, self._key, alone=alone)
+            ends = self._ends.setdefault(case_id, Counter())
+            ends[source.path] += 1
+            again = ends[source.path] < MOST_ENDS
+        return Waits(ENDED, ROOM_SECONDS) if again else CaseProblem(named(ENDS_WORKERS, source))
 
-    def _forget_pool(self) -> None:
+    def _refuse_larger(self, file: PlannedFile) -> None:
+        if larger := [source for source in file.packed if source.size > self._largest]:
+            raise CaseProblem(_too_large(larger[0], self._largest))
+
+    @contextmanager
+    def _room(self, path: Path, need: int) -> Iterator[Callable[[int], None]]:
+        """Room of the spool's disk for one zip, less what is said to be written. Raises Waits."""
+
+        def written(count: int) -> None:
+            with self._lock:
+                self._promised[path] = max(need - count, 0)
+
         with self._lock:
-            self._pool = None
+            if shutil.disk_usage(self._spool).free < need + sum(self._promised.values()) + SPARE:
+                raise Waits(_no_room(self._spool, need), ROOM_SECONDS)
+            self._promised[path] = need
+        try:
+            yield written
+        finally:
+            with self._lock:
+                del self._promised[path]
 
     def _home(self, case_id: int) -> Path:
         home = self._spool / str(case_id)
@@ -211,32 +305,89 @@ class Packer:
     def _path(self, case_id: int, file: PlannedFile) -> Path:
         return self._spool / str(case_id) / file.sha256
 
-    def _expect_room(self, file: PlannedFile) -> None:
-        if shutil.disk_usage(self._spool).free < _at_most(file) + SPARE:
-            raise Waits(_no_room(self._spool, _at_most(file)), ROOM_SECONDS)
+
+class _Allowance:
+    """Bytes that may be in hand at once; first come, first served, and more than there are goes alone."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+        self._queue: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    def take(self, size: int, check: Check) -> None:
+        """Wait until there is room; `check` is asked now and then, and may raise."""
+        ticket = object()
+        with self._changed:
+            self._queue.append(ticket)
+        try:
+            while not self._taken(size, ticket):
+                check()
+        finally:
+            with self._changed:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
+
+    def take_now(self, size: int) -> bool:
+        """Whether there was room, and nobody waits for it."""
+        with self._changed:
+            fits = not size or (not self._queue and self._fits(size))
+            self._held += size if fits else 0
+            return fits
+
+    def give(self, size: int) -> None:
+        with self._changed:
+            self._held -= size
+            self._changed.notify_all()
+
+    def _taken(self, size: int, ticket: object) -> bool:
+        with self._changed:
+            mine = partial(self._is_next, size, ticket)
+            if not self._changed.wait_for(mine, CHECK_SECONDS):
+                return False
+            self._held += size
+            return True
+
+    def _is_next(self, size: int, ticket: object) -> bool:
+        return not size or (self._queue[0] is ticket and self._fits(size))
+
+    def _fits(self, size: int) -> bool:
+        return not self._held or self._held + size <= self._most
 
 
 class _Summed:
-    """What a zip is written through: summed and passed on once an entry is whole.
+    """What a zip is written through: summed and passed on once an entry is whole, without a copy of it.
 
-    The zip's writer goes back within an entry to fill in its checksum, never before it.
+    The zip's writer goes back within an entry to fill in its checksum, which it does by writing the entry's
+    header anew; never before that. `written` is told how much has been passed on.
     """
 
-    def __init__(self, out: IO[bytes], sums: Sums) -> None:
+    def __init__(self, out: IO[bytes], step: int, written: Callable[[int], None]) -> None:
         self.base = 0
-        self.sums = sums
+        self.sums = Sums(step)
         self._out = out
-        self._entry = io.BytesIO()
+        self._written = written
+        self._pieces: list[memoryview] = []
+        self._length = self._at = 0
 
-    def write(self, data: bytes) -> int:
-        return self._entry.write(data)
+    def write(self, data: bytes | memoryview) -> int:
+        piece = memoryview(data)
+        if self._at == self._length:
+            self._pieces.append(piece)
+            self._length += piece.nbytes
+        else:
+            assert (self._at, piece.nbytes) == (0, self._pieces[0].nbytes)
+            self._pieces[0] = piece
+        self._at += piece.nbytes
+        return piece.nbytes
 
     def tell(self) -> int:
-        return self.base + self._entry.tell()
+        return self.base + self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         assert whence == os.SEEK_SET
-        return self.base + self._entry.seek(offset - self.base)
+        self._at = offset - self.base
+        return offset
 
     def seekable(self) -> bool:
         return True
@@ -249,61 +400,44 @@ class _Summed:
 
     def settle(self) -> None:
         """Pass on what is there: an entry, or the zip's end."""
-        whole = self._entry.getbuffer()
-        self.sums.add(whole)
-        self._out.write(whole)
-        self.base += len(whole)
-        whole.release()
-        self._entry = io.BytesIO()
+        for piece in self._pieces:
+            self.sums.add(piece)
+            self._out.write(piece)
+        self.base += self._length
+        self._pieces, self._length, self._at = [], 0, 0
+        self._written(self.base)
 
 
-def _read(folder: str, source: SourceFile) -> tuple[SourceFile, bytes]:
-    """A source's bytes, read once, with their sum. Raises FolderChanged."""
-    settled = (source.size, source.mtime_ns, source.ctime_ns)
+def _read(folder: str, source: SourceFile, sheet: io.FileIO, check: Check) -> SourceFile:
+    """Put a source's bytes, read once, on the sheet; the source with their sum. Raises FolderChanged."""
+    settled, whole = (source.size, source.mtime_ns, source.ctime_ns), hashlib.sha256()
     with open_below(folder, source.path) as opened:
         if looks(opened) != settled:
             raise FolderChanged("A file was changed after it had settled.")
-        data = opened.readall() or b""
+        check()
+        while sheet.tell() <= source.size and (chunk := opened.read(CHUNK)):
+            check()
+            whole.update(chunk)
+            put(sheet, chunk)
         if looks(opened) != settled:
             raise FolderChanged("A file was changed while it was being read.")
-    sha256 = hashlib.sha256(data).hexdigest()
-    if source.sha256 not in ("", sha256):
+    if source.sha256 not in ("", whole.hexdigest()):
         raise FolderChanged("A file has other contents than when it settled.")
-    return replace(source, sha256=sha256), data
+    return replace(source, sha256=whole.hexdigest())
 
 
-def _taken(waiting: deque[_InHand], check: Check) -> tuple[SourceFile, Deidentified | Problem]:
-    while True:
-        check()
-        with suppress(NotYet):
-            answer = waiting[0].answer.result(CHECK_SECONDS)
-            return waiting.popleft().source, answer
+def _counted(source: SourceFile) -> int:
+    """Bytes of the allowance that is shared by all cases."""
+    return source.size if source.size > LARGE else 0
 
 
-def _begin() -> None:
-    """In a new worker: outlives no parent, is stopped by nobody else, and says nothing of what it reads."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    warnings.simplefilter("ignore")  # pydicom's quote values
-    logging.disable()
-    from pydicom import config  # noqa: PLC0415
-
-    config.settings.reading_validation_mode = config.IGNORE
-    config.settings.writing_validation_mode = config.IGNORE
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _work(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -> Deidentified | Problem:
-    from casedrop.deidentify import deidentify  # noqa: PLC0415  heavy, and only for workers
-
-    return deidentify(data, procedure, key, alone=alone)
+def _too_large(source: SourceFile, largest: int) -> Problem:
+    return Problem(
+        "file-too-large",
+        f"{shown(source.path)} has {source.size / 1e6:.0f} MB; files of up to {largest / 1e6:.0f} MB can be "
+        "de-identified on this machine, since its memory must hold a file several times. Export it in smaller "
+        "files, or let the administrator give the machine more memory.",
+    )
 
 
 def named(problem: Problem, source: SourceFile) -> Problem:
@@ -335,3 +469,18 @@ def _zip_file(path: Path) -> IO[bytes]:
 def _stamp(path: Path) -> tuple[int, int, int]:
     found = path.stat()
     return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

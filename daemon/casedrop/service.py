@@ -78,7 +78,7 @@ class Service:
         self.admission = Admission()
         directory = settings.state.directory
         self.packer = Packer(directory / SPOOL, uid_key(directory))
-        self.packer.clear(self.journal.unfinished())
+        self.packer.clear({case.id: _zips(case) for case in self.journal.unfinished()})
         self.drops = [self._watched(drop) for drop in settings.drops]
         self.attempts: dict[int, Attempt] = {}
         self.breaker = Breaker()
@@ -372,3 +372,9 @@ def _place(watched: Watched) -> Place:
         lambda: roots.expect_there(path, root.id),
         lambda folder, listing: file_system(str(folder)).lease and bool(writers(str(folder), listing)),
     )
+
+
+def _zips(case: Case) -> set[str]:
+    """The checksums of what is packed, by the plan."""
+    files = [file for socket in case.plan.sockets for file in socket.files] if case.plan else []
+    return {file.sha256 for file in files if file.packed} - {""}
