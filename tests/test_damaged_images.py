@@ -115,6 +115,17 @@ def test_a_zip_of_which_only_the_end_is_odd_is_in_doubt(tmp_path: Path) -> None:
     assert watch.is_dicom(str(tmp_path), "a.mha") is None
 
 
+def test_a_zip_with_a_member_of_no_name_is_in_doubt(tmp_path: Path) -> None:
+    """zipfile looks at the last letter of the name."""
+    whole = zipped("a", b"text")
+    listed, end = whole.index(b"PK\x01\x02"), whole.index(b"PK\x05\x06")
+    entry = whole[listed : listed + 28] + bytes(2) + whole[listed + 30 : listed + 46]
+    nameless = whole[:listed] + entry + whole[end : end + 12] + struct.pack("<L", 46) + whole[end + 16 :]
+    (tmp_path / "a.zip").write_bytes(nameless)
+    assert watch.is_dicom(str(tmp_path), "a.zip") is None
+    assert metadata.find(io.BytesIO(nameless)).odd
+
+
 def test_an_error_of_the_disk_is_no_damage() -> None:
     class Dying(io.BytesIO):
         def read(self, _count: int | None = -1, /) -> bytes:

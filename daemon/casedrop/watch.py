@@ -46,7 +46,7 @@ PACKED = (
 """First bytes of gzip (in gzip), compress, xz, bzip2, zstd, lz4, 7z and rar: not looked into."""
 UNREADABLE = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError,
-    ValueError,
+    ValueError, IndexError,
 )  # fmt: skip
 """What zipfile and gzip raise on archives that are broken, encrypted or packed in an unknown way."""
 OF_THE_FILE = (None, errno.EINVAL)
