@@ -109,6 +109,18 @@ def test_an_attempt_tells_what_of_which_files_goes_where_and_how_it_ended(book: 
     assert book.wrong() == []
 
 
+@pytest.mark.parametrize("own", ["0f", ""])
+def test_a_source_has_its_own_sum_or_none_never_that_of_the_copy_without_its_texts(
+    book: Book, own: str
+) -> None:
+    """A copy that an earlier version made is known without the sum of its source."""
+    file = PlannedFile("ct.mha", "ct.mha", 9, 1, 1, 2, sha256="c0", stripped=("Comment",), stripped_size=5)
+    book.ledger.began(CASE, "lung", (replace(IMAGE, files=(replace(file, source_sha256=own),)),))
+    (told,) = book.records()[0]["sockets"][0]["files"]
+    assert (told["bytes"], told["sha256"]) == (5, "c0")
+    assert told["sources"] == [{"path": "ct.mha", "bytes": 9, "sha256": own}]
+
+
 def test_an_attempt_goes_on_while_it_named_all_that_is_sent(book: Book) -> None:
     for sockets in (ALL, ALL, (IMAGE,), (SCORE,)):
         book.ledger.began(CASE, "lung", sockets)

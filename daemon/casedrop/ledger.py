@@ -228,11 +228,10 @@ def _versions() -> dict[str, str]:
 
 
 def _sources(file: PlannedFile, hide: Hide) -> list[Json]:
-    """The files of the folder it was made of; a header that is sent rewritten has no checksum of its own."""
+    """The files of the folder it was made of, each with the sum of its own bytes, "" where it was not taken."""
     if file.packed:
         return [{"path": hide(one.path), "bytes": one.size, "sha256": one.sha256} for one in file.packed]
-    sha256 = file.sha256 if file.content is None else ""
-    return [{"path": hide(file.path), "bytes": file.size, "sha256": sha256}]
+    return [{"path": hide(file.path), "bytes": file.size, "sha256": file.own_sha256}]
 
 
 def _contents(record: Json) -> dict[str, str]:

@@ -250,6 +250,15 @@ class PlannedFile:
     """The fields without which a copy is sent (metadata.find tells them anew from the file's bytes)."""
     stripped_size: int = 0
     """Bytes of that copy, 0 until prepared."""
+    source_sha256: str = ""
+    """Of the bytes that copy was made from, "" until prepared."""
+
+    @property
+    def own_sha256(self) -> str:
+        """Of the file in the folder, "" where it was not summed: never that of anything else."""
+        if self.content is not None or self.packed:
+            return ""
+        return self.source_sha256 if self.stripped else self.sha256
 
     @property
     def sent_size(self) -> int:
