@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from casedrop.chain import Head, lines, sealed, text, unread
 from casedrop.errors import Waits
-from casedrop.model import Case, Json, PlannedFile, PlannedSocket
+from casedrop.model import DEIDENTIFYING, Case, Json, PlannedFile, PlannedSocket
 
 NAME = "ledger.jsonl"
 """In the state directory."""
@@ -161,7 +161,7 @@ def head(noted: str) -> Head:
 
 def began(case: Case, drop: str, sockets: Iterable[PlannedSocket], hide: Hide) -> Json:
     """What is about to be sent of a case: where to, and of each socket its files or the hash of its value."""
-    plan = case.settled
+    plan, sockets = case.settled, list(sockets)
     return {
         "event": "began",
         "case": case.id,
@@ -169,7 +169,7 @@ def began(case: Case, drop: str, sockets: Iterable[PlannedSocket], hide: Hide) -
         "study": case.study_slug,
         "display_set": case.reached,
         "drop": drop,
-        "versions": _versions(),
+        "versions": _versions() if any(_is_deidentified(one) for one in sockets) else {},
         "hidden_by": hide(""),
         "folder": hide(case.name),
         "title": hide(plan.title),
@@ -211,6 +211,11 @@ def _file(case: Case, file: PlannedFile, hide: Hide) -> Json:
         "taken": list(file.taken),
         "begun_before": ref is not None and ref.sha256 == file.sha256,
     }
+
+
+def _is_deidentified(socket: PlannedSocket) -> bool:
+    """Whether it is we who do that."""
+    return any(file.procedure and file.procedure.name in DEIDENTIFYING for file in socket.files)
 
 
 def _procedure(file: PlannedFile) -> Json:
