@@ -183,7 +183,7 @@ def ended(case: Case, fate: str) -> Json:
         "event": "ended",
         "case": case.id,
         "fate": fate,
-        "why": [problem.word for problem in case.problems] if fate == "failed" else [],
+        "why": [problem.word for problem in case.causes] if fate == "failed" else [],
         "display_set": case.reached,
         "holds": sorted(case.held),
     }

@@ -419,6 +419,16 @@ class Case:
         return self.first_name or self.folder
 
     @property
+    def causes(self) -> tuple[Problem, ...]:
+        """The problems without what is only worth saying."""
+        return tuple(problem for problem in self.problems if problem.weight is not Weight.NOTE)
+
+    @property
+    def reasons(self) -> list[str]:
+        """The words of the causes, each once: what `casedrop retry --reason` goes by."""
+        return sorted({problem.word for problem in self.causes})
+
+    @property
     def address(self) -> str:
         """The display set's web page."""
         return f"{self.study}display-sets/{self.set_pk}/"
