@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from casedrop import metadata, watch
 from casedrop.headers import geometry
+from lab import Lab
 from test_metadata import BUILDERS, CANARY, HARMLESS, nifti, saved
 
 
@@ -147,3 +148,15 @@ def test_an_error_of_the_disk_is_no_damage() -> None:
 )
 def test_a_long_row_of_one_byte_keeps_nobody_busy(content: bytes) -> None:
     metadata.find(io.BytesIO(content))
+
+
+@pytest.mark.long
+def test_a_folder_with_a_damaged_image_fails_and_says_why(lab: Lab) -> None:
+    lab.config.write_text(lab.config.read_text().replace('"*.mha"', '["*.nii", "*.zip"]'))
+    lab.move_in("P1", a__nii=IMPOSSIBLE["voxels at no number"])
+    lab.move_in("P2", a__zip=IMPOSSIBLE["in a zip"])
+    assert lab.once() == 1
+    for name, file in (("P1", "a.nii"), ("P2", "a.zip")):
+        reason = lab.wait_failed(name)
+        assert f"{file} is not built as its format says" in reason
+        assert reason.endswith("(For `casedrop retry --reason`: metadata)")
