@@ -7,23 +7,26 @@ from typing import Any
 
 import pytest
 
-from casedrop.accounts import Account, Wanted, accounts, table, where
+from casedrop.accounts import Account, Wanted, accounts, lines, table, where
 from casedrop.logs import Names
 
 KEY = Names("hidden", b"k" * 32).of
 OTHER_KEY = Names("hidden", b"o" * 32).of
 
 
-def account(folder: str, fate: str = "confirmed", **facts: Any) -> Account:
-    source = {"path": "=ct.mha", "bytes": 3, "sha256": "ab"}
-    file = {
+def sent(sources: int = 1, procedure: str = "") -> dict[str, Any]:
+    return {
         "sent_as": "ct.mha",
         "bytes": 3,
         "sha256": "ab",
-        "sources": [source] * 2,
+        "sources": [{"path": "=ct.mha", "bytes": 3, "sha256": "ab"}] * sources,
         "taken": [],
-        "procedure": None,
+        "procedure": {"name": procedure} if procedure else None,
+        "begun_before": False,
     }
+
+
+def account(folder: str, fate: str = "confirmed", files: Any = (), **facts: Any) -> Account:
     began = {
         "event": "began",
         "seq": 1,
@@ -39,7 +42,7 @@ def account(folder: str, fate: str = "confirmed", **facts: Any) -> Account:
         "folder": folder,
         "title": "a title",
         "sockets": [
-            {"socket": "ct", "kind": "Image", "contents": "cd", "files": [file | {"begun_before": False}]},
+            {"socket": "ct", "kind": "Image", "contents": "cd", "files": list(files) or [sent(2)]},
             {"socket": "score", "kind": "Value", "contents": "12", "files": []},
         ],
     }
@@ -95,3 +98,30 @@ def test_a_display_set_is_listed_once_and_said_to_be_gone_where_it_is() -> None:
     said = where(Wanted("P001", None), [account("P001", "failed"), account("P001", "display set deleted")])
     assert said.count("\n  https://gc.org/7/") == 1
     assert "(was deleted already)" in said
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ([sent()], "1 file, 3 bytes"),
+        ([sent(), sent()], "2 files, 6 bytes"),
+        ([sent(12, "grand-challenge")], "1 zip of 12 DICOM files, 3 bytes"),
+        ([sent(), sent(1, "already-done")], "1 file and 1 zip of 1 DICOM file, 6 bytes"),
+        ([sent(3, "already-done")] * 2, "2 zips of 6 DICOM files in all, 6 bytes"),
+    ],
+)
+def test_files_are_counted_and_of_a_series_those_it_was_made_of(files: Any, words: str) -> None:
+    assert list(lines(account("P001", files=files)))[1] == f"   {words}, for ct and score"
+
+
+def test_where_nothing_is_found_it_is_said_what_was_searched() -> None:
+    said = where(Wanted("PID4711889", None), [account("P001")])
+    assert "Only names of folders and titles of display sets are searched" in said
+    assert "no patient IDs" in said
+    assert "no patient IDs" not in where(Wanted("P001", None), [account("P001")])
+
+
+def test_the_table_has_versions_only_where_they_did_something_to_the_file() -> None:
+    files = [sent(), sent(1, "dicom-standard"), sent(1, "already-done"), sent()]
+    rows = csv.DictReader(io.StringIO(table([account("P001", files=files)])))
+    assert [row["versions"] for row in rows] == ["", "casedrop 1", "", "", ""]

@@ -17,7 +17,16 @@ from casedrop.errors import Waits
 from casedrop.journal import Journal
 from casedrop.ledger import Ledger, head
 from casedrop.logs import Names
-from casedrop.model import Case, Plan, PlannedFile, PlannedSocket, SourceFile, UploadRef
+from casedrop.model import (
+    Case,
+    Plan,
+    PlannedFile,
+    PlannedSocket,
+    Procedure,
+    ProcedureName,
+    SourceFile,
+    UploadRef,
+)
 from casedrop.stages import Stage
 
 SERIES = PlannedFile(
@@ -98,7 +107,7 @@ def test_an_attempt_tells_what_of_which_files_goes_where_and_how_it_ended(book: 
         {"path": "Jane/2.dcm", "bytes": 210, "sha256": "a2"},
     ]
     assert zipped["taken"] == ["SliceThickness"]
-    assert began["versions"]["casedrop"]
+    assert began["versions"] == {}
     assert zipped["begun_before"]
     assert mask["files"][0]["sources"] == [{"path": "Jane.mhd", "bytes": 90, "sha256": ""}]
     assert score["files"] == []
@@ -107,6 +116,35 @@ def test_an_attempt_tells_what_of_which_files_goes_where_and_how_it_ended(book: 
     assert ended["display_set"] == "https://gc.org/s/display-sets/7/"
     assert not book.path.stat().st_mode & 0o077
     assert book.wrong() == []
+
+
+@pytest.mark.parametrize(
+    ("procedure", "acts"),
+    [
+        ("grand-challenge", True),
+        ("dicom-standard", True),
+        ("already-done", False),
+        ("send-identifiable", False),
+    ],
+)
+def test_versions_are_put_down_where_they_did_something(
+    book: Book, procedure: ProcedureName, acts: bool
+) -> None:
+    series = replace(SERIES, procedure=Procedure(procedure))
+    book.ledger.began(CASE, "lung", (SCORE, replace(IMAGE, files=(HEADER, series))))
+    assert ("pydicom" in book.records()[0]["versions"]) is acts
+
+
+@pytest.mark.parametrize("own", ["0f", ""])
+def test_a_source_has_its_own_sum_or_none_never_that_of_the_copy_without_its_texts(
+    book: Book, own: str
+) -> None:
+    """A copy that an earlier version made is known without the sum of its source."""
+    file = PlannedFile("ct.mha", "ct.mha", 9, 1, 1, 2, sha256="c0", stripped=("Comment",), stripped_size=5)
+    book.ledger.began(CASE, "lung", (replace(IMAGE, files=(replace(file, source_sha256=own),)),))
+    (told,) = book.records()[0]["sockets"][0]["files"]
+    assert (told["bytes"], told["sha256"]) == (5, "c0")
+    assert told["sources"] == [{"path": "ct.mha", "bytes": 9, "sha256": own}]
 
 
 def test_an_attempt_goes_on_while_it_named_all_that_is_sent(book: Book) -> None:

@@ -1,7 +1,9 @@
 """What image files say beside the image is found, named without its text, and gone from the copy that is sent."""
 
 import gzip
+import hashlib
 import io
+import os
 import struct
 import zipfile
 import zlib
@@ -20,8 +22,10 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 from casedrop import metadata
 from casedrop.contents import group_folder
 from casedrop.edited import Edited
+from casedrop.errors import FolderChanged
 from casedrop.model import Drop, Grouping, Metadata, PlannedFile, SocketKind, SocketRule, Weight
 from casedrop.prepare import open_source, opener, prepare
+from casedrop.reading import Witness
 from casedrop.spots import Spot, is_technical
 from casedrop.watch import list_folder
 from lab import Lab, mha
@@ -221,6 +225,8 @@ def test_a_stripped_copy_is_the_same_image_without_the_text_and_the_same_bytes_e
     assert sent == lane.sent()
     file = lane.file()
     assert file.stripped == (words,)
+    assert file.sha256 == hashlib.sha256(sent).hexdigest()
+    assert file.own_sha256 == hashlib.sha256(content).hexdigest()
     assert file.sent_size == len(sent)
     assert (lane.folder / name).read_bytes() == content
     assert not Lane(tmp_path / "P1", name, sent, "refuse").grouped().problems
@@ -320,6 +326,7 @@ def test_what_ordinary_tools_write_is_sent_as_it_is(tmp_path: Path, case: str) -
         lane = Lane(tmp_path / setting, name, content, setting)
         assert not lane.grouped().problems
         assert lane.sent() == content
+        assert lane.file().own_sha256 == hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -497,6 +504,31 @@ def test_a_change_of_the_setting_alone_changes_nothing_that_is_planned(tmp_path:
         assert b"Jane" not in read(source)
 
 
+@given(st.binary(max_size=60), st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=5))
+def test_a_witness_sums_all_of_a_file_whatever_its_reader_passes_over(
+    content: bytes, steps: list[tuple[int, int]]
+) -> None:
+    source = io.FileIO(os.memfd_create("source"), "r+b")
+    with source:
+        source.write(content)
+        witness, at = Witness(source, lambda: None), 0
+        for skipped, count in steps:
+            at = witness.seek(at + skipped)
+            assert witness.read(count) == content[at : at + count]
+            at = witness.tell()
+        assert witness.sha256() == hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_of_which_only_the_text_left_out_changes_is_another_file(tmp_path: Path) -> None:
+    lane = Lane(tmp_path, "a.mha", meta(CANARY), "strip")
+    plan = lane.grouped().plan
+    assert plan is not None
+    socket = prepare(str(lane.folder), plan.sockets[0], lambda: None, unpacked)
+    (lane.folder / "a.mha").write_bytes(meta(CANARY[::-1]))
+    with pytest.raises(FolderChanged):
+        prepare(str(lane.folder), socket, lambda: None, unpacked)
+
+
 @pytest.mark.long
 def test_a_stripped_copy_arrives_and_the_receipt_says_without_what(lab: Lab) -> None:
     lab.configure('metadata = "strip"')
@@ -508,6 +540,10 @@ def test_a_stripped_copy_arrives_and_the_receipt_says_without_what(lab: Lab) -> 
     assert file["sent_without"] == ["Comment"]
     assert file["bytes"] == len(mha())
     assert (lab.done / "P1" / "ct.mha").read_bytes() == meta(CANARY)
+    (told,) = lab.records()[0]["sockets"][0]["files"]
+    assert told["sha256"] == file["sha256"]
+    own = hashlib.sha256(meta(CANARY)).hexdigest()
+    assert told["sources"] == [{"path": "ct.mha", "bytes": len(meta(CANARY)), "sha256": own}]
 
 
 @pytest.mark.long

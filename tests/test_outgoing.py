@@ -155,7 +155,7 @@ def test_hidden_names_are_found_by_their_code(lab: Lab, name: str) -> None:
     assert "confirmed" in lab.command("where", name)
     assert "confirmed" in lab.command("ledger", "--patient", name)
     (lab.state / "names.key").write_bytes(os.urandom(32))
-    assert "1 attempts have names that were hidden with another key" in lab.command("where", name, code=1)
+    assert "names of 1 attempt were hidden with another key" in lab.command("where", name, code=1)
 
 
 def test_names_are_found_by_patterns_and_what_only_begins_alike_is_said(lab: Lab) -> None:

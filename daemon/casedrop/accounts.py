@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from unicodedata import normalize
 
-from casedrop.model import Json
+from casedrop.model import DEIDENTIFYING, Json
 from casedrop.near import several, shown
 
 OPEN = "under way"
@@ -90,8 +90,22 @@ def lines(account: Account) -> Iterator[str]:
     yield f"{began['seq']}  {began['time']}{until}  {began['drop']}/{shown(began['folder'])}: {account.fate}{why}"
     sent = sum(file["bytes"] for file in account.files)
     sockets = several(socket["socket"] for socket in began["sockets"])
-    yield f"   {len(account.files)} files, {sent} bytes, for {sockets}"
+    yield f"   {_counted(account.files)}, {sent} bytes, for {sockets}"
     yield f"   {account.display_set or 'in no display set'} ({began['study']} at {began['platform']})"
+
+
+def _counted(files: list[Json]) -> str:
+    series = [file for file in files if file["procedure"] or len(file["sources"]) > 1]
+    plain = len(files) - len(series)
+    said = [_number(plain, "file")] if plain or not series else []
+    if series:
+        made_of = _number(sum(len(file["sources"]) for file in series), "DICOM file")
+        said.append(f"{_number(len(series), 'zip')} of {made_of}{' in all' if len(series) > 1 else ''}")
+    return " and ".join(said)
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def table(found: Iterable[Account]) -> str:
@@ -111,7 +125,10 @@ def where(wanted: Wanted, every: list[Account]) -> str:
     parts = ["\n".join(lines(account)) for account in found]
     if not found:
         since = f" (it begins on {every[0].began['time']})" if every else ", which is empty"
-        parts.append(f'Nothing was sent of "{shown(wanted.name)}" by this ledger{since}.')
+        parts.append(
+            f'Nothing was sent of "{shown(wanted.name)}" by this ledger{since}. Only names of folders and titles '
+            "of display sets are searched: the ledger holds no patient IDs."
+        )
     else:
         parts.append(_by_hand(found))
     return "\n\n".join([*parts, *_caveats(wanted, every)])
@@ -153,8 +170,9 @@ def _caveats(wanted: Wanted, every: Iterable[Account]) -> Iterator[str]:
     unknown = sum(not wanted.readable(account) for account in every)
     if unknown:
         yield (
-            f"{unknown} attempts have names that were hidden with another key (names.key) than this one: whether "
-            "they are of this patient cannot be told. Put the old key in its place, from a backup, and ask again."
+            f"The names of {_number(unknown, 'attempt')} were hidden with another key (names.key) than this one: "
+            "whether that is this patient cannot be told. Put the old key in its place, from a backup, and ask "
+            "again."
         )
 
 
@@ -169,7 +187,6 @@ def _rows(account: Account) -> Iterator[Json]:
         "platform": began["platform"],
         "reader_study": began["study"],
         "display_set": account.display_set,
-        "versions": "; ".join(f"{name} {version}" for name, version in began["versions"].items()),
         "record_hash": began["hash"],
     } | {key: began[key] for key in ("drop", "case", "folder", "title")}
     for socket in began["sockets"]:
@@ -177,18 +194,28 @@ def _rows(account: Account) -> Iterator[Json]:
         if not socket["files"]:
             yield about | {"sent_sha256": socket["contents"]}
         for file in socket["files"]:
-            yield from (about | _of_file(file, source) for source in file["sources"])
+            about_file = about | _of_file(file, began["versions"])
+            yield from (about_file | _of_source(source) for source in file["sources"])
 
 
-def _of_file(file: Json, source: Json) -> Json:
+def _of_source(source: Json) -> Json:
     return {
         "source_path": source["path"],
         "source_bytes": source["bytes"],
         "source_sha256": source["sha256"],
+    }
+
+
+def _of_file(file: Json, versions: dict[str, str]) -> Json:
+    """The versions only where they did something to the file."""
+    procedure = (file["procedure"] or {}).get("name", "")
+    packages = versions if procedure in DEIDENTIFYING else {}
+    return {
         "sent_as": file["sent_as"],
         "sent_bytes": file["bytes"],
         "sent_sha256": file["sha256"],
-        "procedure": (file["procedure"] or {}).get("name", ""),
+        "procedure": procedure,
+        "versions": "; ".join(f"{name} {version}" for name, version in packages.items()),
         "taken": "; ".join(file["taken"]),
         "begun_before": file["begun_before"],
     }

@@ -107,13 +107,13 @@ def _chosen(settings: Settings, journal: Journal, which: str) -> Iterator[tuple[
 
 
 def _none_such(there: Iterable[Case]) -> tuple[bool, str]:
-    words = sorted({problem.word for case in there for problem in case.problems})
+    words = sorted({word for case in there for word in case.reasons})
     known = f"; the reasons there are: {', '.join(words)}" if words else ""
     return not words, f"There is none such in failed/{known}."
 
 
 def _has_reason(case: Case, word: str) -> bool:
-    return not word or any(problem.word == word for problem in case.problems)
+    return not word or word in case.reasons
 
 
 def _moved_back(drop: Drop, name: str, case: Case) -> tuple[bool, str]:

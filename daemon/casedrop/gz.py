@@ -16,6 +16,8 @@ def is_one(head: bytes) -> bool:
 
 def spots(head: bytes) -> list[Spot]:
     """The header, where it holds a name or a comment; in its place one without. Raises OddFormatError."""
+    if len(head) < FIXED:
+        raise OddFormatError
     flags, at = head[3], FIXED
     if flags & EXTRA:
         at += 2 + int.from_bytes(head[at : at + 2], "little")

@@ -12,7 +12,7 @@ from casedrop import tiff
 from casedrop.spots import OddFormatError, Spot, is_technical, read_at
 
 CHUNK = 1 << 20
-_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 """In coded data FF is followed by 00 or a restart marker, else it is the next segment."""
 START_OF_SCAN, END, COMMENT, APP0, APP15 = 0xDA, 0xD9, 0xFE, 0xE0, 0xEF
 EXIF = b"Exif\0\0"
@@ -34,16 +34,30 @@ def spots(file: IO[bytes]) -> list[Spot]:
             raise OddFormatError
         marker = head[1]
         if marker == 0xFF:
-            at += 1
+            at = _last_fill(file, at + 1)
             continue
         if marker == END:
             break
-        end = at + 2 + int.from_bytes(read_at(file, at + 2, 2))
+        length = int.from_bytes(read_at(file, at + 2, 2))
+        if length < 2:
+            raise OddFormatError
+        end = at + 2 + length
         if marker == COMMENT or APP0 <= marker <= APP15:
             found += _filled(marker, read_at(file, at + 4, end - at - 4), at, end)
         at = _next_marker(file, end) if marker == START_OF_SCAN else end
     size = file.seek(0, 2)
     return found + ([Spot("data behind the image", at + 2, size)] if size > at + 2 else [])
+
+
+def _last_fill(file: IO[bytes], at: int) -> int:
+    """Where the last of the bytes FF is that begin here: a marker may have any number of them before it."""
+    file.seek(at)
+    while chunk := file.read(CHUNK):
+        rest = chunk.lstrip(b"\xff")
+        at += len(chunk) - len(rest)
+        if rest:
+            break
+    return at - 1
 
 
 def _next_marker(file: IO[bytes], at: int) -> int:

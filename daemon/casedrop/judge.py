@@ -100,7 +100,7 @@ class Judge:
         if case.stage not in AT_REST:  # filing asks nothing of the platform
             self.mended(now)
         attempt.next_look, attempt.why, attempt.looks, attempt.person = now, "", 0, False
-        words = {"reasons": sorted({one.word for one in case.problems})} if case.problems else {}
+        words = {"reasons": case.reasons} if case.reasons else {}
         name = self.names.of(case.folder)
         self.log.info("case", stage=str(case.stage), case=name, drop=watched.drop.name, **words)
         if case.stage is Stage.DONE:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from casedrop.chain import Head, lines, sealed, text, unread
 from casedrop.errors import Waits
-from casedrop.model import Case, Json, PlannedFile, PlannedSocket
+from casedrop.model import DEIDENTIFYING, Case, Json, PlannedFile, PlannedSocket
 
 NAME = "ledger.jsonl"
 """In the state directory."""
@@ -161,7 +161,7 @@ def head(noted: str) -> Head:
 
 def began(case: Case, drop: str, sockets: Iterable[PlannedSocket], hide: Hide) -> Json:
     """What is about to be sent of a case: where to, and of each socket its files or the hash of its value."""
-    plan = case.settled
+    plan, sockets = case.settled, list(sockets)
     return {
         "event": "began",
         "case": case.id,
@@ -169,7 +169,7 @@ def began(case: Case, drop: str, sockets: Iterable[PlannedSocket], hide: Hide) -
         "study": case.study_slug,
         "display_set": case.reached,
         "drop": drop,
-        "versions": _versions(),
+        "versions": _versions() if any(_is_deidentified(one) for one in sockets) else {},
         "hidden_by": hide(""),
         "folder": hide(case.name),
         "title": hide(plan.title),
@@ -183,7 +183,7 @@ def ended(case: Case, fate: str) -> Json:
         "event": "ended",
         "case": case.id,
         "fate": fate,
-        "why": [problem.word for problem in case.problems] if fate == "failed" else [],
+        "why": [problem.word for problem in case.causes] if fate == "failed" else [],
         "display_set": case.reached,
         "holds": sorted(case.held),
     }
@@ -213,6 +213,11 @@ def _file(case: Case, file: PlannedFile, hide: Hide) -> Json:
     }
 
 
+def _is_deidentified(socket: PlannedSocket) -> bool:
+    """Whether it is we who do that."""
+    return any(file.procedure and file.procedure.name in DEIDENTIFYING for file in socket.files)
+
+
 def _procedure(file: PlannedFile) -> Json:
     """How its DICOM was de-identified, None where it holds none."""
     return asdict(file.procedure) if file.procedure else None
@@ -228,11 +233,10 @@ def _versions() -> dict[str, str]:
 
 
 def _sources(file: PlannedFile, hide: Hide) -> list[Json]:
-    """The files of the folder it was made of; a header that is sent rewritten has no checksum of its own."""
+    """The files of the folder it was made of, each with the sum of its own bytes, "" where it was not taken."""
     if file.packed:
         return [{"path": hide(one.path), "bytes": one.size, "sha256": one.sha256} for one in file.packed]
-    sha256 = file.sha256 if file.content is None else ""
-    return [{"path": hide(file.path), "bytes": file.size, "sha256": sha256}]
+    return [{"path": hide(file.path), "bytes": file.size, "sha256": file.own_sha256}]
 
 
 def _contents(record: Json) -> dict[str, str]:

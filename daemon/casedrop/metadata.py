@@ -4,8 +4,8 @@ Only what may name somebody counts: a text that tells the program that wrote the
 does not. Dates and times of day do, and so does everything a person may have typed.
 """
 
+import errno
 import gzip
-import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -26,6 +26,8 @@ LEVEL = 1
 
 ZIP = b"PK\x03\x04"
 MOST_MEMBERS = 100_000
+OF_THE_FILE = (None, errno.EINVAL)
+"""What an OSError says that no disk has raised: an unpacker's own, or a place that no file has."""
 
 FORMATS = (png, jpeg, tiff, nrrd, nifti, metaimage)
 UNPACKED = (nrrd, nifti, metaimage)
@@ -59,20 +61,31 @@ class Found:
 
 
 def find(file: IO[bytes]) -> Found:
-    """What of this file may name somebody; nothing where it is of no format that is known here. Raises OSError."""
+    """What of this file may name somebody; nothing where it is of no format that is known here.
+
+    Raises OSError where the disk does. Whatever else goes wrong is the file's: a folder whose file surprises a
+    reader would else wait for ever.
+    """
+    try:
+        return _find(file)
+    except OSError as error:
+        if error.errno not in OF_THE_FILE:
+            raise
+    except Exception:  # noqa: BLE001, S110
+        pass
+    return Found(odd=True)
+
+
+def _find(file: IO[bytes]) -> Found:
     file.seek(0)
     head = file.read(HEAD)
     if head[:4] == OCT:
         return Found((Spot("the patient's record", 0, 0, None),))
-    try:
-        if gz.is_one(head):
-            return _find_packed(file, head)
-        if head[:4] == ZIP:
-            return _find_zipped(file)
-        spots = [spot for one in FORMATS if one.is_one(head) for spot in one.spots(file)]
-        return Found(tuple(spots))
-    except (OddFormatError, struct.error):
-        return Found(odd=True)
+    if gz.is_one(head):
+        return _find_packed(file, head)
+    if head[:4] == ZIP:
+        return _find_zipped(file)
+    return Found(tuple(spot for one in FORMATS if one.is_one(head) for spot in one.spots(file)))
 
 
 BROKEN = (gzip.BadGzipFile, zlib.error, EOFError)

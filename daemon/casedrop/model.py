@@ -76,6 +76,9 @@ class SocketRule:
 
 ProcedureName = Literal["grand-challenge", "dicom-standard", "already-done", "send-identifiable"]
 
+DEIDENTIFYING = ("grand-challenge", "dicom-standard")
+"""Those that take anything out; the others send DICOM as it is."""
+
 ALLOW = ("burned-in", "changed-size", "changed-values", "names-in-text")
 """What can be allowed: names that may be burned into the pixels, losses that change the image, and words of
 the patient's name or numbers in a text that the procedure keeps."""
@@ -258,6 +261,15 @@ class PlannedFile:
     """The fields without which a copy is sent (metadata.find tells them anew from the file's bytes)."""
     stripped_size: int = 0
     """Bytes of that copy, 0 until prepared."""
+    source_sha256: str = ""
+    """Of the bytes that copy was made from, "" until prepared."""
+
+    @property
+    def own_sha256(self) -> str:
+        """Of the file in the folder, "" where it was not summed: never that of anything else."""
+        if self.content is not None or self.packed:
+            return ""
+        return self.source_sha256 if self.stripped else self.sha256
 
     @property
     def sent_size(self) -> int:
@@ -413,6 +425,16 @@ class Case:
     def name(self) -> str:
         """What people called the folder, whatever we put behind it where that name was taken."""
         return self.first_name or self.folder
+
+    @property
+    def causes(self) -> tuple[Problem, ...]:
+        """The problems without what is only worth saying."""
+        return tuple(problem for problem in self.problems if problem.weight is not Weight.NOTE)
+
+    @property
+    def reasons(self) -> list[str]:
+        """The words of the causes, each once: what `casedrop retry --reason` goes by."""
+        return sorted({problem.word for problem in self.causes})
 
     @property
     def address(self) -> str:

@@ -4,6 +4,7 @@ Sources: nifti1.h and nifti2.h of the NIfTI standard, nifti1_io.h (codes of exte
 format (dsr.h). All spots keep their length.
 """
 
+import math
 import re
 import struct
 from typing import IO
@@ -40,7 +41,7 @@ def spots(file: IO[bytes]) -> list[Spot]:
     else:
         is_nifti = header[344:347] in (b"n+1", b"ni1")
         fields = NIFTI1 | (INTENT if is_nifti else ANALYZE)
-        start = int(struct.unpack(f"{order}f", header[108:112])[0]) if is_nifti else 0
+        start = _whole(*struct.unpack(f"{order}f", header[108:112])) if is_nifti else 0
     found = [
         Spot(name, at, at + length, bytes(length))
         for name, (at, length) in fields.items()
@@ -60,6 +61,12 @@ def _size(first: bytes) -> tuple[int, str]:
         if size in (348, 540):
             return size, order
     raise OddFormatError
+
+
+def _whole(offset: float) -> int:
+    if not math.isfinite(offset):
+        raise OddFormatError
+    return int(offset)
 
 
 def _is_harmless(name: str, raw: bytes) -> bool:

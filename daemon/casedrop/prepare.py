@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -10,8 +9,8 @@ from functools import partial
 from casedrop.errors import CaseProblem, FolderChanged
 from casedrop.headers import HEAD, geometry
 from casedrop.model import Entry, EntryKind, Listing, Plan, PlannedFile, PlannedSocket, SourceFile
-from casedrop.reading import CHUNK, Check, Sums, looks, open_below, part_size
-from casedrop.strip import Once, without_metadata
+from casedrop.reading import CHUNK, Check, Sums, Witness, looks, open_below, part_size
+from casedrop.strip import Once, copy_without, to_take_out, without_metadata
 
 Pack = Callable[[PlannedFile], PlannedFile]
 """Makes the one file that is sent of the many that are packed."""
@@ -124,18 +123,19 @@ def _prepared(folder: str, file: PlannedFile, check: Check) -> PlannedFile:
         read = _read(file, source, check)
         if looks(source) != now:
             raise FolderChanged("A file was changed while it was being read.")
-    if file.sha256 not in ("", read.sha256):
+    if file.sha256 not in ("", read.sha256) or file.source_sha256 not in ("", read.source_sha256):
         raise FolderChanged("A file has other contents than when it settled.")
     return replace(read, size=now[0], mtime_ns=now[1], ctime_ns=now[2])
 
 
 def _read(file: PlannedFile, source: io.RawIOBase, check: Check) -> PlannedFile:
-    """Sums of what is sent of the file."""
+    """Sums of what is sent of the file, and of the file itself where that is another."""
     if not file.stripped:
         return _summed(file, source, check)
-    with without_metadata(os.fdopen(os.dup(source.fileno()), "rb", buffering=0)) as copy:
+    found, witness = to_take_out(source), Witness(source, check)
+    with copy_without(witness, found) as copy:
         read = _summed(file, copy, check)
-        return replace(read, stripped_size=copy.tell())
+        return replace(read, stripped_size=copy.tell(), source_sha256=witness.sha256())
 
 
 def _summed(file: PlannedFile, source: io.RawIOBase | io.BytesIO, check: Check) -> PlannedFile:

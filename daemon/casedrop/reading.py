@@ -61,6 +61,56 @@ class Sums:
         return (*self._md5s, self._part.hexdigest()) if begun else tuple(self._md5s)
 
 
+class Witness(io.RawIOBase):
+    """`source` for one reader from front to back: sums all of it, be it passed over. Never closes it."""
+
+    def __init__(self, source: io.RawIOBase, check: Check) -> None:
+        self._source = source
+        self._check = check
+        self._whole = hashlib.sha256()
+        self._summed = self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        if whence != io.SEEK_SET:
+            raise io.UnsupportedOperation
+        self._at = offset
+        return offset
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
+        self._pass_over(self._at)
+        found = self._read(self._at, len(buffer))
+        buffer[: len(found)] = found
+        self._at += len(found)
+        return len(found)
+
+    def sha256(self) -> str:
+        """Of the whole source, to its end."""
+        self._pass_over(None)
+        return self._whole.hexdigest()
+
+    def _pass_over(self, end: int | None) -> None:
+        while end is None or self._summed < end:
+            if not self._read(self._summed, CHUNK if end is None else min(CHUNK, end - self._summed)):
+                break
+
+    def _read(self, start: int, count: int) -> bytes:
+        self._check()
+        self._source.seek(start)
+        found = self._source.read(count) or b""
+        self._whole.update(found[self._summed - start :])
+        self._summed = max(self._summed, start + len(found))
+        return found
+
+
 def looks(source: io.RawIOBase) -> Looks:
     """What would show that the open file was changed."""
     found = os.fstat(source.fileno())

@@ -2,10 +2,11 @@
 
 import json
 import textwrap
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from casedrop.model import Case, PlannedFile, PlannedSocket
+from casedrop.model import Case, PlannedFile, PlannedSocket, Problem
 from casedrop.near import shown
 
 VERSION = 1
@@ -48,12 +49,22 @@ def _socket(socket: PlannedSocket) -> dict[str, object]:
     files = [_file(file) for file in socket.files]
     shape = socket.files[0].geometry
     if socket.super_kind == "Image":
-        said["compared"] = asdict(shape) if shape else "attachment only: this format's header is not read"
+        said["compared"] = asdict(shape) if shape else _not_compared(socket.files[0])
     return said | {"files": files}
 
 
+def _not_compared(file: PlannedFile) -> str:
+    why = (
+        "the headers of this series do not give them simply"
+        if file.packed
+        else "they are not read of this format"
+    )
+    return f"only that an image arrived, not its size and spacing: {why}"
+
+
 def _file(file: PlannedFile) -> dict[str, object]:
-    said: dict[str, object] = {"path": file.path, "bytes": file.sent_size, "sha256": file.sha256}
+    path = file.path.rstrip("/") if file.packed else file.path
+    said: dict[str, object] = {"path": path, "bytes": file.sent_size, "sha256": file.sha256}
     if not file.packed:
         return said | {"sent_without": list(file.stripped)} if file.stripped else said
     packed = [{"path": one.path, "bytes": one.size, "sha256": one.sha256} for one in file.packed]
@@ -65,16 +76,22 @@ def _file(file: PlannedFile) -> dict[str, object]:
 def reason(case: Case, now: float) -> str:
     """Plain words with Windows line ends: what happened, what is on the platform, who acts, how to go on."""
     when = datetime.fromtimestamp(now).astimezone().strftime("%d %B %Y, %H:%M")
-    what = "\n\n".join(f"- {problem.text}" for problem in case.problems)
+    noted = [problem for problem in case.problems if problem not in case.causes]
+    also = f"Also noted\n\n{_listed(noted)}\n\n" if noted else ""
     lines = (
         f'The folder "{shown(case.name)}" was not accepted ({when}).\n\n'
-        f"What happened\n\n{what}\n\n"
+        f"What happened\n\n{_listed(case.causes)}\n\n{also}"
         f"What is on Grand Challenge now\n\n{_on_platform(case)}\n\n"
-        "What to do\n\nNothing of your data was changed or deleted. Put right what is named above, in this "
-        "folder, then move the folder back into drop/. Casedrop sends only what is missing.\n\n"
-        f"(For `casedrop retry --reason`: {', '.join(sorted({problem.word for problem in case.problems}))})\n"
+        "What to do\n\nNothing of your data was changed or deleted. Put right what is named above (in this "
+        "folder, or in the rules, where a text says that the data manager must act), then move the folder back "
+        "into drop/. Casedrop sends only what is missing.\n\n"
+        f"(For `casedrop retry --reason`: {', '.join(case.reasons)})\n"
     )
     return _for_notepad(lines)
+
+
+def _listed(problems: Iterable[Problem]) -> str:
+    return "\n\n".join(f"- {problem.text}" for problem in problems)
 
 
 def late_text(case: Case) -> str:

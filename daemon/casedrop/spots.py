@@ -6,6 +6,8 @@ from typing import IO
 
 LONGEST = 1 << 20
 """Bytes of a text that are looked at; a longer one is taken for filled."""
+FARTHEST = 1 << 43
+"""No file reaches this far, and not every file system can be asked for what lies behind."""
 LONGEST_TECHNICAL = 500
 """Characters of a text that only tells a program or a measurement."""
 
@@ -29,7 +31,9 @@ class OddFormatError(Exception):
 
 
 def read_at(file: IO[bytes], start: int, count: int) -> bytes:
-    """Exactly these bytes. Raises OddFormatError where the file ends before."""
+    """Exactly these bytes. Raises OddFormatError where the file ends before, or can have no such bytes."""
+    if not 0 <= start <= start + count <= FARTHEST:
+        raise OddFormatError
     file.seek(start)
     found = file.read(count)
     if len(found) != count:

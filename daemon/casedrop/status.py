@@ -31,10 +31,10 @@ def of_case(case: Case, why: str, progress: tuple[int, int] | None = None) -> di
         "folder": shown(case.folder),
         "state": WORDS[case.stage],
         "since": case.since,
-        "why": why or " ".join(problem.text for problem in case.problems),
+        "why": why or " ".join(problem.text for problem in case.causes),
     }
-    if case.problems:
-        said["reasons"] = sorted({problem.word for problem in case.problems})
+    if case.reasons:
+        said["reasons"] = case.reasons
     if case.committed:
         said["display_set"] = case.address
     if case.filed_as:

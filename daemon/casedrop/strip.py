@@ -14,6 +14,7 @@ from typing import IO, cast
 from casedrop import metadata
 from casedrop.edited import Edited
 from casedrop.errors import CaseProblem, FolderChanged
+from casedrop.metadata import Found
 from casedrop.model import Problem
 
 DAMAGED = Problem("damaged", "A packed file (.gz) is damaged or cut off. Copy or save it again.")
@@ -21,11 +22,25 @@ DAMAGED = Problem("damaged", "A packed file (.gz) is damaged or cut off. Copy or
 
 def without_metadata(source: io.RawIOBase) -> io.RawIOBase:
     """What is sent of `source`, which is closed with it. Raises FolderChanged where that cannot be made."""
-    file = cast("IO[bytes]", source)
-    found = metadata.find(file)
-    if found.odd or found.fixed:
+    try:
+        found = to_take_out(source)
+    except FolderChanged:
         source.close()
+        raise
+    return copy_without(source, found)
+
+
+def to_take_out(source: io.RawIOBase) -> Found:
+    """What a copy of `source` is to be without. Raises FolderChanged where none can be made."""
+    found = metadata.find(cast("IO[bytes]", source))
+    if found.odd or found.fixed:
         raise FolderChanged("A file has other contents than when it settled.")
+    return found
+
+
+def copy_without(source: io.RawIOBase, found: Found) -> io.RawIOBase:
+    """`source`, which is closed with it, without what was found; it is read from front to back."""
+    file = cast("IO[bytes]", source)
     if not found.packed:
         return Edited(file, found.spots)
     with source:

@@ -139,7 +139,7 @@ def _walk(file: IO[bytes], layout: _Layout, first: int) -> Iterator[tuple[int, s
         if at in seen:
             continue
         seen.add(at)
-        if len(seen) > MOST_DIRECTORIES:
+        if len(seen) + len(pending) > MOST_DIRECTORIES:
             raise OddFormatError
         yield at, kind
         directory = _directory(file, layout, at)
@@ -152,9 +152,10 @@ def _walk(file: IO[bytes], layout: _Layout, first: int) -> Iterator[tuple[int, s
 
 
 def _offsets(file: IO[bytes], layout: _Layout, tag: Tag) -> list[int]:
-    if tag.count > MOST_NUMBERS or SIZES[tag.type] not in (4, 8):
+    size = SIZES.get(tag.type)
+    if tag.count > MOST_NUMBERS or size not in (4, 8):
         raise OddFormatError
-    raw, size = read_at(file, tag.at, tag.length), SIZES[tag.type]
+    raw = read_at(file, tag.at, tag.length)
     return [layout.number(raw[at : at + size]) for at in range(0, len(raw), size)]
 
 
@@ -183,7 +184,7 @@ def _of(file: IO[bytes], layout: _Layout, at: int, kind: str) -> Iterator[Spot]:
     """The spots of one directory: the directory without its filled tags, and their texts as zeros."""
     directory = _directory(file, layout, at)
     if kind == "gps":
-        yield from _emptied(directory, layout)
+        yield from _emptied(file, directory, layout)
         return
     filled = [tag for tag in directory.tags if _is_filled(file, tag, kind)]
     kept = [tag for tag in filled if _carries_more(file, tag)]
@@ -194,17 +195,20 @@ def _of(file: IO[bytes], layout: _Layout, at: int, kind: str) -> Iterator[Spot]:
     if gone:
         named = ", ".join(dict.fromkeys(_name(tag) for tag in gone if tag.number != LENGTHS))
         yield Spot(named, at, directory.end, _without(directory, layout, gone))
-        yield from _zeros(gone, layout)
+        yield from _zeros(file, gone, layout)
 
 
-def _emptied(directory: _Directory, layout: _Layout) -> Iterator[Spot]:
+def _emptied(file: IO[bytes], directory: _Directory, layout: _Layout) -> Iterator[Spot]:
     yield Spot("", directory.at, directory.end, bytes(directory.end - directory.at))
-    yield from _zeros(directory.tags, layout)
+    yield from _zeros(file, directory.tags, layout)
 
 
-def _zeros(tags: list[Tag] | tuple[Tag, ...], layout: _Layout) -> Iterator[Spot]:
+def _zeros(file: IO[bytes], tags: list[Tag] | tuple[Tag, ...], layout: _Layout) -> Iterator[Spot]:
     for tag in tags:
         if tag.length > layout.offset:
+            if tag.length > MOST_TEXT:
+                raise OddFormatError
+            read_at(file, tag.at + tag.length - 1, 1)
             yield Spot("", tag.at, tag.at + tag.length, bytes(tag.length))
 
 

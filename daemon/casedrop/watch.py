@@ -48,9 +48,11 @@ PACKED = (
 """First bytes of gzip (in gzip), compress, xz, bzip2, zstd, lz4, 7z and rar: not looked into."""
 UNREADABLE = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError,
-    ValueError,
+    ValueError, IndexError,
 )  # fmt: skip
 """What zipfile and gzip raise on archives that are broken, encrypted or packed in an unknown way."""
+OF_THE_FILE = (None, errno.EINVAL)
+"""What an OSError says that no disk has raised: bz2's word for broken data, or a place that no file has."""
 OWN_NOISE = frozenset({"opened", "closed_no_write"})
 """Events that our own reading causes."""
 
@@ -211,8 +213,11 @@ def _holds_dicom(file: IO[bytes], depth: int) -> bool | None:
     packed = head[:4] == b"PK\x03\x04"
     if packed and depth == DEEPEST:
         return None
-    if packed or (depth == 0 and zipfile.is_zipfile(file)):  # a zip may begin with anything else
-        return _zip_holds_dicom(file, depth)
+    try:
+        if packed or (depth == 0 and zipfile.is_zipfile(file)):  # a zip may begin with anything else
+            return _zip_holds_dicom(file, depth)
+    except UNREADABLE:
+        return None
     return False
 
 
@@ -240,6 +245,10 @@ def _zip_holds_dicom(file: IO[bytes], depth: int) -> bool | None:
             answers = {_member_holds_dicom(packed, one, depth) for one in members[:MAX_ZIP_MEMBERS]}
     except UNREADABLE:
         return None
+    except OSError as error:
+        if error.errno in OF_THE_FILE:
+            return None
+        raise
     if True in answers:
         return True
     return None if None in answers or len(members) > MAX_ZIP_MEMBERS else False
@@ -252,7 +261,7 @@ def _member_holds_dicom(packed: zipfile.ZipFile, member: zipfile.ZipInfo, depth:
     except UNREADABLE:
         return None
     except OSError as error:
-        if error.errno is None:  # bz2's word for broken data
+        if error.errno in OF_THE_FILE:
             return None
         raise
 
