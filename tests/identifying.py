@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom import DataElement, Dataset, dcmread, dcmwrite
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filebase import DicomBytesIO
@@ -170,7 +171,9 @@ def spliced(data: bytes, tag: int, vr: str, value: bytes) -> bytes:
     before = dcmread(io.BytesIO(data))
     after = before.get_item(min(one for one in before.keys() if one > tag))  # noqa: SIM118
     long = after.VR in ("OB", "OW", "UN", "SQ", "UT", "UC", "OF", "OD", "UR")
-    at = (after.value_tell if hasattr(after, "value_tell") else after.file_tell) - (12 if long else 8)
+    start = after.value_tell if isinstance(after, RawDataElement) else after.file_tell
+    assert start
+    at = start - (12 if long else 8)
     head = struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, vr.encode(), 0, len(value))
     return data[:at] + head + value + data[at:]
 

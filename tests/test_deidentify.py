@@ -543,6 +543,12 @@ def test_uids_that_somebody_made_up_below_the_standards_root_are_replaced() -> N
         assert mine.encode() not in out
 
 
+def test_a_class_newer_than_we_know_stays() -> None:
+    newer = f"{CT}.77"
+    out = read(sent(written(image(1, newer)), STANDARD))
+    assert out.SOPClassUID == out.file_meta.MediaStorageSOPClassUID == newer
+
+
 def jpeg(*segments: bytes) -> bytes:
     scan = b"\xff\xda\0\2" + bytes(range(1, 200)) + b"\xff\0\x10"
     return b"\xff\xd8" + b"".join(segments) + scan + b"\xff\xd9"
@@ -640,6 +646,12 @@ def test_what_is_cut_off_is_taken_where_a_lab_says_so() -> None:
     assert refused(data[:-7204], Procedure("dicom-standard", allow=("cut-off",))).word == "cut-off"
 
 
+def test_compressed_files_that_end_too_early_are_said_to() -> None:
+    data = compressed(JPEGBaseline8Bit, jpeg())[:-60]
+    for allow in ((), ("cut-off",)):
+        assert refused(data, Procedure("dicom-standard", allow=allow)).word == "cut-off"
+
+
 def test_too_little_memory_is_no_fault_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     def none_left(*_: Any, **__: Any) -> None:
         raise MemoryError
@@ -652,7 +664,7 @@ def test_too_little_memory_is_no_fault_of_the_file(monkeypatch: pytest.MonkeyPat
 def test_what_is_often_burned_in_is_said_in_a_sentence() -> None:
     assert (
         "are Ultrasound Image Storage: writing is often burned into such pictures, and these do not say that "
-        "there is none (BurnedInAnnotation), which de-identifying cannot take out."
+        "there is none (BurnedInAnnotation). De-identifying cannot take out what is written in a picture."
     ) in refused(written(image(1, US)), STANDARD).text
 
 

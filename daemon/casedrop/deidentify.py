@@ -110,6 +110,9 @@ ENCODER = re.compile(
 OFTEN_BURNED_IN = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(3\.1|6\.[12]|7(\.[1-4])?)")
 """Ultrasound and secondary capture: names stand in the picture unless BurnedInAnnotation says NO."""
 
+NO_DICOM = Problem("not-dicom", "{file} is no DICOM image.")
+CUT_OFF = Problem("cut-off", "{file} ends before its pixels do: it was not copied whole. Copy it again.")
+
 
 def deidentify(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -> Deidentified | Problem:
     """De-identify one file, or say in words without any value why not.
@@ -169,7 +172,7 @@ class _NewUids(dict[str, Any]):
 def _deidentify(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -> Deidentified:
     dataset = dcmread(io.BytesIO(data), force=True)
     if "SOPClassUID" not in dataset:
-        raise CaseProblem(Problem("not-dicom", "{file} is no DICOM image."))
+        raise CaseProblem(CUT_OFF if "MediaStorageSOPClassUID" in dataset.file_meta else NO_DICOM)
     syntax = _transfer_syntax(dataset)
     _expect_whole(dataset, syntax, procedure)
     if procedure.name == "send-identifiable":
@@ -212,9 +215,7 @@ def _expect_whole(dataset: Dataset, syntax: UID, procedure: Procedure) -> None:
         return
     missing = PIXEL_TAGS.isdisjoint(dataset.keys())
     if missing or (not syntax.is_compressed and "cut-off" not in procedure.allow and _is_short(dataset)):
-        raise CaseProblem(
-            Problem("cut-off", "{file} ends before its pixels do: it was not copied whole. Copy it again.")
-        )
+        raise CaseProblem(CUT_OFF)
 
 
 def _is_short(dataset: Dataset) -> bool:
@@ -238,8 +239,8 @@ def _refuse_burned_in(dataset: Dataset, procedure: Procedure) -> None:
         raise CaseProblem(
             Problem(
                 "burned-in",
-                f"{{files}} {why}, which de-identifying cannot take out. Where somebody has seen that it names "
-                'nobody, the data manager can set allow = ["burned-in"].',
+                f"{{files}} {why}. De-identifying cannot take out what is written in a picture. Where somebody "
+                'has seen that it names nobody, the data manager can set allow = ["burned-in"].',
             )
         )
 
@@ -249,7 +250,7 @@ def _burned_in(dataset: Dataset, procedure: Procedure) -> str:
     labelled = str(dataset.get("SpecimenLabelInImage") or "").strip().upper()
     kinds = {str(one).strip().upper() for one in _several(dataset.get("ImageType"))}
     if labelled == "YES" or "LABEL" in kinds or ("OVERVIEW" in kinds and labelled != "NO"):
-        return "are pictures of a slide's label (ImageType, SpecimenLabelInImage) or may show it"
+        return "show the label of a slide, or may show it (ImageType, SpecimenLabelInImage)"
     said = str(dataset.get("BurnedInAnnotation") or "").strip().upper()
     if said == "YES":
         return "say that writing is burned into the picture (BurnedInAnnotation)"
@@ -565,7 +566,7 @@ def _holds(element: DataElement, wanted: frozenset[Needle]) -> bool:
     return any(_names(text, wanted) for text in kept)
 
 
-@lru_cache(1024)
+@lru_cache(256)
 def _names(text: str, wanted: frozenset[Needle]) -> bool:
     """The slices of a series have most texts in common."""
     return bool(keywords_in(text, wanted))
