@@ -536,6 +536,11 @@ def test_a_number_that_is_met_by_chance_names_nobody() -> None:
     sent(written(made), Procedure("dicom-standard", options=("retain-full-dates",)))
 
 
+def test_a_name_in_place_of_a_date_is_found() -> None:
+    made = image(StudyDate="ZWAARDVIS")
+    assert refused(written(made), Procedure("dicom-standard", options=("retain-full-dates",)))
+
+
 def test_uids_that_somebody_made_up_below_the_standards_root_are_replaced() -> None:
     mine = "1.2.840.10008.5.1.4.99.20260913.83461907"
     for procedure in (GRAND, STANDARD):
@@ -682,6 +687,12 @@ def test_all_that_was_taken_is_named() -> None:
     own = {"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"}
     gone = {keyword for keyword in PERSONAL if keyword != "StudyTime"}
     assert found.taken == tuple(sorted(named | own | gone | {"DerivationDescription"}))
+
+
+def test_what_was_looked_at_before_is_named_too() -> None:
+    found = deidentify(written(image(NumberOfFrames=1)), GRAND, KEY, alone=False)
+    assert isinstance(found, Deidentified)
+    assert "NumberOfFrames" in found.taken
 
 
 def test_kept_values_are_not_named_however_they_are_padded() -> None:

@@ -83,8 +83,8 @@ NAMES_AND_NUMBERS = tags(
 PIXEL_TAGS = tags(PIXELS)
 NO_TEXT = frozenset({"CodingSchemeDesignator"})
 TEXTS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT", "UR", "PN", "AE", "CS"})
-NO_NAMES = frozenset({"AS", "DA", "DS", "DT", "IS", "TM", "UI"})
-"""What of characters is only numbers: a patient's number may be met there by chance."""
+NUMBERS = frozenset({"AS", "DA", "DS", "DT", "IS", "TM", "UI"})
+"""Where a patient's number may be met by chance."""
 
 PRIVATE_TEXTS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -174,18 +174,19 @@ def _deidentify(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -
     if "SOPClassUID" not in dataset:
         raise CaseProblem(CUT_OFF if "MediaStorageSOPClassUID" in dataset.file_meta else NO_DICOM)
     syntax = _transfer_syntax(dataset)
-    _expect_whole(dataset, syntax, procedure)
     if procedure.name == "send-identifiable":
+        _expect_whole(dataset, syntax, procedure)
         sent_as_is = as_slice(essence(dataset))
         return Deidentified(data, sent_as_is, "sent as it was, with what identifies the patient")
     _straighten(dataset)
+    stood = values(dataset)
+    _expect_whole(dataset, syntax, procedure)
     _refuse_burned_in(dataset, procedure)
     _refuse_comments(dataset, syntax, procedure)
     if procedure.name == "already-done":
         _expect_done(dataset, procedure)
         return Deidentified(data, as_slice(essence(dataset)), "de-identified before, sent as it was")
-    stood, before = values(dataset), essence(dataset)
-    wanted = _wanted(dataset)
+    before, wanted = essence(dataset), _wanted(dataset)
     method = _apply(dataset, procedure, key)
     sent = _written(dataset, syntax)
     after = dcmread(io.BytesIO(sent))
@@ -602,8 +603,8 @@ def _refuse_bytes(
     words = {one for needle in wanted if (one := _one_word(needle))}
     if "names-in-text" in procedure.allow or not (found := words & _words(rest, words)):
         return
-    numbers = (value for place, value in stands.items() if _is_no_text(place))
-    if found - {word for value in numbers for word in _words(value, found)}:
+    kept = ((place, word) for place, value in stands.items() for word in found & _words(value, found))
+    if found - {word for place, word in kept if _is_chance(place, word)}:
         raise CaseProblem(
             Problem(
                 "names-in-text",
@@ -624,8 +625,8 @@ def _uids(found: Values) -> Iterator[tuple[tuple[int, ...], bytes]]:
                     yield place, bare
 
 
-def _is_no_text(place: tuple[int, ...]) -> bool:
-    return known_vr(place[-1]) in NO_NAMES or name_of(place[-1]) in NO_TEXT
+def _is_chance(place: tuple[int, ...], word: str) -> bool:
+    return (word.isdigit() and known_vr(place[-1]) in NUMBERS) or name_of(place[-1]) in NO_TEXT
 
 
 def _one_word(needle: Needle) -> str:
