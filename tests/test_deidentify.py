@@ -17,6 +17,7 @@ from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
@@ -590,6 +591,7 @@ EXIF = segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x>Zwaardvis</x>")
         (JPEGLosslessSV1, jpeg(segment(0xEE, b"Adobe\0\x64\0\0\0\0\0")), jpeg() + b"Zwaardvis"),
         (JPEGLSLossless, jpeg_ls(segment(0xE8, b"mrfx\1")), jpeg_ls(COMMENT)),
         (JPEG2000Lossless, jpeg_2000(segment(0x64, b"\0\1Kakadu-v7.2")), jpeg_2000(COMMENT_2000)),
+        (HTJ2KLossless, jpeg_2000(segment(0x50, b"\0\2\0\0\0\0")), jpeg_2000(COMMENT_2000)),
         (JPEG2000, jpeg_2000(), jpeg_2000() + b"Zwaardvis"),
     ],
 )
@@ -648,6 +650,7 @@ def test_what_is_cut_off_is_taken_where_a_lab_says_so() -> None:
     assert refused(data, STANDARD).word == "cut-off"
     out = sent(data, Procedure("dicom-standard", allow=("cut-off",)))
     assert len(read(out).PixelData) == 7192
+    assert len(read(sent(data[:-1], Procedure("dicom-standard", allow=("cut-off",)))).PixelData) == 7192
     assert refused(data[:-7204], Procedure("dicom-standard", allow=("cut-off",))).word == "cut-off"
 
 

@@ -98,8 +98,8 @@ STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
 """How a picture of these begins: JPEG and JPEG-LS, a JPEG 2000 codestream, a JP2."""
 NO_COMMENT = (b"\xff\xe8\x00\x07mrfx", b"\xff\xe8\x00\x20SPIFF\0", b"\xff\xe8\x00\x08\x00\x00\x00\x01")
 """Segments APP8 of JPEG-LS that hold numbers alone: how colours were transformed, SPIFF's header and its end."""
-SIZ, COM, SOT, SOD, EOC = 0xFF51, 0xFF64, 0xFF90, 0xFF93, 0xFFD9
-"""Markers of JPEG 2000 (ISO/IEC 15444-1, Annex A)."""
+CAP, COM, SOT, SOD, EOC = 0xFF50, 0xFF64, 0xFF90, 0xFF93, 0xFFD9
+"""Markers of JPEG 2000 (ISO/IEC 15444-1, Annex A), the first and the last but one bound those of headers."""
 ENCODER = re.compile(
     r"((creat(ed by|or)|compressed by|encoded by):? )?(gdcm/)?(openjpeg|jasper|kakadu|openjph|grok)[- ]?"
     r"(version )?v?[\d.]*|"
@@ -336,10 +336,10 @@ def _in_jpeg_2000(frame: bytes) -> list[str]:
         length = int.from_bytes(read_at(file, at + 2, 2))
         if marker == SOT:
             size = int.from_bytes(read_at(file, at + 6, 4))
-            end = at + size if size else frame.rindex(EOC.to_bytes(2))
+            end = at + size if size else frame.rfind(EOC.to_bytes(2))
         elif marker == COM and not _is_encoder(read_at(file, at + 4, length - 2)):
             found.add("comment (COM)")
-        if not SIZ <= marker < SOD or length < 2 or end <= at:  # noqa: PLR2004  a length counts itself
+        if not CAP <= marker < SOD or length < 2 or end <= at:  # noqa: PLR2004  a length counts itself
             raise OddFormatError
         at += 2 + length
     return sorted(found)

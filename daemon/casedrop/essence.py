@@ -289,9 +289,9 @@ def as_slice(found: Essence) -> Slice:
 
 
 def _value(element: DataElement) -> Any:
-    """Numbers as floats, so that another way to write them is no other value."""
+    """Numbers as floats, bytes to an even length (PS3.5, 7.1.1): another way to write them is no other value."""
     if isinstance(element.value, bytes):
-        return element.value
+        return element.value + b"\0" if len(element.value) % 2 else element.value
     values = element.value if element.VM > 1 else [element.value]
     try:
         return tuple(float(value) for value in values)
