@@ -537,6 +537,16 @@ def test_a_number_that_is_met_by_chance_names_nobody() -> None:
     sent(written(made), Procedure("dicom-standard", options=("retain-full-dates",)))
 
 
+@pytest.mark.parametrize("procedure", [GRAND, STANDARD], ids=lambda one: one.name)
+@pytest.mark.parametrize("name", ["Long^Grand", "Basic^Short", "String^Challenge", "Profile^Casedrop"])
+def test_what_the_procedures_write_names_nobody(procedure: Procedure, name: str) -> None:
+    sent(written(image(PatientName=name)), procedure)
+    problem = refused(
+        written(image(PatientName=name, Manufacturer=name.split("^", maxsplit=1)[0])), procedure
+    )
+    assert problem.word == "names-in-text"
+
+
 def test_a_name_in_place_of_a_date_is_found() -> None:
     made = image(StudyDate="ZWAARDVIS")
     assert refused(written(made), Procedure("dicom-standard", options=("retain-full-dates",)))

@@ -483,11 +483,15 @@ def _class_name(dataset: Dataset) -> str:
 def _say_method(dataset: Dataset, procedure: Procedure) -> None:
     """PS3.15 E.1.1 and PS3.3 C.7.1.1: what was applied, in words and in codes of CID 7050."""
     codes = [annex_e.BASIC, *(annex_e.CODES[option] for option in procedure.options)]
-    dataset.DeidentificationMethod = ["Casedrop", *(f"{value} {meaning}"[:64] for value, meaning in codes)]
+    dataset.DeidentificationMethod = ["Casedrop", *map(_in_words, codes)]
     dataset.DeidentificationMethodCodeSequence = [_code(*one) for one in codes]
     dataset.PatientIdentityRemoved = "YES"
     kept = "retain-full-dates" in procedure.options
     dataset.LongitudinalTemporalInformationModified = "UNMODIFIED" if kept else "REMOVED"
+
+
+def _in_words(code: tuple[str, str]) -> str:
+    return " ".join(code)[:64]
 
 
 def _code(value: str, meaning: str) -> Dataset:
@@ -563,8 +567,7 @@ def _refuse_words(dataset: Dataset, wanted: frozenset[Needle], procedure: Proced
 
 
 def _holds(element: DataElement, wanted: frozenset[Needle]) -> bool:
-    kept = (text for text in _texts(element) if text and text != VR_DUMMY_VALUES.get(element.VR))
-    return any(_names(text, wanted) for text in kept)
+    return any(_names(text, wanted) for text in _texts(element) if text and text not in OWN_TEXTS)
 
 
 @lru_cache(256)
@@ -601,8 +604,9 @@ def _refuse_bytes(
             )
         )
     words = {one for needle in wanted if (one := _one_word(needle))}
-    if "names-in-text" in procedure.allow or not (found := words & _words(rest, words)):
+    if "names-in-text" in procedure.allow or not words & _words(rest, words):
         return
+    found = words & _words(OWN_TEXT.sub(b" ", rest), words)
     kept = ((place, word) for place, value in stands.items() for word in found & _words(value, found))
     if found - {word for place, word in kept if _is_chance(place, word)}:
         raise CaseProblem(
@@ -623,6 +627,17 @@ def _uids(found: Values) -> Iterator[tuple[tuple[int, ...], bytes]]:
                 bare = uid.strip(b" \0")
                 if bare and not _is_of_the_standard(bare.decode("latin-1")):
                     yield place, bare
+
+
+_CODES = (annex_e.BASIC, *annex_e.CODES.values())
+OWN_TEXTS = frozenset({
+    "Casedrop", IMPLEMENTATION_NAME, *map(_in_words, _CODES), *(meaning for _, meaning in _CODES),
+    f"grand-challenge-dicom-de-identifier:procedure:{DicomDeidentifier().procedure['version']}",
+    *(dummy for dummy in VR_DUMMY_VALUES.values() if isinstance(dummy, str)),
+})  # fmt: skip
+"""What the procedures write, whoever the patient is: there are people called Long and Grand."""
+_LONGEST_FIRST = sorted((one for one in OWN_TEXTS if not one.isdigit()), key=len, reverse=True)
+OWN_TEXT = re.compile("|".join(map(re.escape, _LONGEST_FIRST)).encode())
 
 
 def _is_chance(place: tuple[int, ...], word: str) -> bool:
