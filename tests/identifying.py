@@ -1,12 +1,17 @@
 """DICOM files full of what identifies a patient, to search for in what is sent."""
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
-from pydicom import Dataset, dcmwrite
+from pydicom import DataElement, Dataset, dcmread, dcmwrite
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_data_element
+from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
 
 ROOT = "1.3.6.1.4.1.5962.99"
@@ -151,6 +156,26 @@ def written(dataset: Dataset, syntax: str = ExplicitVRLittleEndian, *, bare: boo
     dataset.file_meta, dataset.preamble = meta, b"PADDINGNAME".ljust(128, b" ")
     dcmwrite(out, dataset, enforce_file_format=True)
     return out.getvalue()
+
+
+def items(found: list[Dataset], *, implicit: bool = True, little: bool = True) -> bytes:
+    """The value of a sequence, as UN has it unless told otherwise."""
+    out = DicomBytesIO()
+    out.is_little_endian, out.is_implicit_VR = little, implicit
+    write_data_element(out, DataElement(0x00082112, "SQ", Sequence(found)), ["utf-8"])
+    return out.getvalue()[8 if implicit else 12 :]
+
+
+def spliced(data: bytes, tag: int, vr: str, value: bytes) -> bytes:
+    """An explicit little endian file with one more element, which is written as said and not as known."""
+    before = dcmread(io.BytesIO(data))
+    after = before.get_item(min(one for one in before.keys() if one > tag))  # noqa: SIM118
+    long = after.VR in ("OB", "OW", "UN", "SQ", "UT", "UC", "OF", "OD", "UR")
+    start = after.value_tell if isinstance(after, RawDataElement) else after.file_tell
+    assert start
+    at = start - (12 if long else 8)
+    head = struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, vr.encode(), 0, len(value))
+    return data[:at] + head + value + data[at:]
 
 
 def series(folder: Path, count: int, sop_class: str = CT, **changes: Any) -> list[bytes]:

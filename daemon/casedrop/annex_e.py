@@ -3,8 +3,8 @@
 The table (E.1-1, edition 2026c) comes from the package dicom-anonymizer; the columns of the options, which it
 does not carry, stand here. They are applied by the engine of grand-challenge-dicom-de-identifier, which, unlike
 dicom-anonymizer's own, goes into nested sequences. Beyond the table: what PS3.6 does not know, private
-attributes, overlays and curves are removed, every other UID that is not of the standard is replaced, and so is
-every other person's name.
+attributes, overlays and curves are removed, every other UID that is not of the standard is replaced (but not
+that of a class: it says what kind of image this is), and so is every other person's name.
 """
 
 from functools import cache
@@ -127,6 +127,8 @@ def _unlisted(tag: int, uid: str) -> str:
     group = tag >> 16
     if group % 2 or group < 8 or group >> 8 in (0x50, 0x60) or not dictionary_has_tag(tag):  # noqa: PLR2004
         return "X"
+    if tag in _CLASSES:
+        return "K"
     return {"UI": uid, "PN": "Z"}.get(_vr(tag), "K")
 
 
@@ -141,4 +143,5 @@ def _written(tag: int) -> str:
 _REMOVABLE = {
     tag[0] << 16 | tag[1] for name in ("X_Z_TAGS", "X_D_TAGS", "X_Z_D_TAGS") for tag in getattr(table, name)
 }
+_CLASSES = {tag_for_keyword(keyword) for keyword in ("SOPClassUID", "ReferencedSOPClassUID")}
 _NEVER_RETAINED = {tag_for_keyword(keyword) for keyword in TIMES_NOT_RETAINED}

@@ -6,11 +6,15 @@ Attributes: PS3.3, C.7.6.2 (image plane), C.7.6.3 (image pixel), C.7.6.16 (funct
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydicom import DataElement, Dataset
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
+from pydicom.values import convert_SQ
 
 from casedrop.slices import Slice
 
@@ -44,8 +48,16 @@ NOTED = frozenset(
 )
 """Their loss is only written down."""
 
-ASIDE = frozenset({"IconImageSequence", "OriginalAttributesSequence"})
-"""They speak of another image: a thumbnail, or what this one was before."""
+ASIDE = frozenset({"", "IconImageSequence", "OriginalAttributesSequence"})
+"""They speak of another image: a thumbnail, what this one was before, or what a vendor means ("")."""
+
+WRITTEN = frozenset("AE AS CS DA DS DT IS LO LT PN SH ST TM UC UI UR UT".split())
+"""Value representations that are characters (PS3.5, 6.2)."""
+
+ITEM = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
+"""How a sequence's value begins (PS3.5, 7.5), little and big endian."""
+
+PRIVATE = "private attributes"
 
 NEUTRAL = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}
 
@@ -53,6 +65,9 @@ Place = tuple[str | int, ...]
 """Where an attribute stands: keywords and item numbers, outermost first."""
 
 Essence = dict[Place, Any]
+
+Values = dict[tuple[int, ...], bytes]
+"""What stands in a file, undecoded, by tags and item numbers, outermost first; nothing that is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +84,147 @@ def tags(keywords: Iterable[str]) -> frozenset[int]:
     return frozenset(tag for tag in map(tag_for_keyword, keywords) if tag is not None)
 
 
+_HELD_ELSEWHERE = tags(PIXELS | {"PixelRepresentation"})
+"""What SHAPE keeps the same; pydicom decodes the second on the way."""
+
 WANTED_TAGS = tags(SHAPE | SIZE | VALUES | NOTED)
 
 
+def straighten(dataset: Dataset) -> set[str]:
+    """Read what is written as another kind as what it is by PS3.6, nested too; keywords of what cannot be.
+
+    Files hold sequences as UN (PS3.5, 6.2.2: implicit VR little endian) and texts as bytes, which a procedure
+    would take for pixels or numbers.
+    """
+    odd = set()
+    for tag, element in list(dataset.items()):
+        vr, said = known_vr(tag), element.VR
+        if said != "SQ" and (vr == "SQ" or _hidden_items(vr, element)) and (said or not vr):
+            items = _items(element, dataset)
+            if items is None:
+                odd.add(name_of(tag))
+                continue
+            dataset[tag] = DataElement(tag, "SQ", items)
+            said = "SQ"
+        elif said == "SQ" and vr not in ("SQ", ""):
+            odd.add(name_of(tag))
+        elif vr in WRITTEN and said and said not in WRITTEN and isinstance(element, RawDataElement):
+            dataset[tag] = element._replace(VR=vr)
+        for item in _items_of(dataset, tag, said if vr != "SQ" else vr):
+            odd |= straighten(item)
+    return odd
+
+
+def _items_of(dataset: Dataset, tag: BaseTag, vr: str | None) -> Iterable[Dataset]:
+    """Those of a sequence, none of anything else. `vr` is what it seems to be."""
+    if vr != "SQ":
+        return ()
+    element = dataset[tag]
+    return element.value if element.VR == "SQ" else ()
+
+
+def remove_private(dataset: Dataset) -> None:
+    """Private attributes, nested ones too; none of them is decoded: vendors have hundreds."""
+    for tag, element in list(dataset.items()):
+        if tag.is_private:
+            del dataset[tag]
+        for item in _items_of(dataset, tag, "" if tag.is_private else _vr(tag, element)):
+            remove_private(item)
+
+
+def _hidden_items(vr: str, element: DataElement | RawDataElement) -> bool:
+    """Whether what PS3.6 does not know is a sequence all the same."""
+    return not vr and element.VR in (None, "UN") and bytes(element.value or b"")[:4] in ITEM
+
+
+def _items(element: DataElement | RawDataElement, dataset: Dataset) -> Sequence | None:
+    if not isinstance(element, RawDataElement):
+        return None
+    value = element.value or b""
+    own = (element.is_implicit_VR, element.is_little_endian)
+    charset = dataset.original_character_set
+    charsets = [charset] if isinstance(charset, str) else list(charset)
+    for implicit, little in dict.fromkeys([(True, True), own, (False, True)]):
+        if value[:4] not in (b"", ITEM[0 if little else 1]):
+            continue
+        try:
+            items = convert_SQ(value, implicit, little, charsets)
+        except (OSError, ValueError, TypeError, NotImplementedError):
+            continue
+        if all(map(_sound, items)):
+            return items
+    return None
+
+
+def _sound(item: Dataset) -> bool:
+    """Whether every element is as long as it says: read the wrong way, lengths are wild."""
+    for tag in item.keys():  # noqa: SIM118
+        element = item.get_item(tag)
+        if element.VR == "SQ" and not isinstance(element, RawDataElement):
+            if not all(map(_sound, element.value)):
+                return False
+        elif isinstance(element, RawDataElement) and element.length not in (
+            len(element.value or b""),
+            0xFFFFFFFF,
+        ):
+            return False
+    return True
+
+
+def values(dataset: Dataset, place: tuple[int, ...] = ()) -> Values:
+    """Of a data set as it was just read (and straightened): nothing but sequences is decoded."""
+    found: Values = {}
+    for tag, element in list(dataset.items()):
+        number = int(tag)
+        here = (*place, number)
+        if _is_private(number):
+            found[here] = b"private"
+        elif (vr := _vr(tag, element)) == "SQ":
+            for at, item in enumerate(_items_of(dataset, tag, vr)):
+                found |= values(item, (*here, at))
+        elif number not in _HELD_ELSEWHERE and isinstance(element.value, bytes) and element.value.strip(b" "):
+            found[here] = element.value
+    return found
+
+
+def changed(before: Values, after: Values) -> tuple[str, ...]:
+    """Keywords of what is no longer there or another, the outermost sequence's for what is nested, sorted."""
+    gone = {place for place, value in before.items() if not _same(value, after.get(place))}
+    return tuple(sorted({_outermost(place) for place in gone if place[-1] & 0xFFFF or len(place) > 1}))
+
+
+def _outermost(place: tuple[int, ...]) -> str:
+    return PRIVATE if any(map(_is_private, place[::2])) else name_of(place[0])
+
+
+def _same(one: bytes, other: bytes | None) -> bool:
+    """Spaces that pad a value are no part of it (PS3.5, 6.2)."""
+    return one == other or (other is not None and _parts(one) == _parts(other))
+
+
+def _parts(value: bytes) -> list[bytes]:
+    return [part.strip(b" ").rstrip(b"\0 ") for part in value.split(b"\\")]
+
+
+def _is_private(tag: int) -> bool:
+    """PS3.5, 7.8: groups of odd numbers."""
+    return bool(tag >> 16 & 1)
+
+
+@cache
+def name_of(tag: int) -> str:
+    """The keyword, never what stands there."""
+    return PRIVATE if _is_private(tag) else keyword_for_tag(tag) or "attributes without a name"
+
+
 def essence(dataset: Dataset) -> Essence:
-    found = elements(dataset, WANTED_TAGS)
-    return {
-        place: _value(element)
-        for place, element in found
-        if not (ASIDE.intersection(place) or element.tag.is_private or element.is_empty)
-    }
+    """One frame is what a file without NumberOfFrames has."""
+    found = (
+        (place, _value(element))
+        for place, element in elements(dataset, WANTED_TAGS)
+        if not (ASIDE.intersection(place) or element.is_empty)
+    )
+    return {place: value for place, value in found if not (place[-1] == "NumberOfFrames" and value == (1.0,))}
 
 
 def elements(
@@ -88,21 +234,30 @@ def elements(
 
     Only these are decoded: decoding all takes longer than everything else.
     """
-    for tag in sorted(dataset.keys()):
-        vr = _vr(dataset, tag)
-        if vr == "SQ" and dataset[tag].VR == "SQ":
-            for number, item in enumerate(dataset[tag].value):
+    for tag, raw in list(dataset.items()):
+        vr = _vr(tag, raw)
+        if vr == "SQ":
+            for number, item in enumerate(_items_of(dataset, tag, vr)):
                 yield from elements(item, tags, vrs, (*place, dataset[tag].keyword, number))
-        elif tag in tags or vr in vrs:
-            yield (*place, dataset[tag].keyword), dataset[tag]
+        elif int(tag) in tags or vr in vrs:
+            element = dataset[tag]
+            yield (*place, element.keyword), element
 
 
-def _vr(dataset: Dataset, tag: BaseTag) -> str:
+def _vr(tag: BaseTag, element: DataElement | RawDataElement) -> str:
     """Without decoding: implicit files do not say, and UN is what it would be by PS3.6."""
-    said = dataset.get_item(tag).VR
-    if said in (None, "UN") and dictionary_has_tag(tag):
+    if element.VR is None or element.VR == "UN":
+        return known_vr(tag) or element.VR or ""
+    return element.VR
+
+
+@cache
+def known_vr(tag: int) -> str:
+    """By PS3.6, "" for what it does not know."""
+    try:
         return dictionary_VR(tag)
-    return said or ""
+    except KeyError:
+        return ""
 
 
 def losses(before: Essence, after: Essence, *, alone: bool) -> Losses:
@@ -134,9 +289,9 @@ def as_slice(found: Essence) -> Slice:
 
 
 def _value(element: DataElement) -> Any:
-    """Numbers as floats, so that another way to write them is no other value."""
+    """Numbers as floats, bytes to an even length (PS3.5, 7.1.1): another way to write them is no other value."""
     if isinstance(element.value, bytes):
-        return element.value
+        return element.value + b"\0" if len(element.value) % 2 else element.value
     values = element.value if element.VM > 1 else [element.value]
     try:
         return tuple(float(value) for value in values)

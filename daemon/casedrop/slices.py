@@ -27,7 +27,11 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Deidentified:
-    """`method` says by what, with versions; `taken` names what of the image's description is gone."""
+    """What is sent: `shape` is that of `data`, `method` says by what it was de-identified, with versions.
+
+    `taken` names all that was taken away or replaced, by keyword (PS3.6), sorted: what is nested by the keyword
+    of the outermost sequence, private attributes together; () where the file is sent as it was.
+    """
 
     data: bytes
     shape: Slice
