@@ -472,7 +472,7 @@ def test_what_rule_and_drop_allow_goes_into_the_procedure() -> None:
         "d", "/d", "d", (), procedure=Procedure("dicom-standard"), allow=("changed-size", "several-studies")
     )
     assert procedure_of(drop, ct(allow=("burned-in", "cut-off"))) == Procedure(
-        "dicom-standard", ("burned-in", "changed-size")
+        "dicom-standard", ("burned-in", "changed-size", "cut-off")
     )
 
 

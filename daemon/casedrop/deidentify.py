@@ -32,6 +32,7 @@ from pydicom.uid import (
 )
 
 from casedrop import annex_e, jpeg
+from casedrop.dicom_model import Needle
 from casedrop.errors import CaseProblem
 from casedrop.essence import (
     ITEM,
@@ -51,7 +52,7 @@ from casedrop.essence import (
     tags,
     values,
 )
-from casedrop.identifiers import SHORTEST, SHORTEST_NUMBER, HeaderText, Needle, keywords_in, needles
+from casedrop.identifiers import SHORTEST, SHORTEST_NUMBER, HeaderText, keywords_in, needles
 from casedrop.model import Problem, Procedure
 from casedrop.slices import Deidentified
 from casedrop.spots import OddFormatError, is_technical, read_at

@@ -76,6 +76,9 @@ class SocketRule:
 
 ProcedureName = Literal["grand-challenge", "dicom-standard", "already-done", "send-identifiable"]
 
+DEIDENTIFYING = ("grand-challenge", "dicom-standard")
+"""Those that take anything out; the others send DICOM as it is."""
+
 ALLOW = ("burned-in", "changed-size", "changed-values", "cut-off", "names-in-text")
 """What can be allowed: names that may be burned into the pixels, losses that change the image, pixels that end
 too early, and words of the patient's name or numbers in what the procedure keeps."""
