@@ -26,10 +26,11 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from casedrop.deidentify import deidentify, new_uid
+from casedrop.deidentify import deidentify
 from casedrop.dicom_model import WHOLE_SLIDE
 from casedrop.essence import as_slice, essence
 from casedrop.model import ALLOW, ANNEX_E_OPTIONS, Problem, Procedure
+from casedrop.new_uids import new_uid
 from casedrop.slices import Deidentified
 from identifying import (
     CT,

@@ -12,16 +12,19 @@ import casedrop
 SOURCE = Path(casedrop.__file__).parent
 PURE = {
     "accounts", "annex_e", "answers", "breaker", "chain", "codes", "config_checks", "deidentify",
-    "dicom_model", "dictionary", "edited", "errors", "essence", "gaps", "group", "guards", "gz",
-    "header_texts", "headers", "identifiers", "identity", "jpeg", "metadata", "metaimage", "mhd", "model",
-    "near", "nifti", "nrrd", "png", "pseudonyms", "receipts", "redrop", "reports", "series", "series_rules",
-    "settle", "slices", "spots", "stages", "status", "tiff", "titles", "values",
+    "dicom_model", "dictionary", "done_before", "edited", "errors", "essence", "gaps", "group", "guards",
+    "gz", "header_texts", "headers", "identifiers", "identity", "jpeg", "last_look", "metadata", "metaimage",
+    "mhd", "model", "near", "new_uids", "nifti", "nrrd", "pixel_comments", "png", "pseudonyms", "receipts",
+    "redrop", "reports", "series", "series_rules", "settle", "slices", "spots", "stages", "status", "tiff",
+    "titles", "values",
 }  # fmt: skip
 EDGES = {
     "check", "commit", "confirm", "dicom_headers", "file_away", "journal", "ledger", "pack", "prepare",
     "roots", "upload", "watch",
 }  # fmt: skip
-SHARED = {"grand_challenge", "reading", "strip", "workers"}
+SHARED = {
+    "grand_challenge", "reading", "strip", "workers",
+}  # fmt: skip
 """What edges may import besides pure modules: the platform, how files are opened and read, and workers."""
 ABOVE = {
     "admission", "board", "cli", "config", "config_dicom", "contents", "decisions", "demo", "gate",

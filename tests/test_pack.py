@@ -21,7 +21,6 @@ from pydicom import dcmread
 
 from casedrop import pack as packing
 from casedrop import workers as workers_module
-from casedrop.deidentify import new_uid
 from casedrop.errors import CaseProblem, FolderChanged, Stopping, Waits
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.keys import uid_key
@@ -36,6 +35,7 @@ from casedrop.model import (
     Procedure,
     SourceFile,
 )
+from casedrop.new_uids import new_uid
 from casedrop.pack import Packer
 from casedrop.prepare import prepare, unchanged
 from casedrop.reading import part_size

@@ -145,3 +145,8 @@ _REMOVABLE = {
 }
 _CLASSES = {tag_for_keyword(keyword) for keyword in ("SOPClassUID", "ReferencedSOPClassUID")}
 _NEVER_RETAINED = {tag_for_keyword(keyword) for keyword in TIMES_NOT_RETAINED}
+
+
+def in_words(code: tuple[str, str]) -> str:
+    """Value and meaning, as long as DeidentificationMethod may be (PS3.5, 6.2: LO)."""
+    return " ".join(code)[:64]

@@ -12,6 +12,7 @@ from typing import Any
 from pydicom import DataElement, Dataset
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import RawDataElement
+from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 from pydicom.values import convert_SQ
@@ -84,6 +85,7 @@ def tags(keywords: Iterable[str]) -> frozenset[int]:
     return frozenset(tag for tag in map(tag_for_keyword, keywords) if tag is not None)
 
 
+PIXEL_TAGS = tags(PIXELS)
 _HELD_ELSEWHERE = tags(PIXELS | {"PixelRepresentation"})
 """What SHAPE keeps the same; pydicom decodes the second on the way."""
 
@@ -309,3 +311,13 @@ def _kind(keyword: str, before: Any, *, alone: bool) -> str:
     if keyword in VALUES and before != (NEUTRAL.get(keyword),):
         return "values"
     return "harmless"
+
+
+def texts_of(element: DataElement) -> list[str]:
+    """An element's values as texts."""
+    return [str(value if value is not None else "").strip() for value in values_of(element.value)]
+
+
+def values_of(value: Any) -> list[Any] | MultiValue[Any]:
+    """Of an element of one or of many values."""
+    return value if isinstance(value, MultiValue | list) else [value]

@@ -1,0 +1,163 @@
+"""Whether what is to be sent still names the patient, whatever the procedure made of it. Pure."""
+
+import re
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from functools import lru_cache
+
+from grand_challenge_dicom_de_identifier.deidentifier import VR_DUMMY_VALUES, DicomDeidentifier
+from pydicom import DataElement, Dataset
+from pydicom.dataelem import RawDataElement
+
+from casedrop import annex_e
+from casedrop.dicom_model import Needle
+from casedrop.errors import CaseProblem
+from casedrop.essence import (
+    PIXEL_TAGS,
+    Values,
+    elements,
+    known_vr,
+    name_of,
+    tags,
+    texts_of,
+)
+from casedrop.identifiers import SHORTEST, SHORTEST_NUMBER, HeaderText, keywords_in, needles
+from casedrop.model import Problem, Procedure
+from casedrop.near import several
+from casedrop.new_uids import IMPLEMENTATION_NAME, is_of_the_standard
+
+NAMES_AND_NUMBERS = tags(
+    "PatientName OtherPatientNames PatientBirthName PatientMotherBirthName PatientID OtherPatientIDs "
+    "AccessionNumber AdmissionID PatientBirthDate PatientTelephoneNumbers".split()
+)
+"""Whose words may stand in nothing that is kept."""
+NO_TEXT = frozenset({"CodingSchemeDesignator"})
+TEXTS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT", "UR", "PN", "AE", "CS"})
+NUMBERS = frozenset({"AS", "DA", "DS", "DT", "IS", "TM", "UI"})
+"""Where a patient's number may be met by chance."""
+
+
+def words_of_patient(dataset: Dataset) -> frozenset[Needle]:
+    """What names or numbers the patient."""
+    found = elements(dataset, NAMES_AND_NUMBERS)
+    return _needles(
+        tuple(HeaderText(one.keyword, one.VR, text) for _, one in found for text in texts_of(one))
+    )
+
+
+@lru_cache(8)
+def _needles(texts: tuple[HeaderText, ...]) -> frozenset[Needle]:
+    """The files of a series say the same."""
+    return needles(texts, {one.keyword for one in texts}, removed=False)
+
+
+def refuse_words(dataset: Dataset, wanted: frozenset[Needle], procedure: Procedure) -> None:
+    """A name in a text that the procedure keeps."""
+    if "names-in-text" in procedure.allow or not wanted:
+        return
+    texts = (one for _, one in elements(dataset, frozenset(), TEXTS) if one.keyword not in NO_TEXT)
+    found = sorted({name_of(one.tag) for one in texts if _holds(one, wanted)})
+    if found:
+        raise CaseProblem(
+            Problem(
+                "names-in-text",
+                f"{{files}} hold in {several(found)} a word of the patient's name, or one of the patient's "
+                "numbers, and the procedure keeps that text. Export without it, or let the data manager set "
+                'allow = ["names-in-text"].',
+            )
+        )
+
+
+def _holds(element: DataElement, wanted: frozenset[Needle]) -> bool:
+    return any(_names(text, wanted) for text in texts_of(element) if text and text not in OWN_TEXTS)
+
+
+@lru_cache(256)
+def _names(text: str, wanted: frozenset[Needle]) -> bool:
+    """The slices of a series have most texts in common."""
+    return bool(keywords_in(text, wanted))
+
+
+def without_pixels(sent: bytes, after: Dataset) -> bytes:
+    """Of a data set as it was just read."""
+    kept: list[bytes] = []
+    at = 0
+    for tag in sorted(PIXEL_TAGS & set(after.keys())):
+        element = after.get_item(tag)
+        assert isinstance(element, RawDataElement)
+        start = element.value_tell
+        kept.append(sent[at:start])
+        at = start + len(element.value or b"")
+    return b"".join((*kept, sent[at:]))
+
+
+def refuse_bytes(
+    rest: bytes, wanted: frozenset[Needle], stood: Values, stands: Values, procedure: Procedure
+) -> None:
+    """The last look, at the bytes themselves: whatever was not understood may still hold a name or a UID."""
+    replaced = {uid for place, uid in _uids(stood) if stands.get(place) != stood[place]}
+    replaced -= {uid for place, uid in _uids(stands) if stood.get(place) == stands[place]}
+    if replaced and not replaced.isdisjoint(one.strip(b".") for one in re.findall(rb"[0-9.]{3,}", rest)):
+        raise CaseProblem(
+            Problem(
+                "not-deidentified",
+                "{file} still holds one of its old UIDs after de-identifying, in a text or in what could not be "
+                "understood, so nothing of it is sent. Export it without.",
+            )
+        )
+    words = {one for needle in wanted if (one := _one_word(needle))}
+    if "names-in-text" in procedure.allow or not words & _words(rest, words):
+        return
+    found = words & _words(OWN_TEXT.sub(b" ", rest), words)
+    kept = ((place, word) for place, value in stands.items() for word in found & _words(value, found))
+    if found - {word for place, word in kept if _is_chance(place, word)}:
+        raise CaseProblem(
+            Problem(
+                "names-in-text",
+                "{file} still holds a word of the patient's name, or one of the patient's numbers, after "
+                "de-identifying, in what could not be understood as text. Export without it, or let the data "
+                'manager set allow = ["names-in-text"].',
+            )
+        )
+
+
+def _uids(found: Values) -> Iterator[tuple[tuple[int, ...], bytes]]:
+    """UIDs of somebody's own, and where they stand."""
+    for place, value in found.items():
+        if known_vr(place[-1]) == "UI":
+            for uid in value.split(b"\\"):
+                bare = uid.strip(b" \0")
+                if bare and not is_of_the_standard(bare.decode("latin-1")):
+                    yield place, bare
+
+
+_CODES = (annex_e.BASIC, *annex_e.CODES.values())
+OWN_TEXTS = frozenset({
+    "Casedrop", IMPLEMENTATION_NAME, *map(annex_e.in_words, _CODES), *(meaning for _, meaning in _CODES),
+    f"grand-challenge-dicom-de-identifier:procedure:{DicomDeidentifier().procedure['version']}",
+    *(dummy for dummy in VR_DUMMY_VALUES.values() if isinstance(dummy, str)),
+})  # fmt: skip
+"""What the procedures write, whoever the patient is: there are people called Long and Grand."""
+_LONGEST_FIRST = sorted((one for one in OWN_TEXTS if not one.isdigit()), key=len, reverse=True)
+OWN_TEXT = re.compile("|".join(map(re.escape, _LONGEST_FIRST)).encode())
+
+
+def _is_chance(place: tuple[int, ...], word: str) -> bool:
+    return (word.isdigit() and known_vr(place[-1]) in NUMBERS) or name_of(place[-1]) in NO_TEXT
+
+
+def _one_word(needle: Needle) -> str:
+    """A needle of one word that is no chance in bytes, else ""."""
+    word = needle.text.strip()
+    long = len(word) >= (SHORTEST_NUMBER if word.isdigit() else SHORTEST)
+    return word if long and " " not in word else ""
+
+
+def _words(value: bytes, wanted: AbstractSet[str]) -> set[str]:
+    """The words in these bytes, whatever their encoding is."""
+    encodings = ("latin-1",) if all(map(str.isascii, wanted)) else ("latin-1", "utf-8")
+    return {
+        word
+        for encoding in encodings
+        for word in re.findall(r"[^\W_]+", value.decode(encoding, "ignore").casefold())
+    }
