@@ -13,6 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydicom import Dataset, dcmwrite
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
 from casedrop import roots
 from casedrop.sandbox import Sandbox
 
@@ -35,7 +39,7 @@ reader_study = "lung-2026"
 
 [[drops.sockets]]
 socket = "ct-image"
-files = "*.mha"
+files = ["*.mha", "*.dcm"]
 fallback = true
 
 [[drops.sockets]]
@@ -50,6 +54,9 @@ value_from = {{ json = "score.json", pointer = "/score" }}
 
 LONGEST = 90.0
 SIDE = 64
+SLICES = 24
+NAME = "Sample^Jane"
+FOLDERS = 6
 
 
 def show(*, keep: bool) -> int:
@@ -90,7 +97,7 @@ def _service(config: Path, log: Path, token: str) -> Iterator[None]:
 
 
 def _drop_folders(desk: Path, drop: Path) -> threading.Thread:
-    """Moved in, copied slowly, one file short, broken, and with everything; the slow copy goes on."""
+    """Moved in, copied slowly, one file short, broken, with everything, DICOM; the slow copy goes on."""
     for name in ("P001_moved", "P003_no_score", "P004_broken", "P005_all_three"):
         (desk / name).mkdir(parents=True)
         _image(desk / name / "ct.mha")
@@ -98,10 +105,14 @@ def _drop_folders(desk: Path, drop: Path) -> threading.Thread:
     (desk / "P003_no_score" / "score.json").unlink()
     (desk / "P004_broken" / "ct.mha").write_bytes(b"this is not an image")
     _image(desk / "P005_all_three" / "ct_airways.mha")
+    (desk / "P006_dicom").mkdir()
+    _series(desk / "P006_dicom")
+    _score(desk / "P006_dicom")
     for folder in sorted(desk.iterdir()):
         folder.rename(drop / folder.name)
     _say(
-        "Dropped: P001 moved in, P003 without its score, P004 with a broken image, P005 with all three files."
+        "Dropped: P001 moved in, P003 without its score, P004 with a broken image, P005 with all three files, "
+        f"P006 with {SLICES} DICOM slices that name their patient, {NAME}."
     )
     slow = threading.Thread(target=_copy_slowly, args=(drop / "P002_slow_copy",))
     slow.start()
@@ -129,6 +140,26 @@ def _mha() -> bytes:
     return header.encode() + os.urandom(SIDE**3)
 
 
+def _series(folder: Path) -> None:
+    """A small CT as a scanner writes it."""
+    for number in range(SLICES):
+        made = Dataset()
+        made.SOPClassUID, made.SOPInstanceUID = CTImageStorage, generate_uid()
+        made.StudyInstanceUID, made.SeriesInstanceUID, made.FrameOfReferenceUID = "2.25.1", "2.25.2", "2.25.3"
+        made.PatientName, made.PatientID, made.PatientBirthDate = NAME, "4711", "19700131"
+        made.Modality, made.SeriesNumber, made.InstanceNumber = "CT", 3, number + 1
+        made.Rows = made.Columns = SIDE
+        made.SamplesPerPixel, made.PhotometricInterpretation, made.PixelRepresentation = 1, "MONOCHROME2", 0
+        made.BitsAllocated, made.BitsStored, made.HighBit = 8, 8, 7
+        made.RescaleSlope, made.RescaleIntercept = 1, -1024
+        made.PixelSpacing, made.SliceThickness = [0.7, 0.7], 1.5
+        made.ImagePositionPatient, made.ImageOrientationPatient = [0, 0, 1.5 * number], [1, 0, 0, 0, 1, 0]
+        made.PixelData = os.urandom(SIDE * SIDE)
+        made.file_meta = FileMetaDataset()
+        made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dcmwrite(folder / f"IM{number + 1:04}.dcm", made, enforce_file_format=True)
+
+
 def _image(path: Path) -> None:
     path.write_bytes(_mha())
 
@@ -149,7 +180,11 @@ def _follow(status: Path, slow: threading.Thread) -> None:
                 told[case["folder"]] = news
                 why = f": {case['why']}" if case["why"] else ""
                 _say(f"{time.monotonic() - began:5.1f} s  {case['folder']:<15} {case['state']}{why}")
-        if not slow.is_alive() and len(cases) == 5 and {"done", "failed"} >= {one["state"] for one in cases}:  # noqa: PLR2004
+        if (
+            not slow.is_alive()
+            and len(cases) == FOLDERS
+            and {"done", "failed"} >= {one["state"] for one in cases}
+        ):
             return
         time.sleep(0.1)
 
@@ -174,15 +209,25 @@ def _ending(root: Path, sandbox: Sandbox) -> int:
     _say("\nGrand Challenge holds:")
     for display_set in sandbox.display_sets("lung-2026"):
         _say(f'  "{display_set.title}" with {", ".join(sorted(display_set.values)) or "nothing"}')
+    for receipt in (root / "done").glob("P006*.receipt.json"):
+        _say(f"\nOf P006_dicom its receipt says: {_packed_words(json.loads(receipt.read_text()))}")
     done = {entry.name[:4] for entry in (root / "done").iterdir() if entry.is_dir()}
     failed = {entry.name[:4] for entry in (root / "failed").iterdir() if entry.is_dir()}
-    as_expected = done == {"P001", "P002", "P005"} and failed == {"P003", "P004"}
+    as_expected = done == {"P001", "P002", "P005", "P006"} and failed == {"P003", "P004"}
     _say(
         "\nEvery folder ended where it should."
         if as_expected
         else "\nNot every folder ended where it should."
     )
     return 0 if as_expected else 1
+
+
+def _packed_words(receipt: dict[str, Any]) -> str:
+    (file,) = next(one["files"] for one in receipt["sockets"] if one["socket"] == "ct-image")
+    return (
+        f"{file['number']} files as {file['path']}, de-identified by the {file['method']}, which took away or "
+        f"replaced {len(file['taken'])} attributes, PatientName among them."
+    )
 
 
 def _say(line: str) -> None:

@@ -237,8 +237,8 @@ class PlannedFile:
     `content` is what is sent in place of the file's bytes (a rewritten ``.mhd`` header). `packed` are the
     DICOM files that are de-identified by `procedure` into one stored zip, in this order, which is what is
     sent; `path` is then a name of our own for it, and `size` is that of the zip, 0 until it is made. `method`
-    says how that was done, with versions, and `taken` names what it took away that says something of the
-    image. `sha256` and `md5s` (hex, one per part of `part_size` bytes) are of what is sent; "" and () until
+    says how that was done, with versions, and `taken` names every attribute that it took away or replaced.
+    `sha256` and `md5s` (hex, one per part of `part_size` bytes) are of what is sent; "" and () until
     prepared.
     """
 
