@@ -179,6 +179,48 @@ def test_identifiable_files_are_sent_only_where_a_lab_says_so_and_each_start_say
     assert lab.command("check").count("ATTENTION") == 1
 
 
+def test_a_dicom_image_set_is_sent_file_by_file_and_the_receipt_says_what_is_not_known(lab: Lab) -> None:
+    lab.sandbox.add_socket("ct-set", "DICOM Image Set", "Image")
+    take_dicom(lab)
+    there = lab.config.read_text().replace('socket = "ct-image"', 'socket = "ct-set"')
+    lab.config.write_text(there)
+    assert "experimental = true" in lab.command("check", code=78)
+    lab.config.write_text(
+        there.replace(BY_HEADER, f"{BY_HEADER}\nexperimental = true").replace(
+            "import_seconds = 60", "import_seconds = 1"
+        )
+    )
+    series(lab.desk / "P001", 5)
+    (lab.desk / "P001" / "score.json").write_bytes(b'{"score": 2.5}')
+    (lab.desk / "P001").rename(lab.drop / "P001")
+    assert lab.once() == 0
+    receipt = lab.wait_done("P001")
+    assert receipt["not_confirmed"] == ["ct-set"]
+    assert lab.values("P001") == {"some-score": 2.5}
+    sent = [one for one in lab.sandbox.state.uploads.values() if one.filename.endswith(".dcm")]
+    assert [one.filename for one in sent] == [f"{number:05}.dcm" for number in range(1, 6)]
+    for one in sent:
+        assert dcmread(one.whole).PatientIdentityRemoved == "YES"
+        assert [text for text in identifying.texts() if text in one.whole.read_bytes()] == []
+
+
+def test_a_zip_socket_takes_series_and_reports_as_they_are_packed(lab: Lab) -> None:
+    lab.sandbox.add_socket("all-dicom", "ZIP file", "File")
+    take_dicom(lab, drop='deidentify = "dicom-standard"')
+    rule = '[[drops.sockets]]\nsocket = "all-dicom"\ndicom = { Modality = "SR" }\n'
+    lab.config.write_text(lab.config.read_text() + rule)
+    series(lab.desk / "P001", 3)
+    report = identifying.report()
+    (lab.desk / "P001" / "REPORT").write_bytes(written(report))
+    (lab.desk / "P001").rename(lab.drop / "P001")
+    assert lab.once() == 0, lab.log.read_text()
+    (said,) = [one for one in lab.wait_done("P001")["sockets"] if one["socket"] == "all-dicom"]
+    assert lab.values("P001")["all-dicom"]["sha256"] == said["files"][0]["sha256"]
+    for path in lab.sandbox.state.folder.iterdir():
+        if path.is_file():
+            assert [text for text in identifying.texts() if text in path.read_bytes()] == []
+
+
 @pytest.fixture
 def line(lab: Lab) -> Iterator[Proxy]:
     """All that leaves goes through it."""

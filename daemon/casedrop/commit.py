@@ -101,7 +101,7 @@ def sessions(platform: GrandChallenge, case: Case, address: Callable[[str], str]
     idle for ever and harmless.
     """
     for socket in next_request(case):
-        if socket.super_kind != "Image":
+        if socket.super_kind != "Image" or socket.image_name:
             continue
         addresses = [address(file.path) for file in socket.files]
         try:
@@ -137,6 +137,7 @@ def _value(
         value["upload_session"] = session_address(case.sessions[socket.socket][-1])
     else:
         value["user_uploads"] = addresses
+        value |= {"image_name": socket.image_name} if socket.image_name else {}
     return value
 
 

@@ -181,6 +181,7 @@ class _SocketTable(Table):
     dicom: config_dicom.Dicom = None
     pick: config_dicom.PickOption = ""
     allow: config_dicom.RuleAllow = ()
+    experimental: Annotated[StrictBool, Field(description="true or false")] = False
 
     def rule(self) -> SocketRule:
         return SocketRule(
@@ -194,6 +195,7 @@ class _SocketTable(Table):
             dicom=self.dicom,
             pick=self.pick,
             allow=self.allow,
+            experimental=self.experimental,
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from casedrop.grand_challenge import DisplaySet, GrandChallenge, Session, Value
 from casedrop.headers import same
-from casedrop.model import Case, Json, PlannedSocket, Problem
+from casedrop.model import Case, Json, PlannedSocket, Problem, Weight
 
 PENDING_STATES = frozenset({"Queued", "Started", "Re-Queued"})
 
@@ -43,6 +43,8 @@ def confirm(platform: GrandChallenge, case: Case, current: DisplaySet, socket: P
             return _plain(socket, value)
         case "File":
             return _file(platform, socket, value)
+        case "Image" if socket.image_name:
+            return _image_set(socket, value)
         case "Image":
             return _image(platform, socket, value, case.sessions.get(socket.socket, ()))
 
@@ -100,6 +102,17 @@ def _image(
         begun = any(session.status in PENDING_STATES - {"Queued"} for session in known)
         return Pending(_never_attached(socket, known), begun)
     return _compared(platform, socket, value.pk, value.image)
+
+
+def _image_set(socket: PlannedSocket, value: Value | None) -> Outcome:
+    """No API tells of its import or of an error (CONTRACT.md 5): it is there, or it is not known."""
+    if value is not None and value.image is not None:
+        return Arrived(value.pk)
+    text = (
+        f"Socket {socket.socket}: whether Grand Challenge made a DICOM image set of {socket.source} was not "
+        "confirmed, since its API does not tell. Look at the display set."
+    )
+    return Pending(Problem("not-confirmed", text, Weight.NOTE))
 
 
 def _failure(socket: PlannedSocket, sessions: list[Session]) -> Problem | None:

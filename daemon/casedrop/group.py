@@ -30,7 +30,7 @@ from casedrop.model import (
     Weight,
 )
 from casedrop.near import near_misses, several, shown
-from casedrop.series_rules import Dicom
+from casedrop.series_rules import IMAGE_SET, ZIP, Dicom
 from casedrop.settle import composed, data, matches
 from casedrop.titles import NAMELESS, Naming
 from casedrop.values import ValueProblemError, from_json, from_text, plain
@@ -131,7 +131,7 @@ def group(
         claims,
         draft=plan,
         series=series_rules.lines(dicom, claims),
-        no_images=tuple(dicom.objects),
+        no_images=tuple(series_rules.unsent_objects(dicom)),
     )
 
 
@@ -144,6 +144,14 @@ def dicom_keywords(drop: Drop) -> tuple[str, ...]:
     return keywords((*drop.leave_out, *(rule.dicom for rule in drop.sockets if rule.dicom)))
 
 
+EXPERIMENTAL = (
+    "a DICOM Image Set takes a series by `dicom`, and Grand Challenge's API never tells what became of it. To "
+    "send all the same, set experimental = true: after limits.import_seconds the folder is done, and its receipt "
+    "says that this was not confirmed."
+)
+NOT_EXPERIMENTAL = "experimental goes only with `dicom` and a socket of kind DICOM Image Set."
+
+
 def check_rules(drop: Drop, kinds: Mapping[str, SocketKind | None]) -> list[str]:
     """What of the rules does not fit the platform: unknown sockets, and sources of the wrong kind."""
     found = []
@@ -152,14 +160,16 @@ def check_rules(drop: Drop, kinds: Mapping[str, SocketKind | None]) -> list[str]
         kind = kinds.get(rule.socket)
         if kind is None:
             found.append(f"{at}: Grand Challenge has no socket of that slug.")
-        elif kind.kind == "DICOM Image Set":
-            found.append(f"{at}: sockets of kind DICOM Image Set are not supported yet.")
+        elif (kind.kind == IMAGE_SET) is not (rule.experimental and rule.dicom is not None):
+            found.append(f"{at}: {EXPERIMENTAL if kind.kind == IMAGE_SET else NOT_EXPERIMENTAL}")
         elif rule.files and kind.super_kind == "Value":
             found.append(
                 f"{at}: the socket holds a value ({kind.kind}), so it needs `value` or `value_from`, not `files`."
             )
-        elif rule.dicom is not None and kind.super_kind != "Image":
-            found.append(f"{at}: `dicom` goes only with an image socket, and this one holds {kind.kind}.")
+        elif rule.dicom is not None and kind.super_kind != "Image" and kind.kind != ZIP:
+            found.append(
+                f"{at}: `dicom` goes only with an image socket or a ZIP file, and this one holds {kind.kind}."
+            )
         elif not rule.files and rule.dicom is None and kind.super_kind != "Value":
             found.append(
                 f"{at}: the socket holds a file ({kind.kind}), so it needs `files` or `dicom`, not a value."
@@ -179,7 +189,7 @@ def is_ready_mark(path: str, drop: Drop) -> bool:
 
 def _claim(folder: Folder) -> None:
     """Who takes which file; .raw data goes with the header that names it, and what is left out with none."""
-    takers = series_rules.takers(folder.dicom, folder.drop.sockets)
+    takers = series_rules.takers(folder.dicom, folder.drop.sockets, folder.kinds)
     out = {path for one in folder.dicom.left_out for path in one.paths}
     for path, entry in folder.files.items():
         if entry.kind is not EntryKind.FILE or path in out:
@@ -249,7 +259,10 @@ def _takes_series(folder: Folder, rule: SocketRule, claimed: list[str]) -> bool:
 
 
 def _series_socket(folder: Folder, rule: SocketRule, claimed: list[str]) -> PlannedSocket | None:
-    planned, problems = series_rules.series_socket(folder.dicom, folder.drop, rule, claimed, folder.files)
+    kind = folder.kinds[rule.socket] if folder.kinds else None
+    planned, problems = series_rules.series_socket(
+        folder.dicom, folder.drop, rule, claimed, files=folder.files, kind=kind
+    )
     if rule.socket in folder.there and [one.word for one in problems] == ["missing-series"]:
         folder.relies_on.append(rule.socket)
         return None

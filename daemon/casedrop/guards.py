@@ -31,9 +31,14 @@ def series_problems(series: Series, procedure: Procedure) -> Iterator[Problem]:
 
 
 def _shape(series: Series) -> Problem | None:
-    """A whole-slide image is many files of many frames (PS3.3, A.32.8); one cut off may say nothing yet."""
-    if series.header.sop_class == WHOLE_SLIDE or any(
-        one.broken and one.size is None for one in series.files.values()
+    """A whole-slide image is many files of many frames (PS3.3, A.32.8); one cut off may say nothing yet.
+
+    Reports and the like have no slices.
+    """
+    if (
+        not series.header.image
+        or series.header.sop_class == WHOLE_SLIDE
+        or any(one.broken and one.size is None for one in series.files.values())
     ):
         return None
     return _several_images(series) or _mixed(series) or slice_problem(series)

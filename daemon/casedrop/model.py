@@ -72,6 +72,7 @@ class SocketRule:
     dicom: DicomRule | None = None
     pick: Pick = ""
     allow: tuple[str, ...] = ()
+    experimental: bool = False
 
 
 ProcedureName = Literal["grand-challenge", "dicom-standard", "already-done", "send-identifiable"]
@@ -145,7 +146,10 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class SocketKind:
-    """What the platform says of a socket (CONTRACT.md 2): decide by `super_kind`, never by `kind`."""
+    """What the platform says of a socket (CONTRACT.md 2): decide by `super_kind`, never by `kind`.
+
+    But for DICOM, which a "ZIP file" and a "DICOM Image Set" take in ways of their own.
+    """
 
     slug: str
     kind: str
@@ -255,6 +259,8 @@ class PlannedFile:
     geometry: Geometry | None = None
     packed: tuple[SourceFile, ...] = ()
     procedure: Procedure | None = None
+    bare: bool = False
+    """Sent as the DICOM file itself, one of several of its socket, and not in a zip."""
     method: str = ""
     taken: tuple[str, ...] = ()
     stripped: tuple[str, ...] = ()
@@ -284,6 +290,8 @@ class PlannedSocket:
     """What one socket will hold: `files` for super_kind Image and File, `value` for Value.
 
     `source` says in words where it comes from ("ct.mha", "score.json, /score"), for receipts and plans.
+    `image_name` is that of a DICOM image set, whose files go one by one and of which no API tells what became
+    (CONTRACT.md 5); "" of any other socket.
     """
 
     socket: str
@@ -291,6 +299,7 @@ class PlannedSocket:
     source: str
     files: tuple[PlannedFile, ...] = ()
     value: Json = None
+    image_name: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -351,7 +360,10 @@ class UploadRef:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A value the platform holds, as confirmed: the socket's fingerprint and the value's pk."""
+    """A value the platform holds, as confirmed: the socket's fingerprint and the value's pk.
+
+    The pk is 0 of what was accepted and can never be confirmed (a DICOM image set).
+    """
 
     fingerprint: str
     pk: int

@@ -181,12 +181,12 @@ class Packer:
         taken: set[str] = set()
         method = ""
         answers = self._answers(case_id, folder, file, check)
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as zipped, closing(answers):
+        with _adder(out, bare=file.bare) as add, closing(answers):
             for one, answer in answers:
                 if isinstance(answer, Problem):
                     raise CaseProblem(named(answer, one.source))
                 read.append(one.source)
-                zipped.writestr(_entry(len(read)), mmap.mmap(one.sheet.fileno(), 0, prot=mmap.PROT_READ))
+                add(len(read), mmap.mmap(one.sheet.fileno(), 0, prot=mmap.PROT_READ))
                 out.settle()
                 slices.append(answer.shape)
                 taken.update(answer.taken)
@@ -208,7 +208,7 @@ class Packer:
         self, case_id: int, folder: str, file: PlannedFile, check: Check
     ) -> Generator[tuple[_InHand, Deidentified | Problem], None, None]:
         """In the order of the sources, with no more of them in hand than memory is meant for."""
-        task = Task(file.procedure or Procedure(), self._key, alone=len(file.packed) == 1)
+        task = Task(file.procedure or Procedure(), self._key, alone=len(file.packed) == 1 and not file.bare)
         waiting: deque[_InHand] = deque()
         try:
             for source in file.packed:
@@ -445,6 +445,16 @@ def named(problem: Problem, source: SourceFile) -> Problem:
     article = "The" if problem.text.startswith("{files}") else "the"
     files = f"{article} DICOM files of this series"
     return replace(problem, text=problem.text.format(file=shown(source.path), files=files))
+
+
+@contextmanager
+def _adder(out: "_Summed", *, bare: bool) -> Iterator[Callable[[int, mmap.mmap], object]]:
+    """Adds a file to the zip, or is the file."""
+    if bare:
+        yield lambda _, data: out.write(memoryview(data))
+        return
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as zipped:
+        yield lambda number, data: zipped.writestr(_entry(number), data)
 
 
 def _entry(number: int) -> zipfile.ZipInfo:

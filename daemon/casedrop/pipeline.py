@@ -22,7 +22,7 @@ from casedrop.errors import CaseProblem, FolderChanged, Refused, Unavailable, Wa
 from casedrop.grand_challenge import DisplaySet, GrandChallenge
 from casedrop.journal import Journal, TitleHeldError
 from casedrop.ledger import Ledger
-from casedrop.model import Case, Held, Listing, Plan, PlannedFile, Problem, UploadRef
+from casedrop.model import Case, Held, Listing, Plan, PlannedFile, Problem, UploadRef, Weight
 from casedrop.near import shown
 from casedrop.pack import Packer
 from casedrop.prepare import opener, prepare, unchanged
@@ -410,11 +410,23 @@ class Pipeline:
             if case.unclear and waited > self.reassign_seconds and not under_way:
                 return self.journal.save(case, stage=Stage.UPLOADING, unclear=False)
             raise Waits("", 0)
-        problems = (*bad, *(outcome.late for outcome in pending))
+        case = self._given_up(case, [one for one in pending if one.late.weight is Weight.NOTE])
+        problems = (*bad, *(one.late for one in pending if one.late.weight is not Weight.NOTE))
         if not problems and commit.to_send(case):
             return self.journal.save(case, stage=Stage.UPLOADING, unclear=False)
         target = "failed" if problems else "done"
         return self.journal.save(case, stage=Stage.FILING, target=target, filed_as="", problems=problems)
+
+    def _given_up(self, case: Case, unknown: list[look.Pending]) -> Case:
+        """What was accepted and can never be confirmed counts as there; the receipt says so."""
+        if not unknown:
+            return case
+        sets = [
+            socket for socket in commit.awaited(case) if socket.image_name and socket.socket not in case.held
+        ]
+        return self.journal.save(
+            case, held=case.held | {one.socket: Held(one.fingerprint, 0) for one in sets}
+        )
 
     def _checked_before_filing(self, case: Case, place: Place) -> Case:
         """Changed after the commit: what was sent is confirmed, but the folder is not what was sent.

@@ -20,6 +20,7 @@ def text(case: Case, now: float) -> str:
 def receipt(case: Case, now: float) -> str:
     """JSON: version, folder, title, reader_study, display_set (web page), confirmed (UTC), sockets, left_out.
 
+    `not_confirmed` are sockets of which Grand Challenge does not tell what became (DICOM image sets).
     `already_uploaded` tells that nothing was sent: an earlier folder is this very display set; `amended` are
     the sockets that were added or replaced in one that was finished before. A socket has name, source, and
     value or files (path, bytes, sha256 of what was sent). A packed series also has deidentify, method, taken
@@ -36,6 +37,7 @@ def receipt(case: Case, now: float) -> str:
         "confirmed": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
         "sockets": [_socket(socket) for socket in plan.sockets],
         "left_out": list(plan.left_out),
+        "not_confirmed": sorted(name for name, value in case.held.items() if not value.pk),
         "already_uploaded": bool(case.twin_of) and not case.added,
         "amended": list(case.added),
     }

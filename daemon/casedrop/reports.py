@@ -24,9 +24,9 @@ def plan_text(listing: Listing, grouping: Grouping, drop: Drop, patients: Patien
         one.path for one in listing.entries if one.kind is not EntryKind.FOLDER and one.path not in series
     ]
     for path in files:
-        sockets = " and ".join(grouping.claims.get(path, ()))
-        fate = "left out: no image" if path in grouping.no_images else "no rule takes it"
-        lines += _wrapped(f"{shown(path)} -> {sockets or fate}")
+        sockets = " and ".join(grouping.claims.get(path, ())) or "no rule takes it"
+        fate = "left out: no image" if path in grouping.no_images else sockets
+        lines += _wrapped(f"{shown(path)} -> {fate}")
     if not files:
         lines.append("  none besides DICOM series" if grouping.series else "  none")
     if grouping.series:

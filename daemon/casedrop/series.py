@@ -39,14 +39,16 @@ class Series:
         return max(header.taken for header in self.files.values())
 
 
-def series_of(headers: Mapping[str, DicomHeader], sizes: Mapping[str, int]) -> tuple[Series, ...]:
-    """The images among `headers` in series, by the first path of each; `sizes` in bytes by path.
+def series_of(
+    headers: Mapping[str, DicomHeader], sizes: Mapping[str, int], *, images: bool = True
+) -> tuple[Series, ...]:
+    """The images among `headers` in series, or all else, by the first path of each; `sizes` in bytes by path.
 
-    Images without a SeriesInstanceUID are one series for each folder they lie in.
+    Those without a SeriesInstanceUID are one series for each folder they lie in.
     """
     found: dict[tuple[str, str], dict[str, DicomHeader]] = {}
     for path, header in sorted(headers.items()):
-        if header.image and not is_unreadable(header):
+        if header.image is images and not is_unreadable(header):
             alone = "" if header.series else path.rpartition("/")[0]
             found.setdefault((header.series, alone), {})[path] = header
     return tuple(Series(files, sum(sizes[path] for path in files)) for files in found.values())

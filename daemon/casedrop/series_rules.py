@@ -14,6 +14,7 @@ from casedrop.model import (
     PlannedSocket,
     Problem,
     Procedure,
+    SocketKind,
     SocketRule,
     SourceFile,
     Weight,
@@ -32,12 +33,16 @@ from casedrop.series import (
     series_of,
 )
 
+ZIP, IMAGE_SET = "ZIP file", "DICOM Image Set"
+"""Kinds of sockets that take DICOM in another way than an image socket does."""
+
 
 @dataclass(slots=True)
 class Dicom:
     """All DICOM of one case folder, each file in exactly one of `series`, `left_out`, `objects`, `unreadable`.
 
-    `left_out` are the series that the drop leaves out. `objects` are no images (reports, plans, directories).
+    `left_out` are the series that the drop leaves out. `objects` are no images (reports, plans, directories),
+    `reports` are they in series.
     `sent` and `passed_over` fill while sockets are planned: series by the socket that sends it, and those
     a rule fits but does not pick.
     """
@@ -46,6 +51,7 @@ class Dicom:
     series: tuple[Series, ...] = ()
     left_out: tuple[Series, ...] = ()
     objects: Mapping[str, DicomHeader] = field(default_factory=dict)
+    reports: tuple[Series, ...] = ()
     unreadable: tuple[str, ...] = ()
     sent: dict[str, Series] = field(default_factory=dict)
     passed_over: list[Series] = field(default_factory=list)
@@ -61,17 +67,26 @@ def sorted_out(headers: Mapping[str, DicomHeader], files: Mapping[str, Entry], d
         tuple(one for one in found if one not in out),
         tuple(out),
         {path: one for path, one in known.items() if not one.image and not is_unreadable(one)},
+        series_of(known, {path: entry.size for path, entry in files.items()}, images=False),
         tuple(path for path, one in known.items() if is_unreadable(one)),
     )
 
 
-def takers(dicom: Dicom, rules: Iterable[SocketRule]) -> dict[str, set[str]]:
+def candidates(dicom: Dicom, kind: SocketKind | None) -> tuple[Series, ...]:
+    """What a socket of this kind can take: a zip also what is no image."""
+    return (*dicom.series, *dicom.reports) if kind and kind.kind == ZIP else dicom.series
+
+
+def takers(
+    dicom: Dicom, rules: Iterable[SocketRule], kinds: Mapping[str, SocketKind] | None
+) -> dict[str, set[str]]:
     """Each file of a series with the sockets whose ``dicom`` rule fits it; of a series left out none."""
     found: dict[str, set[str]] = {
-        path: set() for one in (*dicom.series, *dicom.left_out) for path in one.paths
+        path: set() for one in (*dicom.series, *dicom.left_out, *dicom.reports) for path in one.paths
     }
     for rule in rules:
-        for one in matching(rule.dicom, dicom.series) if rule.dicom is not None else ():
+        can = candidates(dicom, kinds[rule.socket] if kinds else None)
+        for one in matching(rule.dicom, can) if rule.dicom is not None else ():
             for path in one.paths:
                 found[path].add(rule.socket)
     return found
@@ -80,17 +95,23 @@ def takers(dicom: Dicom, rules: Iterable[SocketRule]) -> dict[str, set[str]]:
 def named(dicom: Dicom, paths: Collection[str]) -> list[str]:
     """What to call these files: a series once, whatever is no series by its path."""
     wanted = set(paths)
-    series = [one for one in (*dicom.series, *dicom.left_out) if wanted & set(one.paths)]
+    series = [one for one in (*dicom.series, *dicom.left_out, *dicom.reports) if wanted & set(one.paths)]
     in_series = {path for one in series for path in one.paths}
     return [*(name(one) for one in series), *(path for path in paths if path not in in_series)]
 
 
 def series_socket(
-    dicom: Dicom, drop: Drop, rule: SocketRule, claimed: Collection[str], files: Mapping[str, Entry]
+    dicom: Dicom,
+    drop: Drop,
+    rule: SocketRule,
+    claimed: Collection[str],
+    *,
+    files: Mapping[str, Entry],
+    kind: SocketKind | None,
 ) -> tuple[PlannedSocket | None, list[Problem]]:
     """The one series among the `claimed` files, or why there is none."""
     wanted = set(claimed)
-    found = [one for one in dicom.series if wanted & set(one.paths)]
+    found = [one for one in candidates(dicom, kind) if wanted & set(one.paths)]
     chosen = picked(rule.pick, found)
     if len(chosen) != 1:
         problem = _several_series(rule, chosen) if chosen else _no_series(dicom, rule)
@@ -101,7 +122,8 @@ def series_socket(
     procedure = procedure_of(drop, rule)
     allow = (*drop.allow, *rule.allow)
     problems += guards.weighed(guards.series_problems(chosen[0], procedure), allow)
-    return _planned(rule, chosen[0], files, procedure), problems
+    sources = tuple(_source(files[path]) for path in chosen[0].paths)
+    return _planned(rule, name(chosen[0]), sources, procedure, kind), problems
 
 
 def procedure_of(drop: Drop, rule: SocketRule) -> Procedure:
@@ -111,20 +133,25 @@ def procedure_of(drop: Drop, rule: SocketRule) -> Procedure:
 
 
 def _planned(
-    rule: SocketRule, series: Series, files: Mapping[str, Entry], procedure: Procedure
+    rule: SocketRule,
+    source: str,
+    files: tuple[SourceFile, ...],
+    procedure: Procedure,
+    kind: SocketKind | None,
 ) -> PlannedSocket:
-    packed = tuple(_source(files[path]) for path in series.paths)
-    file = PlannedFile(
-        path=f"{rule.socket}.zip/",  # no file's path ends so
-        upload_name=f"{rule.socket[:124]}.zip",
-        size=0,
-        mtime_ns=0,
-        ctime_ns=0,
-        inode=0,
-        packed=packed,
-        procedure=procedure,
-    )
-    return PlannedSocket(rule.socket, "Image", name(series), (file,))
+    """One zip; of a DICOM image set each file by itself. No file's path ends in a slash."""
+    if kind and kind.kind == IMAGE_SET:
+        names = [f"{number:05}.dcm" for number in range(1, len(files) + 1)]
+        single = zip(names, files, strict=True)
+        each = [_made(f"{rule.socket}/{one}/", one, (file,), procedure) for one, file in single]
+        bare = tuple(replace(one, bare=True) for one in each)
+        return PlannedSocket(rule.socket, "Image", source, bare, image_name=rule.socket)
+    zipped = _made(f"{rule.socket}.zip/", f"{rule.socket[:124]}.zip", files, procedure)
+    return PlannedSocket(rule.socket, "File" if kind and kind.kind == ZIP else "Image", source, (zipped,))
+
+
+def _made(path: str, upload_name: str, packed: tuple[SourceFile, ...], procedure: Procedure) -> PlannedFile:
+    return PlannedFile(path, upload_name, 0, 0, 0, 0, packed=packed, procedure=procedure)
 
 
 def _source(entry: Entry) -> SourceFile:
@@ -194,12 +221,18 @@ def folder_problems(dicom: Dicom, drop: Drop, claimed: Collection[str]) -> list[
         guards.unreadable([*dicom.unreadable]) if dicom.unreadable else None,
     ]
     problems = guards.weighed([one for one in found if one], drop.allow)
-    if dicom.objects:
-        text = f"Left out, since they are no images: {_counted(dicom.objects)}."
+    if objects := unsent_objects(dicom):
+        text = f"Left out, since they are no images: {_counted(objects)}."
         problems.append(Problem("dicom-object", text, Weight.NOTE))
     if drop.unmatched == "fail":
         problems += [_unmatched(one) for one in _unclaimed(dicom, claimed)]
     return problems
+
+
+def unsent_objects(dicom: Dicom) -> dict[str, DicomHeader]:
+    """Those that no zip takes."""
+    sent = {path for one in dicom.sent.values() for path in one.paths}
+    return {path: header for path, header in dicom.objects.items() if path not in sent}
 
 
 def _unclaimed(dicom: Dicom, claimed: Collection[str]) -> list[Series]:
@@ -230,7 +263,7 @@ def left_out(dicom: Dicom, claimed: Collection[str]) -> tuple[str, ...]:
     """What of the DICOM is not sent, a series in a few words."""
     series = (*dicom.left_out, *dicom.passed_over, *_unclaimed(dicom, claimed))
     objects: dict[str, list[str]] = {}
-    for path, header in dicom.objects.items():
+    for path, header in unsent_objects(dicom).items():
         objects.setdefault(_word(header), []).append(path)
     no_images = (f"{place(paths)} ({word})" for word, paths in objects.items())
     return (*(name(one) for one in series), *no_images, *dicom.unreadable)

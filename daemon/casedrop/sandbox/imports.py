@@ -40,7 +40,15 @@ JSON_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "Bool": ("boolean", lambda value: isinstance(value, bool)),
 }
 CODES = {"String": "STR", "Integer": "INT", "Float": "FLT", "Bool": "BOOL", "Anything": "JSON"}
-CODES |= {"PDF file": "PDF", "CSV file": "CSV", "ZIP file": "ZIP", "Image": "IMG", "Segmentation": "SEG"}
+IMAGE_SET = "DICOM Image Set"
+CODES |= {
+    IMAGE_SET: "DCMIS",
+    "PDF file": "PDF",
+    "CSV file": "CSV",
+    "ZIP file": "ZIP",
+    "Image": "IMG",
+    "Segmentation": "SEG",
+}
 NOT_JSON = {"CSV file", "ZIP file", "PDF file", "SQREG file", "Thumbnail jpg", "Thumbnail png", "OBJ file"}
 NOT_JSON |= {"MP4 file", "Newick tree-format file", "BIOM format"}
 CHOICE = "['image', 'value', 'file', 'user_upload', 'upload_session', ('image_name', 'user_uploads')]"
@@ -131,6 +139,8 @@ class Imports:
             before = found.values.get(slug)
             if before is None or before.value != value["value"]:
                 found.values[slug] = Stored(self.state.next_value_pk(), value=value["value"])
+        elif kind.kind == IMAGE_SET:
+            return  # left to a service of another's, which this server does not have either
         elif kind.super_kind == "File":
             upload = _pk(value["user_upload"])
             self._queue.put(lambda: self._take_file(found, slug, upload))
@@ -247,6 +257,13 @@ def _source_problem(super_kind: str, code: str, given: list[str], value: dict[st
     if super_kind == "File":
         return (
             None if value.get("user_upload") else f"user_upload or file is required for interface kind {code}"
+        )
+    if code == CODES[IMAGE_SET]:
+        fits = value.get("image") or (value.get("user_uploads") and value.get("image_name"))
+        return (
+            None
+            if fits
+            else f"either user_uploads with image_name, or image are required for interface kind {code}"
         )
     if any(value.get(source) for source in ("upload_session", "user_uploads", "image")):
         return None
