@@ -386,7 +386,7 @@ def test_bytes_that_are_no_utf8_are_shown_as_such() -> None:
     [
         (CT, None, "no socket"),
         (CT, SocketKind("ct-image", "String", "Value"), "`value`"),
-        (CT, SocketKind("ct-image", "DICOM Image Set", "Image"), "not supported yet"),
+        (CT, SocketKind("ct-image", "DICOM Image Set", "Image"), "experimental = true"),
         (SCORE, SocketKind("some-score", "Anything", "File"), "`files`"),
     ],
 )

@@ -23,7 +23,7 @@ EDGES = {
     "roots", "upload", "watch",
 }  # fmt: skip
 SHARED = {
-    "grand_challenge", "reading", "strip", "workers",
+    "allowance", "grand_challenge", "reading", "strip", "summed", "workers",
 }  # fmt: skip
 """What edges may import besides pure modules: the platform, how files are opened and read, and workers."""
 ABOVE = {

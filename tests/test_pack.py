@@ -21,6 +21,7 @@ from pydicom import dcmread
 
 from casedrop import pack as packing
 from casedrop import workers as workers_module
+from casedrop.allowance import Allowance
 from casedrop.errors import CaseProblem, FolderChanged, Stopping, Waits
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.keys import uid_key
@@ -428,7 +429,7 @@ def test_large_files_of_all_cases_are_in_hand_one_after_the_other(
 
 
 def test_who_waits_for_memory_first_gets_it_first() -> None:
-    allowance = packing._Allowance(100)
+    allowance = Allowance(100)
     allowance.take(60, go_on)
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(allowance.take, 90, go_on)
@@ -440,7 +441,7 @@ def test_who_waits_for_memory_first_gets_it_first() -> None:
 
 
 def test_who_waits_for_memory_still_stops() -> None:
-    allowance = packing._Allowance(100)
+    allowance = Allowance(100)
     allowance.take(60, go_on)
 
     def stop() -> None:

@@ -12,22 +12,22 @@ import mmap
 import os
 import shutil
 import threading
-import zipfile
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import IO
 
+from casedrop.allowance import Allowance
 from casedrop.errors import CasedropError, CaseProblem, FolderChanged, Stopping, Waits
 from casedrop.model import PlannedFile, Problem, Procedure, SourceFile
 from casedrop.near import shown
-from casedrop.reading import CHUNK, Check, Sums, looks, open_below, part_size
+from casedrop.reading import CHUNK, Check, looks, open_below, part_size
 from casedrop.slices import Deidentified, Slice, stack
+from casedrop.summed import Summed, adder
 from casedrop.workers import (
     NoWorker,
     Task,
@@ -77,8 +77,6 @@ ENDS_WORKERS = Problem(
     f"{{file}} ended the process that de-identifies it {MOST_ENDS} times (it crashed, took too much memory, or "
     "did not come to an end), so nothing of it is sent. Check that it opens in a viewer, and export it anew.",
 )
-START_OF_TIME = (1980, 1, 1, 0, 0, 0)
-"""The earliest a zip can say: the same files give the same bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,7 @@ class Packer:
         self._most_workers = workers or min(len(os.sched_getaffinity(0)), MOST_WORKERS)
         self._workers = Workers(self._most_workers, work)
         self._largest = largest_file()
-        self._large = _Allowance(min(MOST_LARGE, self._largest))
+        self._large = Allowance(min(MOST_LARGE, self._largest))
         self._lock = threading.Lock()
         self._seen: dict[Path, tuple[int, int, int]] = {}
         self._promised: dict[Path, int] = {}
@@ -116,7 +114,7 @@ class Packer:
         try:
             with self._room(hidden, _at_most(file)) as written, _zip_file(hidden) as out:
                 made = self._make(
-                    case_id, folder, file, _Summed(out, part_size(_at_most(file)), written), check
+                    case_id, folder, file, Summed(out, part_size(_at_most(file)), written), check
                 )
                 os.fsync(out.fileno())
             hidden.replace(home / made.sha256)
@@ -173,15 +171,13 @@ class Packer:
         """Give up what is under way, and kill the workers."""
         self._workers.close()
 
-    def _make(
-        self, case_id: int, folder: str, file: PlannedFile, out: "_Summed", check: Check
-    ) -> PlannedFile:
+    def _make(self, case_id: int, folder: str, file: PlannedFile, out: Summed, check: Check) -> PlannedFile:
         read: list[SourceFile] = []
         slices: list[Slice] = []
         taken: set[str] = set()
         method = ""
         answers = self._answers(case_id, folder, file, check)
-        with _adder(out, bare=file.bare) as add, closing(answers):
+        with adder(out, bare=file.bare) as add, closing(answers):
             for one, answer in answers:
                 if isinstance(answer, Problem):
                     raise CaseProblem(named(answer, one.source))
@@ -306,108 +302,6 @@ class Packer:
         return self._spool / str(case_id) / file.sha256
 
 
-class _Allowance:
-    """Bytes that may be in hand at once; first come, first served, and more than there are goes alone."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._held = 0
-        self._queue: deque[object] = deque()
-        self._changed = threading.Condition()
-
-    def take(self, size: int, check: Check) -> None:
-        """Wait until there is room; `check` is asked now and then, and may raise."""
-        ticket = object()
-        with self._changed:
-            self._queue.append(ticket)
-        try:
-            while not self._taken(size, ticket):
-                check()
-        finally:
-            with self._changed:
-                self._queue.remove(ticket)
-                self._changed.notify_all()
-
-    def take_now(self, size: int) -> bool:
-        """Whether there was room, and nobody waits for it."""
-        with self._changed:
-            fits = not size or (not self._queue and self._fits(size))
-            self._held += size if fits else 0
-            return fits
-
-    def give(self, size: int) -> None:
-        with self._changed:
-            self._held -= size
-            self._changed.notify_all()
-
-    def _taken(self, size: int, ticket: object) -> bool:
-        with self._changed:
-            mine = partial(self._is_next, size, ticket)
-            if not self._changed.wait_for(mine, CHECK_SECONDS):
-                return False
-            self._held += size
-            return True
-
-    def _is_next(self, size: int, ticket: object) -> bool:
-        return not size or (self._queue[0] is ticket and self._fits(size))
-
-    def _fits(self, size: int) -> bool:
-        return not self._held or self._held + size <= self._most
-
-
-class _Summed:
-    """What a zip is written through: summed and passed on once an entry is whole, without a copy of it.
-
-    The zip's writer goes back within an entry to fill in its checksum, which it does by writing the entry's
-    header anew; never before that. `written` is told how much has been passed on.
-    """
-
-    def __init__(self, out: IO[bytes], step: int, written: Callable[[int], None]) -> None:
-        self.base = 0
-        self.sums = Sums(step)
-        self._out = out
-        self._written = written
-        self._pieces: list[memoryview] = []
-        self._length = self._at = 0
-
-    def write(self, data: bytes | memoryview) -> int:
-        piece = memoryview(data)
-        if self._at == self._length:
-            self._pieces.append(piece)
-            self._length += piece.nbytes
-        else:
-            assert (self._at, piece.nbytes) == (0, self._pieces[0].nbytes)
-            self._pieces[0] = piece
-        self._at += piece.nbytes
-        return piece.nbytes
-
-    def tell(self) -> int:
-        return self.base + self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        assert whence == os.SEEK_SET
-        self._at = offset - self.base
-        return offset
-
-    def seekable(self) -> bool:
-        return True
-
-    def flush(self) -> None:
-        """Nothing is passed on before it is whole."""
-
-    def close(self) -> None:
-        """What it is written to is closed by whoever opened it."""
-
-    def settle(self) -> None:
-        """Pass on what is there: an entry, or the zip's end."""
-        for piece in self._pieces:
-            self.sums.add(piece)
-            self._out.write(piece)
-        self.base += self._length
-        self._pieces, self._length, self._at = [], 0, 0
-        self._written(self.base)
-
-
 def _read(folder: str, source: SourceFile, sheet: io.FileIO, check: Check) -> SourceFile:
     """Put a source's bytes, read once, on the sheet; the source with their sum. Raises FolderChanged."""
     settled, whole = (source.size, source.mtime_ns, source.ctime_ns), hashlib.sha256()
@@ -445,22 +339,6 @@ def named(problem: Problem, source: SourceFile) -> Problem:
     article = "The" if problem.text.startswith("{files}") else "the"
     files = f"{article} DICOM files of this series"
     return replace(problem, text=problem.text.format(file=shown(source.path), files=files))
-
-
-@contextmanager
-def _adder(out: "_Summed", *, bare: bool) -> Iterator[Callable[[int, mmap.mmap], object]]:
-    """Adds a file to the zip, or is the file."""
-    if bare:
-        yield lambda _, data: out.write(memoryview(data))
-        return
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as zipped:
-        yield lambda number, data: zipped.writestr(_entry(number), data)
-
-
-def _entry(number: int) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(f"{number:05}.dcm", START_OF_TIME)
-    entry.create_system, entry.external_attr = 3, 0o644 << 16
-    return entry
 
 
 def _at_most(file: PlannedFile) -> int:
