@@ -3,6 +3,8 @@
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 
@@ -93,3 +95,23 @@ def assert_ends_soon(lab: Lab) -> None:
     began = time.monotonic()
     assert lab.stop() == 0
     assert time.monotonic() - began < SOON
+
+
+STOPPED_WHILE_ITS_EVENT_IS_LOCKED = """
+import os, signal, threading
+from casedrop.start import ENDING, stop_on_signals
+
+signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+wake = threading.Event()
+threading.Thread(target=stop_on_signals, args=(wake.set,), daemon=True).start()
+with wake._cond:
+    for _ in range(3):
+        os.kill(os.getpid(), signal.SIGTERM)
+assert wake.wait(10)
+"""
+
+
+def test_a_signal_at_the_worst_moment_ends_the_service() -> None:
+    """While the main thread holds the lock of the very event that is to wake it."""
+    code = [sys.executable, "-c", STOPPED_WHILE_ITS_EVENT_IS_LOCKED]
+    assert subprocess.run(code, check=False, timeout=30).returncode == 0

@@ -88,7 +88,7 @@ class Service:
         self.unwritten = False
 
     def stop(self) -> None:
-        """Only sets flags: safe in a signal handler."""
+        """Only sets flags, from any thread."""
         self.stopping.set()
         self.wake.set()
 

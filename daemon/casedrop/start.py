@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,9 +23,12 @@ from casedrop.service import Service
 DAMAGED, FAULT = 78, 70
 """Exit codes (sysexits.h): systemd starts the service again after a fault only."""
 
+ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
+
 
 def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: bool) -> int:
     """Run until stopped; the exit code of `casedrop run`."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     token = read_token(settings, environ)
     pseudonym_key = read_key(settings, environ)
     directory = state_directory(settings)
@@ -41,14 +45,24 @@ def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: 
     expect_same_key(service.journal, pseudonym_key)
     if pseudonym_key is not None:
         service.journal.keep_pseudonym_key(fingerprint(pseudonym_key))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.stop())
+    threading.Thread(target=stop_on_signals, args=(service.stop,), daemon=True).start()
     try:
         return service.run(once=once)
     except Exception as error:  # noqa: BLE001  raised further it would meet threads that hang, and never end
         return ended_by(error, directory / journal.NAME)
     finally:
         os.close(lock)
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """Call `stop` at each signal to end, which every thread has blocked.
+
+    No handler does it: one runs in the middle of whatever the main thread does, also while that holds the lock
+    of the event that is to be set, and then waits for itself for ever.
+    """
+    while True:
+        signal.sigwait(ENDING)
+        stop()
 
 
 def ended_by(error: Exception, path: Path) -> int:
