@@ -99,11 +99,10 @@ def assert_ends_soon(lab: Lab) -> None:
 
 STOPPED_WHILE_ITS_EVENT_IS_LOCKED = """
 import os, signal, threading
-from casedrop.start import ENDING, stop_on_signals
+from casedrop.start import stop_on_signals
 
-signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
 wake = threading.Event()
-threading.Thread(target=stop_on_signals, args=(wake.set,), daemon=True).start()
+stop_on_signals(wake.set)
 with wake._cond:
     for _ in range(3):
         os.kill(os.getpid(), signal.SIGTERM)

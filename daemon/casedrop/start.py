@@ -23,12 +23,9 @@ from casedrop.service import Service
 DAMAGED, FAULT = 78, 70
 """Exit codes (sysexits.h): systemd starts the service again after a fault only."""
 
-ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
-
 
 def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: bool) -> int:
     """Run until stopped; the exit code of `casedrop run`."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     token = read_token(settings, environ)
     pseudonym_key = read_key(settings, environ)
     directory = state_directory(settings)
@@ -45,7 +42,7 @@ def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: 
     expect_same_key(service.journal, pseudonym_key)
     if pseudonym_key is not None:
         service.journal.keep_pseudonym_key(fingerprint(pseudonym_key))
-    threading.Thread(target=stop_on_signals, args=(service.stop,), daemon=True).start()
+    stop_on_signals(service.stop)
     try:
         return service.run(once=once)
     except Exception as error:  # noqa: BLE001  raised further it would meet threads that hang, and never end
@@ -55,14 +52,22 @@ def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: 
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Call `stop` at each signal to end, which every thread has blocked.
+    """Have a thread call `stop` at each SIGTERM and SIGINT.
 
     No handler does it: one runs in the middle of whatever the main thread does, also while that holds the lock
-    of the event that is to be set, and then waits for itself for ever.
+    of the event that is to be set, and then waits for itself for ever. So a signal only writes into a pipe.
     """
-    while True:
-        signal.sigwait(ENDING)
-        stop()
+    receiver, sender = os.pipe()
+    os.set_blocking(sender, False)
+
+    def wait() -> None:
+        while os.read(receiver, 1):
+            stop()
+
+    threading.Thread(target=wait, daemon=True).start()
+    signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
 
 
 def ended_by(error: Exception, path: Path) -> int:
