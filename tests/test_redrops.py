@@ -2,6 +2,7 @@
 
 import pytest
 
+from casedrop.watch import file_system
 from lab import Lab, mha
 from waiting import wait_for
 
@@ -95,6 +96,8 @@ def test_a_failed_folder_that_comes_back_with_anothers_files_waits_for_a_person(
 
 
 def test_a_failed_folder_put_right_under_another_name_goes_on_and_lets_a_held_drop_go(lab: Lab) -> None:
+    if not file_system(str(lab.root)).inodes:
+        pytest.skip("the temporary directory is on a file system where a folder may change its inode number")
     lab.start()
     for n in range(5):
         lab.move_in(f"P{n}", ct__mha=mha(), odd__txt=b"")

@@ -15,6 +15,7 @@ from casedrop.errors import Refused, SetupProblem, Unavailable, Unclear
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.journal import Journal
 from casedrop.judge import Judge
+from casedrop.watch import file_system
 from casedrop.watched import Watched
 
 
@@ -50,6 +51,7 @@ class Gate:
             if watched.root.restored:
                 self.log.warning("journal is a restored one", drop=watched.drop.name)
         roots.expect_there(watched.path, watched.root.id)
+        watched.inodes = file_system(str(watched.path)).inodes
         study, kinds = check_platform(self.platform, watched.drop)
         watched.scanner.there = partial(self.journal.there, self.platform.url, study.pk)
         watched.scanner.kinds = kinds

@@ -20,17 +20,29 @@ class Destination:
     study: ReaderStudy
 
 
-def begin(journal: Journal, to: Destination, finding: Finding) -> tuple[Case, Case | None]:
+def known(journal: Journal, root: str, finding: Finding, *, inodes: bool) -> Case | None:
+    """The newest case of a folder by its name, or a failed one that bears another name by now.
+
+    That is told by the inode number, where `inodes` says that a folder keeps it.
+    """
+    named = journal.latest(root, finding.folder)
+    return named or (journal.renamed(root, finding.inode) if inodes else None)
+
+
+def begin(
+    journal: Journal, to: Destination, finding: Finding, before: Case | None
+) -> tuple[Case, Case | None]:
     """The case of a folder that is READY or WRONG, and the case it continues.
 
     A failed folder that comes back, or one that changed before its commit, keeps its case: with it what
     is on the platform already. Where the drop goes to another reader study since, it begins anew there. A
-    title held by another folder's case is refused. One that was renamed to put it right goes by its new name.
+    title held by another folder's case is refused. `before` is what is `known` of it; one that was renamed to put
+    it right goes by its new name, and nobody has allowed it the files of another.
     """
     assert finding.grouping is not None
-    before = journal.latest(to.root, finding.folder)
-    first = {"first_name": before.name if before and before.name != finding.folder else ""}
-    before = before or journal.renamed(to.root, finding.inode)
+    same = before is not None and finding.folder in (before.folder, before.filed_as)
+    first: dict[str, Any] = {} if same else {"twins_allowed": False}
+    first["first_name"] = before.name if before and same and before.name != finding.folder else ""
     again = before if before and _goes_on(before, to) else None
     if finding.state is FindingState.WRONG:
         return _journalled(

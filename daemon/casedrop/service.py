@@ -26,7 +26,7 @@ from casedrop.errors import Stopping, Unavailable, Unclear, Waits
 from casedrop.file_away import forget_texts
 from casedrop.gate import Gate
 from casedrop.grand_challenge import GrandChallenge
-from casedrop.intake import Destination, begin
+from casedrop.intake import Destination, begin, known
 from casedrop.journal import NAME, Journal, TitleHeldError
 from casedrop.judge import Attempt, Judge
 from casedrop.keys import uid_key
@@ -239,15 +239,14 @@ class Service:
             return False
         if watched.full or not watched.brake.why:
             return not watched.full
-        root = watched.root.id
-        before = self.journal.latest(root, finding.folder) or self.journal.renamed(root, finding.inode)
+        before = self._known(watched, finding)
         return before is not None and before.stage is Stage.FAILED
 
     def _take(self, watched: Watched, finding: Finding, now: float) -> None:
         assert watched.root is not None
         assert watched.study is not None
         to = Destination(watched.root.id, self.settings.platform.url, watched.study)
-        case, again = begin(self.journal, to, finding)
+        case, again = begin(self.journal, to, finding, self._known(watched, finding))
         if again and again.filed_as:
             watched.threads.filing.submit(forget_texts, watched.path / "failed", again.filed_as)
         self.attempts[case.id] = Attempt()
@@ -255,6 +254,10 @@ class Service:
         self.log.info(
             "case begun", drop=watched.drop.name, case=self.names.of(case.folder), again=bool(again)
         )
+
+    def _known(self, watched: Watched, finding: Finding) -> Case | None:
+        assert watched.root is not None
+        return known(self.journal, watched.root.id, finding, inodes=watched.inodes)
 
     def _under_way(self, watched: Watched) -> list[Case]:
         return self.journal.under_way(watched.root.id) if watched.root else []

@@ -44,6 +44,8 @@ class Watched:
     threads: Threads
     root: Root | None = None
     study: ReaderStudy | None = None
+    inodes: bool = False
+    """Whether a folder of the share keeps its inode number."""
     held: str = ""
     next_check: float = 0.0
     checking: Future[None] | None = None
