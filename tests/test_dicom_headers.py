@@ -226,6 +226,14 @@ def test_nothing_pydicom_warns_of_reaches_the_log(tmp_path: Path, capfd: pytest.
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("written", ["DOE^JANE", "Doe, Jane", "Jane Doe^^^", "Doe^Jane=\u5c71\u7530"])
+def test_a_name_is_the_same_however_a_program_writes_it(tmp_path: Path, written: str) -> None:
+    other = read(write(tmp_path / "y", data_set(PatientName=written, SpecificCharacterSet="ISO_IR 192")))
+    known = read(write(tmp_path / "x", data_set()))
+    assert other.patient_name == known.patient_name
+    assert read(write(tmp_path / "z", data_set(PatientName="Roe^Jane"))).patient_name != known.patient_name
+
+
 def test_names_are_read_for_those_who_ask(tmp_path: Path) -> None:
     with write(tmp_path / "x", data_set()).open("rb") as file:
         assert dicom_headers.patient(file.fileno()) == ("Doe^Jane", "4711")

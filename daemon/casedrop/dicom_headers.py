@@ -5,6 +5,7 @@ import io
 import logging
 import math
 import os
+import re
 import secrets
 import sys
 import warnings
@@ -161,7 +162,7 @@ def _header(data: Dataset, keywords: tuple[str, ...], whole: bool | None) -> Dic
         series=sys.intern(_text(data, "SeriesInstanceUID")),
         frame_of_reference=sys.intern(_text(data, "FrameOfReferenceUID")),
         patient=_digest(_text(data, "PatientID")),
-        patient_name=_digest(_text(data, "PatientName").replace("^", " ")),
+        patient_name=_digest(_name_words(_text(data, "PatientName"))),
         identity_removed=_text(data, "PatientIdentityRemoved").upper() == "YES",
         burned_in=_text(data, "BurnedInAnnotation").upper() == "YES",
         modality=sys.intern(_text(data, "Modality")),
@@ -192,6 +193,12 @@ def _looked_for(
 ) -> frozenset[Needle]:
     """Once for the files of a patient, which then share them."""
     return needles(texts, identifying, removed=removed)
+
+
+def _name_words(name: str) -> str:
+    """Without what programs write in different ways: order and signs; of several scripts the first."""
+    first = next((part for part in name.split("=") if part.strip()), "")
+    return " ".join(sorted(re.findall(r"[^\W_]+", first.casefold())))
 
 
 def _digest(text: str) -> str:
