@@ -14,6 +14,7 @@ from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     JPEG2000,
+    MPEG4HP41,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -744,3 +745,56 @@ def test_problems_quote_nothing() -> None:
     broken: list[Any] = [written(image())[:300], written(image(BurnedInAnnotation="YES")), written(report())]
     for data in broken:
         refused(data, GRAND)
+
+
+HIDDEN = b"Zwaardvis^Hendrika"
+
+
+@pytest.mark.parametrize("procedure", [GRAND, STANDARD])
+def test_a_text_behind_the_pixels_is_not_sent(procedure: Procedure) -> None:
+    made = image()
+    made.PixelData += HIDDEN
+    assert refused(written(made), procedure).word == "not-deidentified"
+
+
+def test_a_compression_that_nobody_looks_into_is_refused() -> None:
+    made = image()
+    made.PixelData = encapsulate([HIDDEN])
+    assert refused(written(made, MPEG4HP41), STANDARD).word == "names-in-text"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("PatientBirthDateInAlternativeCalendar", "S28"),
+        ("FileAccessURI", "https://example.org/Zwaardvis"),
+        ("RetrieveURL", "https://example.org/Zwaardvis"),
+        ("SecondaryReviewDate", "20260913"),
+        ("EncryptedContent", HIDDEN),
+    ],
+)
+def test_what_the_table_of_the_standard_does_not_list_goes_where_it_can_hold_anything(
+    keyword: str, value: Any
+) -> None:
+    assert keyword not in dcmread(io.BytesIO(sent(written(image(1, **{keyword: value})), STANDARD)))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        image(1, "1.2.840.10008.5.1.4.1.1.6"),
+        image(1, "1.2.840.10008.5.1.4.1.1.3"),
+        image(1, ImageType=["DERIVED", "SECONDARY", "SCREEN SAVE"]),
+    ],
+)
+def test_retired_ultrasound_and_pictures_of_a_screen_may_show_names(made: Dataset) -> None:
+    assert refused(written(made), STANDARD).word == "burned-in"
+
+
+def test_private_bytes_are_not_already_done() -> None:
+    made = image(PatientIdentityRemoved="YES")
+    for keyword in PERSONAL:
+        delattr(made, keyword)
+    made.RequestAttributesSequence = []
+    made.private_block(0x0029, "VENDOR", create=True).add_new(0x10, "OB", b"\0\1" + HIDDEN)
+    assert refused(written(made), Procedure("already-done")).word == "not-deidentified-yet"

@@ -13,6 +13,8 @@ from typing import Any
 from dicomanonymizer.dicom_anonymization_databases import dicomfields_2026c as table
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
 
+from casedrop.essence import WANTED_TAGS
+
 EDITION = "2026c"
 
 BASIC = ("113100", "Basic Application Confidentiality Profile")
@@ -129,6 +131,8 @@ def _unlisted(tag: int, uid: str) -> str:
         return "X"
     if tag in _CLASSES:
         return "K"
+    if (_vr(tag) in _UNLISTED_TAKEN or group == PATIENT) and tag not in WANTED_TAGS:
+        return "X"
     return {"UI": uid, "PN": "Z"}.get(_vr(tag), "K")
 
 
@@ -143,6 +147,10 @@ def _written(tag: int) -> str:
 _REMOVABLE = {
     tag[0] << 16 | tag[1] for name in ("X_Z_TAGS", "X_D_TAGS", "X_Z_D_TAGS") for tag in getattr(table, name)
 }
+PATIENT = 0x0010
+"""The group of what says who the patient is (PS3.6, 6)."""
+_UNLISTED_TAKEN = frozenset({"DA", "DT", "TM", "UR", "LT", "ST", "UT", "UC", "OB", "OW", "OB or OW", "UN"})
+"""What the table does not list and can hold anything: times, addresses, long texts and bytes."""
 _CLASSES = {tag_for_keyword(keyword) for keyword in ("SOPClassUID", "ReferencedSOPClassUID")}
 _NEVER_RETAINED = {tag_for_keyword(keyword) for keyword in TIMES_NOT_RETAINED}
 

@@ -42,7 +42,7 @@ from casedrop.new_uids import IMPLEMENTATION_NAME, IMPLEMENTATION_UID, NewUids, 
 from casedrop.pixel_comments import refuse_comments
 from casedrop.slices import Deidentified
 
-OFTEN_BURNED_IN = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(3\.1|6\.[12]|7(\.[1-4])?)")
+OFTEN_BURNED_IN = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(3(\.1)?|6(\.[12])?|7(\.[1-4])?|77\.1)")
 """Ultrasound and secondary capture: names stand in the picture unless BurnedInAnnotation says NO."""
 NO_DICOM = Problem("not-dicom", "{file} is no DICOM image.")
 CUT_OFF = Problem("cut-off", "{file} ends before its pixels do: it was not copied whole. Copy it again.")
@@ -123,6 +123,20 @@ def _expect_whole(dataset: Dataset, syntax: UID, procedure: Procedure) -> None:
     missing = PIXEL_TAGS.isdisjoint(dataset.keys())
     if missing or (not syntax.is_compressed and "cut-off" not in procedure.allow and _is_short(dataset)):
         raise CaseProblem(CUT_OFF)
+    if not syntax.is_compressed and procedure.name != "send-identifiable":
+        _expect_nothing_behind(dataset)
+
+
+def _expect_nothing_behind(dataset: Dataset) -> None:
+    """At most the byte that makes their length even (PS3.5, 8.1.1), or zeros."""
+    if "PixelData" in dataset and dataset.PixelData[get_expected_length(dataset) + 1 :].strip(b"\0"):
+        raise CaseProblem(
+            Problem(
+                "not-deidentified",
+                "{file} holds something behind its pixels, which nobody can tell what it is, so nothing of it is "
+                "sent. Export it anew.",
+            )
+        )
 
 
 def _is_short(dataset: Dataset) -> bool:
@@ -159,6 +173,8 @@ def _burned_in(dataset: Dataset, procedure: Procedure) -> str:
     if labelled == "YES" or "LABEL" in kinds or ("OVERVIEW" in kinds and labelled != "NO"):
         return "show the label of a slide, or may show it (ImageType, SpecimenLabelInImage)"
     said = str(dataset.get("BurnedInAnnotation") or "").strip().upper()
+    if "SCREEN SAVE" in kinds and said != "NO":
+        return "are pictures of a screen (ImageType), on which names often stand"
     if said == "YES":
         return "say that writing is burned into the picture (BurnedInAnnotation)"
     if (

@@ -28,10 +28,15 @@ IDENTIFYING = tags(
     "PatientComments ImageComments StudyComments FrameComments AcquisitionComments AdditionalPatientHistory "
     "RequestedProcedureComments VisitComments ResultsComments TextComments IdentifyingComments InterpretationText "
     "ImagingServiceRequestComments CommentsOnThePerformedProcedureStep CommentsOnTheScheduledProcedureStep "
-    "PatientState MedicalAlerts Allergies Occupation SpecialNeeds".split()
+    "PatientState MedicalAlerts Allergies Occupation SpecialNeeds EncapsulatedDocument WaveformData "
+    "CurrentPatientLocation InsurancePlanIdentification OrderCallbackPhoneNumber PatientTelecomInformation "
+    "TextValue UnformattedTextValue".split()
 )
 """What "already-done" wants empty or as the configuration says, wherever it stands: who the patient, the
 people around them and the place are, and comments. So it wants every other PN too."""
+PRIVATE_NUMBERS = frozenset({"AT", "DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"})
+BINARY = "bytes"
+"""Stands for what nobody can read."""
 PRIVATE_TEXTS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 READABLE = re.compile(rb"[ -~\x80-\xff]{4}")
@@ -98,8 +103,8 @@ def _private_texts(dataset: Dataset) -> Iterator[str]:
                 yield from _private_texts(item)
         elif element.VR in PRIVATE_TEXTS:
             yield from texts_of(element)
-        elif element.VR == "UN":
-            yield _readable(bytes(element.value or b""))
+        elif element.VR not in PRIVATE_NUMBERS and element.value:
+            yield _readable(bytes(element.value)) if element.VR == "UN" else BINARY
 
 
 def _readable(value: bytes) -> str:

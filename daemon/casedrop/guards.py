@@ -191,7 +191,10 @@ def patients_problem(headers: Files) -> Problem | None:
     """
     named = {header.patient_name for header in headers.values() if header.patient}
     groups: dict[tuple[str, str], list[str]] = {}
+    ids = {header.patient for header in headers.values() if header.patient_name}
     for path, header in sorted(headers.items()):
+        if header.patient in ids and not header.patient_name:
+            continue
         if header.patient or header.patient_name not in named:
             key = header.patient, header.patient_name
             if any(key):

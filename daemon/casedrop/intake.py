@@ -26,7 +26,7 @@ def known(journal: Journal, root: str, finding: Finding, *, inodes: bool) -> Cas
     That is told by the inode number, where `inodes` says that a folder keeps it.
     """
     named = journal.latest(root, finding.folder)
-    return named or (journal.renamed(root, finding.inode) if inodes else None)
+    return named or (journal.renamed(root, finding.device, finding.inode) if inodes else None)
 
 
 def begin(

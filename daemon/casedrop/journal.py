@@ -204,10 +204,11 @@ class Journal:
         """All failed cases of a root by the name they were filed under."""
         return {case.filed_as: case for case in self._cases("root = ? AND stage = 'failed'", root)}
 
-    def renamed(self, root: str, inode: int) -> Case | None:
-        """A failed folder by its inode number, whatever it is called now; none that has a display set."""
+    def renamed(self, root: str, device: int, inode: int) -> Case | None:
+        """A failed folder by where it lies, whatever it is called now; none that has made a display set."""
         where = "root = ? AND stage = 'failed' AND json_extract(record, '$.inode') = ?"
-        return next((one for one in self._cases(where, root, inode) if not one.committed), None)
+        found = (one for one in self._cases(where, root, inode) if one.device == device)
+        return next((one for one in found if not one.set_pk and not one.committed), None)
 
     def wish(self, case_id: int, wish: Json) -> None:
         """What a person has decided about a case that waits; the service, which alone changes cases, does it."""

@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 
 from pydicom import Dataset
 from pydicom.encaps import generate_fragments, parse_basic_offsets
-from pydicom.uid import (
-    UID,
-)
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, RLELossless
 
 from casedrop import jpeg
 from casedrop.errors import CaseProblem
@@ -41,8 +39,19 @@ ENCODER = re.compile(
 def refuse_comments(dataset: Dataset, syntax: UID, procedure: Procedure) -> None:
     """Texts that stand inside compressed pixels."""
     look = _look(syntax)
-    if look is None or "names-in-text" in procedure.allow:
+    plain = look is None and (
+        not syntax.is_compressed or syntax in (RLELossless, DeflatedExplicitVRLittleEndian)
+    )
+    if plain or "names-in-text" in procedure.allow:
         return
+    if look is None:
+        raise CaseProblem(
+            Problem(
+                "names-in-text",
+                "{files} hold pixels in a compression that is not looked into, and could hold a text that names "
+                'somebody. Export them uncompressed, or let the data manager set allow = ["names-in-text"].',
+            )
+        )
     frames = (frame for _, one in elements(dataset, PIXEL_TAGS) for frame in _frames(one.value))
     try:
         found = sorted({words for frame in frames for words in look(frame)})

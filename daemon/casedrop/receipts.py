@@ -112,7 +112,8 @@ def _on_platform(case: Case) -> str:
         return f"An empty display set ({case.one_time_title}). It is used for this folder when it is tried again."
     if case.amends and not case.asked:
         return f"The display set {case.address} is as it was; nothing of this folder was sent."
-    held = f"Confirmed in it: {', '.join(sorted(case.held))}" if case.held else "Nothing in it is confirmed"
+    known = sorted(name for name, value in case.held.items() if value.pk)
+    held = f"Confirmed in it: {', '.join(known)}" if known else "Nothing in it is confirmed"
     return (
         f"The display set {case.address} exists and readers can see it. {held}. It may be incomplete until this "
         "folder is tried again."
