@@ -208,7 +208,7 @@ class Journal:
         """A failed folder by where it lies, whatever it is called now; none that has made a display set."""
         where = "root = ? AND stage = 'failed' AND json_extract(record, '$.inode') = ?"
         found = (one for one in self._cases(where, root, inode) if one.device == device)
-        return next((one for one in found if not one.set_pk and not one.committed), None)
+        return next((one for one in found if not one.set_pk), None)
 
     def wish(self, case_id: int, wish: Json) -> None:
         """What a person has decided about a case that waits; the service, which alone changes cases, does it."""

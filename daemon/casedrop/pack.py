@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from casedrop.allowance import Allowance
+from casedrop.allowance import CHECK_SECONDS, Allowance
 from casedrop.errors import CasedropError, CaseProblem, FolderChanged, Stopping, Waits
 from casedrop.model import PlannedFile, Problem, Procedure, SourceFile
 from casedrop.near import shown
@@ -64,7 +64,6 @@ SPARE = 64 << 20
 MORE = 4096
 """Bytes by which a file may grow: dummies, new UIDs, its entry in the zip."""
 
-CHECK_SECONDS = 0.5
 ROOM_SECONDS = 30.0
 NO_MEMORY = "There was too little memory to de-identify a series; it is tried again."
 ENDED = (

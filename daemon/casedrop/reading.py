@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from casedrop.errors import FolderChanged
+from casedrop.placed import Placed
 
 CHUNK = 1 << 20
 SMALLEST_PART = 8 << 20
@@ -61,41 +62,24 @@ class Sums:
         return (*self._md5s, self._part.hexdigest()) if begun else tuple(self._md5s)
 
 
-class Witness(io.RawIOBase):
+class Witness(Placed):
     """`source` for one reader from front to back: sums all of it, be it passed over. Never closes it."""
 
     def __init__(self, source: io.RawIOBase, check: Check) -> None:
+        super().__init__()
         self._source = source
         self._check = check
         self._whole = hashlib.sha256()
-        self._summed = self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        if whence != io.SEEK_SET:
-            raise io.UnsupportedOperation
-        self._at = offset
-        return offset
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        self._pass_over(self._at)
-        found = self._read(self._at, len(buffer))
-        buffer[: len(found)] = found
-        self._at += len(found)
-        return len(found)
+        self._summed = 0
 
     def sha256(self) -> str:
         """Of the whole source, to its end."""
         self._pass_over(None)
         return self._whole.hexdigest()
+
+    def _read_at(self, start: int, count: int) -> bytes:
+        self._pass_over(start)
+        return self._read(start, count)
 
     def _pass_over(self, end: int | None) -> None:
         while end is None or self._summed < end:
