@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmread, dcmwrite
+from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     JPEG2000,
@@ -357,10 +358,10 @@ def clean(data: bytes) -> bytes:
 DONE = Procedure("already-done", patterns=(r"STUDY-\d+",))
 
 
-def test_already_done_files_are_sent_as_they_are() -> None:
+def test_already_done_attributes_are_sent_as_they_are() -> None:
     found = deidentify(done(), DONE, KEY, alone=False)
     assert isinstance(found, Deidentified)
-    assert (found.data, found.taken) == (done(), ())
+    assert (read(found.data), found.taken) == (read(done()), ())
     problem = refused(done(), Procedure("already-done", patterns=(r"OTHER-\d+",)))
     assert "PatientID is neither empty nor as the patterns" in problem.text
     assert "PatientID is not empty." in refused(done(), Procedure("already-done")).text
@@ -387,26 +388,50 @@ def test_already_done_files_hold_no_private_texts() -> None:
         ("DS", "0.25", True),
     ):
         made = read(done())
-        made.private_block(0x0009, "MEERVAL-PRIVATE", create=True).add_new(1, vr, value)
+        made.private_block(0x0009, "CANON_MEC_MR3", create=True).add_new(1, vr, value)
         nest = read(done())
-        nest.private_block(0x0009, "MEERVAL-PRIVATE", create=True).add_new(1, "SQ", [Dataset()])
-        inner = nest[0x00091001].value[0].private_block(0x0009, "MEERVAL-PRIVATE", create=True)
+        nest.private_block(0x0009, "CANON_MEC_MR3", create=True).add_new(1, "SQ", [Dataset()])
+        inner = nest[0x00091001].value[0].private_block(0x0009, "CANON_MEC_MR3", create=True)
         inner.add_new(1, vr, value)
         for one in (made, nest):
             data = clean(written(one))
             if taken:
-                assert sent(data, DONE) == data
+                assert read(sent(data, DONE)) == one
             else:
                 assert "private attributes are neither" in refused(data, DONE).text
 
 
-def test_already_done_files_hold_no_text_before_or_behind_the_image() -> None:
-    assert "preamble" in refused(b"PADDINGNAME".ljust(128, b" ") + done()[128:], DONE).text
-    assert "preamble" in refused(b"II*\0Zwaardvis".ljust(128, b"\0") + done()[128:], DONE).text
-    tiff = b"II*\0\x80\0\0\0".ljust(128, b"\0") + done()[128:]
-    assert sent(tiff, DONE) == tiff
+def twice() -> bytes:
+    """PatientName stands there a second time: readers take the last."""
+    data = done()
+    first = read(data).get_item("PatientName")
+    assert isinstance(first, RawDataElement)
+    name = b"\x10\0\x10\0PN\x0a\0Zwaardvis "
+    return data[: first.value_tell - 8] + name + data[first.value_tell - 8 :]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"PADDINGNAME".ljust(128, b" ") + done()[128:],
+        twice(),
+        done() + b"\x10\0\x10\0PN\x0a\0Zwaardvis " + b"\x10\0\x10\0PN\0\0",
+        written(read(done())),
+    ],
+    ids=["in the preamble", "twice", "behind the image", "in the file meta information"],
+)
+def test_what_hides_in_already_done_files_does_not_go_along(data: bytes) -> None:
+    found = sent(data, DONE)
+    assert not [word for word in texts() if word in found and word in data and word != ROOT.encode()]
+    assert read(found) == read(done())
+
+
+def test_already_done_files_hold_no_text_in_padding_or_as_a_private_creator() -> None:
     made = read(done())
     made.add_new(0xFFFCFFFC, "OB", b"PADDINGNAME ")
+    assert "private attributes" in refused(clean(written(made)), DONE).text
+    made = read(done())
+    made.private_block(0x0009, "Zwaardvis Hendrika", create=True).add_new(1, "DS", "1.5")
     assert "private attributes" in refused(clean(written(made)), DONE).text
 
 

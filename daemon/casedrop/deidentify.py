@@ -26,6 +26,7 @@ from casedrop.errors import CaseProblem
 from casedrop.essence import (
     PIXEL_TAGS,
     Losses,
+    Values,
     as_slice,
     changed,
     essence,
@@ -54,12 +55,13 @@ def deidentify(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) ->
     `key` derives new UIDs from the old ones; `alone` tells that the image has no other file. The same
     arguments give the same bytes. Raises MemoryError, which says nothing of the file.
 
-    "already-done" sends the file unchanged where it says PatientIdentityRemoved = YES and nothing identifying is
-    found: the preamble is zeros (or begins a TIFF and holds no text); the attributes of IDENTIFYING and every
+    "already-done" sends the attributes unchanged, under a preamble and file meta information of our own, where they
+    say PatientIdentityRemoved = YES and nothing identifying is found: the attributes of IDENTIFYING and every
     name of a person (PN) are empty or match a pattern, however deep they stand; so do private attributes that
-    hold text (LO, LT, SH, ST, UC, UT, and UN that reads as text; their creators apart), PrivateInformation of
-    the file meta information and DataSetTrailingPadding; the compressed pixels carry no comment; and nothing
-    says that writing is burned in. Descriptions, dates, names of devices and UIDs are not looked at.
+    hold text (LO, LT, SH, ST, UC, UT, and UN that reads as text), creators that pydicom does not know, and
+    DataSetTrailingPadding; the compressed pixels carry no comment; and nothing says that writing is burned in.
+    Descriptions, dates, names of devices and UIDs are not looked at. What stands twice, or behind the last
+    attribute, nobody can look at: since the file is written anew, it does not go along.
     """
     try:
         return _deidentify(data, procedure, key, alone=alone)
@@ -91,7 +93,7 @@ def _deidentify(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -
     refuse_comments(dataset, syntax, procedure)
     if procedure.name == "already-done":
         expect_done(dataset, procedure)
-        return Deidentified(data, as_slice(essence(dataset)), "de-identified before, sent as it was")
+        return _unchanged(dataset, stood, syntax)
     before, wanted = essence(dataset), words_of_patient(dataset)
     method = _apply(dataset, procedure, key)
     sent = _written(dataset, syntax)
@@ -103,6 +105,23 @@ def _deidentify(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -
     alone = alone or ("ImagePositionPatient",) not in before
     _expect_same_image(losses(before, kept, alone=alone), procedure)
     return Deidentified(sent, as_slice(kept), method, changed(stood, stands))
+
+
+def _unchanged(dataset: Dataset, stood: Values, syntax: UID) -> Deidentified:
+    before = essence(dataset)
+    sent = _written(dataset, syntax)
+    after = dcmread(io.BytesIO(sent))
+    _straighten(after)
+    odd = changed(stood, values(after))
+    if odd or essence(after) != before:
+        raise CaseProblem(
+            Problem(
+                "not-deidentified",
+                f"{{file}} cannot be written as it stands ({several(odd) or 'its image'} would change), so nothing of "
+                "it is sent. Export it anew.",
+            )
+        )
+    return Deidentified(sent, as_slice(before), "de-identified before, attributes sent as they were")
 
 
 def _transfer_syntax(dataset: Dataset) -> UID:

@@ -1,9 +1,13 @@
-"""Whether a file that is said to be de-identified is: what "already-done" looks at. Pure."""
+"""Whether a file that is said to be de-identified is: what "already-done" looks at. Pure.
+
+Only what pydicom knows the writer of stands for no name: a private creator is text that anybody may choose.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from pydicom import Dataset
+from pydicom.datadict import private_dictionaries
 
 from casedrop.errors import CaseProblem
 from casedrop.essence import (
@@ -38,8 +42,6 @@ PRIVATE_NUMBERS = frozenset({"AT", "DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL
 BINARY = "bytes"
 """Stands for what nobody can read."""
 PRIVATE_TEXTS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-READABLE = re.compile(rb"[ -~\x80-\xff]{4}")
 LETTERS_OR_NUMBER = re.compile(r"[^\W\d_]{2}|\d{6}")
 
 
@@ -50,14 +52,6 @@ def expect_done(dataset: Dataset, procedure: Procedure) -> None:
                 "not-deidentified-yet",
                 "{files} do not say that the patient's identity was removed (PatientIdentityRemoved), and this "
                 'drop takes only what is de-identified already (deidentify = "already-done").',
-            )
-        )
-    if _preamble_says(dataset):
-        raise CaseProblem(
-            Problem(
-                "not-deidentified-yet",
-                "{files} are said to be de-identified, but their first 128 bytes (the preamble) are not zeros, "
-                "and may name somebody. De-identify them with a program that writes files anew.",
             )
         )
     found = elements(dataset, IDENTIFYING, frozenset({"PN"}))
@@ -80,24 +74,17 @@ def _not_empty(filled: Sequence[str], procedure: Procedure) -> Problem:
     )
 
 
-def _preamble_says(dataset: Dataset) -> bool:
-    """A file may be a TIFF at the same time (PS3.10, 7.1)."""
-    preamble = getattr(dataset, "preamble", None) or b""
-    if not preamble.strip(b"\0"):
-        return False
-    return not preamble.startswith(TIFF) or READABLE.search(preamble[4:]) is not None
-
-
 def _private_texts(dataset: Dataset) -> Iterator[str]:
     """Of everything that only its writer knows, in nested sequences too."""
-    meta = getattr(dataset, "file_meta", None) or Dataset()
-    yield _readable(bytes(meta.get("PrivateInformation") or b""))
     yield _readable(bytes(dataset.get("DataSetTrailingPadding") or b""))
     for tag in list(dataset.keys()):
         vr = dataset.get_item(tag).VR
-        if not (tag.is_private or vr == "SQ" or known_vr(tag) == "SQ") or tag.is_private_creator:
+        if not (tag.is_private or vr == "SQ" or known_vr(tag) == "SQ"):
             continue
         element = dataset[tag]
+        if tag.is_private_creator:
+            yield from (text for text in texts_of(element) if text not in private_dictionaries)
+            continue
         if element.VR == "SQ":
             for item in element.value:
                 yield from _private_texts(item)
