@@ -30,7 +30,7 @@ from pydicom.uid import (
 
 from casedrop.deidentify import deidentify
 from casedrop.dicom_model import WHOLE_SLIDE
-from casedrop.essence import as_slice, essence
+from casedrop.essence import ITEM, as_slice, essence
 from casedrop.model import ALLOW, ANNEX_E_OPTIONS, Problem, Procedure
 from casedrop.new_uids import new_uid
 from casedrop.slices import Deidentified
@@ -823,3 +823,30 @@ def test_private_bytes_are_not_already_done() -> None:
     made.RequestAttributesSequence = []
     made.private_block(0x0029, "VENDOR", create=True).add_new(0x10, "OB", b"\0\1" + HIDDEN)
     assert refused(written(made), Procedure("already-done")).word == "not-deidentified-yet"
+
+
+@pytest.mark.parametrize("procedure", [GRAND, STANDARD], ids=lambda one: one.name)
+def test_tables_and_headers_before_compressed_pixels_hold_no_names(procedure: Procedure) -> None:
+    good = written(image(), RLELossless)
+    sent(good, procedure)
+    table = ITEM[0] + b"\4\0\0\0\0\0\0\0"
+    assert good.count(table) == 1
+    named = ITEM[0] + b"\x08\0\0\0\0\0\0\0Zwaa"
+    assert "table before" in refused(good.replace(table, named), procedure).text
+    header = good.index(table) + len(table) + 8
+    hidden = good[: header + 40] + b"Zwaardvis^Hendrika  " + good[header + 60 :]
+    assert "header of a frame" in refused(hidden, procedure).text
+    made = image(FloatPixelData=b"Zwaardvis   ")
+    assert "pixels twice" in refused(written(made), procedure).text
+
+
+def test_texts_of_orders_and_worklists_do_not_go_along_by_the_standard() -> None:
+    made = image(
+        PlacerOrderNumberProcedure="ORDER77",
+        OwnerID="OWNER77",
+        WorklistLabel="LIST77",
+        ConvolutionKernel="B30f",
+    )
+    out = sent(written(made), STANDARD)
+    assert not [word for word in (b"ORDER77", b"OWNER77", b"LIST77") if word in out]
+    assert read(out).ConvolutionKernel == "B30f"

@@ -3,8 +3,9 @@
 The table (E.1-1, edition 2026c) comes from the package dicom-anonymizer; the columns of the options, which it
 does not carry, stand here. They are applied by the engine of grand-challenge-dicom-de-identifier, which, unlike
 dicom-anonymizer's own, goes into nested sequences. Beyond the table: what PS3.6 does not know, private
-attributes, overlays and curves are removed, every other UID that is not of the standard is replaced (but not
-that of a class: it says what kind of image this is), and so is every other person's name.
+attributes, overlays, curves and unlisted texts that do not tell of the image itself are removed; every other UID
+that is not of the standard is replaced (but not that of a class: it says what kind of image this is), and so is
+every other person's name.
 """
 
 from functools import cache
@@ -131,9 +132,11 @@ def _unlisted(tag: int, uid: str) -> str:
         return "X"
     if tag in _CLASSES:
         return "K"
-    if (_vr(tag) in _UNLISTED_TAKEN or group == PATIENT) and tag not in WANTED_TAGS:
+    vr = _vr(tag)
+    taken = vr in _TAKEN or (vr in _SHORT_TEXTS and group not in ABOUT_IMAGES) or group == PATIENT
+    if taken and tag not in WANTED_TAGS:
         return "X"
-    return {"UI": uid, "PN": "Z"}.get(_vr(tag), "K")
+    return {"UI": uid, "PN": "Z"}.get(vr, "K")
 
 
 def _vr(tag: int) -> str:
@@ -149,7 +152,13 @@ _REMOVABLE = {
 }
 PATIENT = 0x0010
 """The group of what says who the patient is (PS3.6, 6)."""
-_UNLISTED_TAKEN = frozenset({"DA", "DT", "TM", "UR", "LT", "ST", "UT", "UC", "OB", "OW", "OB or OW", "UN"})
+ABOUT_IMAGES = frozenset({
+    0x0008, 0x0018, 0x0020, 0x0022, 0x0028, 0x0048, 0x0052, 0x0054, 0x0062, 0x0066, 0x0068, 0x300A, 0x300C,
+})  # fmt: skip
+"""Groups in which short texts say what the image is and how it was made (PS3.6, 6); elsewhere they are of orders,
+visits, worklists, prints and trials."""
+_SHORT_TEXTS = frozenset({"LO", "SH"})
+_TAKEN = frozenset({"DA", "DT", "TM", "UR", "LT", "ST", "UT", "UC", "OB", "OW", "OB or OW", "UN"})
 """What the table does not list and can hold anything: times, addresses, long texts and bytes."""
 _CLASSES = {tag_for_keyword(keyword) for keyword in ("SOPClassUID", "ReferencedSOPClassUID")}
 _NEVER_RETAINED = {tag_for_keyword(keyword) for keyword in TIMES_NOT_RETAINED}

@@ -48,6 +48,12 @@ OFTEN_BURNED_IN = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(3(\.1)?|6(\.[12
 NO_DICOM = Problem("not-dicom", "{file} is no DICOM image.")
 CUT_OFF = Problem("cut-off", "{file} ends before its pixels do: it was not copied whole. Copy it again.")
 
+TWO_PIXELS = Problem(
+    "not-deidentified",
+    "{file} holds pixels twice, in several attributes, and nobody can tell which are meant, so nothing of it is "
+    "sent. Export it anew.",
+)
+
 
 def deidentify(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -> Deidentified | Problem:
     """De-identify one file, or say in words without any value why not.
@@ -55,8 +61,8 @@ def deidentify(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) ->
     `key` derives new UIDs from the old ones; `alone` tells that the image has no other file. The same
     arguments give the same bytes. Raises MemoryError, which says nothing of the file.
 
-    "already-done" sends the attributes unchanged, under a preamble and file meta information of our own, where they
-    say PatientIdentityRemoved = YES and nothing identifying is found: the attributes of IDENTIFYING and every
+    "already-done" sends the attributes unchanged, under a preamble and file meta information of our own, where
+    they say PatientIdentityRemoved = YES and nothing identifying is found: the attributes of IDENTIFYING and every
     name of a person (PN) are empty or match a pattern, however deep they stand; so do private attributes that
     hold text (LO, LT, SH, ST, UC, UT, and UN that reads as text), creators that pydicom does not know, and
     DataSetTrailingPadding; the compressed pixels carry no comment; and nothing says that writing is burned in.
@@ -117,8 +123,8 @@ def _unchanged(dataset: Dataset, stood: Values, syntax: UID) -> Deidentified:
         raise CaseProblem(
             Problem(
                 "not-deidentified",
-                f"{{file}} cannot be written as it stands ({several(odd) or 'its image'} would change), so nothing of "
-                "it is sent. Export it anew.",
+                f"{{file}} cannot be written as it stands ({several(odd) or 'its image'} would change), so "
+                "nothing of it is sent. Export it anew.",
             )
         )
     return Deidentified(sent, as_slice(before), "de-identified before, attributes sent as they were")
@@ -139,8 +145,10 @@ def _expect_whole(dataset: Dataset, syntax: UID, procedure: Procedure) -> None:
     """Pixels that are not compressed have a length that the header tells; what has none is no image."""
     if "Rows" not in dataset:
         return
-    missing = PIXEL_TAGS.isdisjoint(dataset.keys())
-    if missing or (not syntax.is_compressed and "cut-off" not in procedure.allow and _is_short(dataset)):
+    pixels = PIXEL_TAGS & set(dataset.keys())
+    if len(pixels) > 1:
+        raise CaseProblem(TWO_PIXELS)
+    if not pixels or (not syntax.is_compressed and "cut-off" not in procedure.allow and _is_short(dataset)):
         raise CaseProblem(CUT_OFF)
     if not syntax.is_compressed and procedure.name != "send-identifiable":
         _expect_nothing_behind(dataset)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from pydicom import Dataset
-from pydicom.datadict import private_dictionaries
+from pydicom._private_dict import private_dictionaries
 
 from casedrop.errors import CaseProblem
 from casedrop.essence import (

@@ -2,6 +2,7 @@
 
 import io
 import re
+import struct
 from collections.abc import Callable, Iterator
 
 from pydicom import Dataset
@@ -22,6 +23,7 @@ from casedrop.spots import OddFormatError, is_technical, read_at
 JPEG = re.compile(r"1\.2\.840\.10008\.1\.2\.4\.(5\d|6\d|70)")
 JPEG_LS = re.compile(r"1\.2\.840\.10008\.1\.2\.4\.8[01]")
 JPEG_2000 = re.compile(r"1\.2\.840\.10008\.1\.2\.4\.(9[0-3]|20[1-3])")
+RLE = re.compile(re.escape(RLELossless))
 STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
 """How a picture of these begins: JPEG and JPEG-LS, a JPEG 2000 codestream, a JP2."""
 NO_COMMENT = (b"\xff\xe8\x00\x07mrfx", b"\xff\xe8\x00\x20SPIFF\0", b"\xff\xe8\x00\x08\x00\x00\x00\x01")
@@ -36,12 +38,19 @@ ENCODER = re.compile(
 )
 
 
+ODD_OFFSETS = Problem(
+    "not-deidentified",
+    "{file} holds something else than places of frames in the table before its compressed pixels, so nothing of "
+    "it is sent. Export it anew.",
+)
+
+
 def refuse_comments(dataset: Dataset, syntax: UID, procedure: Procedure) -> None:
     """Texts that stand inside compressed pixels."""
+    if not all(_only_offsets(one.value) for _, one in elements(dataset, PIXEL_TAGS)) or _says_more(dataset):
+        raise CaseProblem(ODD_OFFSETS)
     look = _look(syntax)
-    plain = look is None and (
-        not syntax.is_compressed or syntax in (RLELossless, DeflatedExplicitVRLittleEndian)
-    )
+    plain = not syntax.is_compressed or syntax == DeflatedExplicitVRLittleEndian
     if plain or "names-in-text" in procedure.allow:
         return
     if look is None:
@@ -67,8 +76,31 @@ def refuse_comments(dataset: Dataset, syntax: UID, procedure: Procedure) -> None
         )
 
 
+def _only_offsets(pixels: bytes) -> bool:
+    """Whether the Basic Offset Table of encapsulated pixels (PS3.5, A.4) holds rising places within them."""
+    if pixels[:4] != ITEM[0]:
+        return True
+    try:
+        offsets = parse_basic_offsets(pixels)
+    except ValueError:
+        return False
+    return not offsets or (offsets[0] == 0 and offsets[-1] < len(pixels) and offsets == sorted(set(offsets)))
+
+
+def _says_more(dataset: Dataset) -> bool:
+    """Whether an Extended Offset Table (PS3.3, C.7.6.3.1.8), 64 bits for each frame, tells of places elsewhere."""
+    pixels = len(dataset.get("PixelData") or b"")
+    tables = (bytes(dataset.get(f"ExtendedOffsetTable{kind}") or b"") for kind in ("", "Lengths"))
+    return any(number > pixels for table in tables for (number,) in struct.iter_unpack("<Q", table))
+
+
 def _look(syntax: UID) -> Callable[[bytes], list[str]] | None:
-    for pattern, look in ((JPEG, _in_jpeg), (JPEG_LS, _in_jpeg_ls), (JPEG_2000, _in_jpeg_2000)):
+    for pattern, look in (
+        (JPEG, _in_jpeg),
+        (JPEG_LS, _in_jpeg_ls),
+        (JPEG_2000, _in_jpeg_2000),
+        (RLE, _in_rle),
+    ):
         if pattern.fullmatch(syntax):
             return look
     return None
@@ -87,6 +119,14 @@ def _frames(pixels: bytes) -> Iterator[bytes]:
             whole = []
         whole.append(fragment)
     yield b"".join(whole)
+
+
+def _in_rle(frame: bytes) -> list[str]:
+    """A header of 16 numbers of 32 bits: of segments, and where each begins, the rest 0 (PS3.5, G.5)."""
+    count, *places = struct.unpack_from("<16L", frame)
+    used = places[:count]
+    alike = len(used) == count and used == sorted(used) and max(used, default=0) < len(frame)
+    return [] if alike and not any(places[count:]) else ["something in the header of a frame"]
 
 
 def _in_jpeg(frame: bytes) -> list[str]:
