@@ -850,3 +850,43 @@ def test_texts_of_orders_and_worklists_do_not_go_along_by_the_standard() -> None
     out = sent(written(made), STANDARD)
     assert not [word for word in (b"ORDER77", b"OWNER77", b"LIST77") if word in out]
     assert read(out).ConvolutionKernel == "B30f"
+
+
+def real(name: str, **changes: Any) -> bytes:
+    """As scanners write it, without the patient in any description."""
+    made = image(
+        PatientName=name,
+        StudyDescription="Routine",
+        SeriesDescription="Axial 5 mm",
+        Manufacturer="SIEMENS",
+        BodyPartExamined="HEAD",
+        ConvolutionKernel="STANDARD",
+        ImageType=["ORIGINAL", "PRIMARY", "AXIAL"],
+    )
+    for keyword, value in changes.items():
+        setattr(made, keyword, value)
+    return written(made)
+
+
+@pytest.mark.parametrize(
+    "name", ["Head^Hendrika", "Siemens^Werner", "Standard^Jo", "Axial^Jo", "Jo^Original"]
+)
+@pytest.mark.parametrize("procedure", [GRAND, STANDARD], ids=lambda one: one.name)
+def test_a_patient_may_be_called_like_a_body_part_or_a_maker(name: str, procedure: Procedure) -> None:
+    sent(real(name), procedure)
+
+
+@pytest.mark.parametrize("procedure", [GRAND, STANDARD], ids=lambda one: one.name)
+def test_a_usual_word_in_another_text_is_still_a_name(procedure: Procedure) -> None:
+    for said in ("Mrs Head", "Head 1953"):
+        assert refused(real("Head^Hendrika", Manufacturer=said), procedure).word == "names-in-text"
+
+
+@pytest.mark.parametrize(
+    "hidden", ["HZwaardvis", "PatZwaardvis2", "xPAT83461907x", "Zwaardvis".encode("utf-16-le")]
+)
+def test_a_name_is_found_within_a_word_and_in_wide_characters(hidden: str | bytes) -> None:
+    value = hidden if isinstance(hidden, bytes) else hidden.encode()
+    data = spliced(written(image()), 0x00080070, "UN", value + b" " * (len(value) % 2))
+    for procedure in (GRAND, STANDARD):
+        assert refused(data, procedure).word == "names-in-text"

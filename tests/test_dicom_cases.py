@@ -196,6 +196,7 @@ def test_a_dicom_image_set_is_sent_file_by_file_and_the_receipt_says_what_is_not
     assert lab.once() == 0
     receipt = lab.wait_done("P001")
     assert receipt["not_confirmed"] == ["ct-set"]
+    assert "accepted" in lab.command("ledger")
     assert lab.values("P001") == {"some-score": 2.5}
     sent = [one for one in lab.sandbox.state.uploads.values() if one.filename.endswith(".dcm")]
     assert [one.filename for one in sent] == [f"{number:05}.dcm" for number in range(1, 6)]

@@ -31,6 +31,18 @@ NAMES_AND_NUMBERS = tags(
     "AccessionNumber AdmissionID PatientBirthDate PatientTelephoneNumbers".split()
 )
 """Whose words may stand in nothing that is kept."""
+LONG = 7
+"""Letters of a word that no other word holds by chance."""
+USUAL = frozenset(
+    "ABDOMEN AGFA ANKLE AXIAL BACK BLADDER BODY BONE BOWTIE BRAIN BREAST CANON CHEEK CHEST CLAVICLE "
+    "COLON DERIVED DETAIL EDGE ELBOW ESAOTE FACE FAST FEMUR FINGER FLAT FOOT FOREARM FUJIFILM HAND HEAD "
+    "HEADNECK HEART HELICAL HITACHI HOLOGIC HUMERUS KIDNEY KNEE KODAK LARGE LEFT LIVER LOCALIZER LUNG "
+    "LUNGS MANDIBLE MEDIUM MIXED MOUTH NECK NONE NORM NOSE ORBIT ORIGINAL OTHER PELVIS PHILIPS PRIMARY "
+    "PROSTATE RIGHT SAMSUNG SECONDARY SHARP SHOULDER SIEMENS SKULL SMALL SMOOTH SOFT SPINE SPIRAL "
+    "SPLEEN STANDARD STERNUM STOMACH THIGH THORAX THUMB TOSHIBA UTERUS WEDGE WHOLEBODY WRIST".split()
+)
+"""Whole values that headers hold for body parts (PS3.16, Annex L), makers, types of images and kernels: there are
+people of each of these names."""
 NO_TEXT = frozenset({"CodingSchemeDesignator"})
 TEXTS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT", "UR", "PN", "AE", "CS"})
 NUMBERS = frozenset({"AS", "DA", "DS", "DT", "IS", "TM", "UI"})
@@ -69,7 +81,12 @@ def refuse_words(dataset: Dataset, wanted: frozenset[Needle], procedure: Procedu
 
 
 def _holds(element: DataElement, wanted: frozenset[Needle]) -> bool:
-    return any(_names(text, wanted) for text in texts_of(element) if text and text not in OWN_TEXTS)
+    return any(_names(text, wanted) for text in texts_of(element) if text and not _is_usual(text))
+
+
+def _is_usual(text: str) -> bool:
+    """Whether this whole value stands there whoever the patient is."""
+    return text in OWN_TEXTS or text.upper() in USUAL
 
 
 @lru_cache(256)
@@ -106,11 +123,11 @@ def refuse_bytes(
             )
         )
     words = {one for needle in wanted if (one := _one_word(needle))}
-    if "names-in-text" in procedure.allow or not words & _words(rest, words):
+    if "names-in-text" in procedure.allow or not _words(rest, words):
         return
-    found = words & _words(OWN_TEXT.sub(b" ", rest), words)
-    kept = ((place, word) for place, value in stands.items() for word in found & _words(value, found))
-    if found - {word for place, word in kept if _is_chance(place, word)}:
+    found = _words(OWN_TEXT.sub(b" ", rest), words)
+    kept = [(place, word, value) for place, value in stands.items() for word in _words(value, found)]
+    if found - {word for place, word, value in kept if _is_chance(place, word, value)}:
         raise CaseProblem(
             Problem(
                 "names-in-text",
@@ -142,8 +159,13 @@ _LONGEST_FIRST = sorted((one for one in OWN_TEXTS if not one.isdigit()), key=len
 OWN_TEXT = re.compile("|".join(map(re.escape, _LONGEST_FIRST)).encode())
 
 
-def _is_chance(place: tuple[int, ...], word: str) -> bool:
-    return (word.isdigit() and known_vr(place[-1]) in NUMBERS) or name_of(place[-1]) in NO_TEXT
+def _is_chance(place: tuple[int, ...], word: str, value: bytes) -> bool:
+    """`value` is what stands at the place, of which only usual values hold the word."""
+    vr = known_vr(place[-1])
+    if (word.isdigit() and vr in NUMBERS) or name_of(place[-1]) in NO_TEXT:
+        return True
+    holding = (one for one in value.split(b"\\") if _words(one, {word}))
+    return vr in TEXTS and all(_is_usual(one.strip(b" \0").decode("latin-1")) for one in holding)
 
 
 def _one_word(needle: Needle) -> str:
@@ -154,10 +176,15 @@ def _one_word(needle: Needle) -> str:
 
 
 def _words(value: bytes, wanted: AbstractSet[str]) -> set[str]:
-    """The words in these bytes, whatever their encoding is."""
+    """Those of the words that stand in these bytes, whatever their encoding is; long ones within words too.
+
+    Without its zeros UTF-16 reads as text.
+    """
     encodings = ("latin-1",) if all(map(str.isascii, wanted)) else ("latin-1", "utf-8")
-    return {
-        word
-        for encoding in encodings
-        for word in re.findall(r"[^\W_]+", value.decode(encoding, "ignore").casefold())
-    }
+    found: set[str] = set()
+    for encoding in encodings:
+        text = value.decode(encoding, "ignore").casefold()
+        found |= wanted & set(re.findall(r"[^\W_]+", text))
+        joined = text.replace("\0", "")
+        found |= {word for word in wanted if len(word) >= LONG and not word.isdigit() and word in joined}
+    return found

@@ -178,14 +178,18 @@ def began(case: Case, drop: str, sockets: Iterable[PlannedSocket], hide: Hide) -
 
 
 def ended(case: Case, fate: str) -> Json:
-    """`fate` is confirmed, failed, given back, display set deleted, or not known."""
+    """How an attempt ended.
+
+    `fate` is confirmed, accepted (a DICOM image set can never be confirmed), failed, given back, display
+    set deleted, or not known.
+    """
     return {
         "event": "ended",
         "case": case.id,
         "fate": fate,
         "why": [problem.word for problem in case.causes] if fate == "failed" else [],
         "display_set": case.reached,
-        "holds": sorted(case.held),
+        "holds": sorted(name for name, value in case.held.items() if value.pk),
     }
 
 

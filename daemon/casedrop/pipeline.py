@@ -159,7 +159,7 @@ class Pipeline:
         """The rename to done/ or failed/ with its text; DONE or FAILED afterwards."""
         self._moves(case.id)
         case = self._checked_before_filing(case, place)
-        self.ledger.ended(case, "confirmed" if case.target == "done" else "failed")
+        self.ledger.ended(case, _fate(case))
         target = place.root / case.target
         suffix = file_away.SUFFIXES[case.target]
         if not case.filed_as:
@@ -467,6 +467,12 @@ class Pipeline:
 def _from_now() -> dict[str, float | str]:
     """By the boot clock: the machine's date may be set at any time."""
     return {"committed_at": boot_clock(), "boot": boot_id()}
+
+
+def _fate(case: Case) -> str:
+    if case.target != "done":
+        return "failed"
+    return "confirmed" if all(value.pk for value in case.held.values()) else "accepted"
 
 
 def _held_still(held: Mapping[str, Held], current: DisplaySet) -> dict[str, Held]:
