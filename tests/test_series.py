@@ -14,6 +14,7 @@ from casedrop.dicom_model import (
     DicomRule,
     DicomTest,
     fits,
+    holds_dicom,
     looks_like_dicom,
 )
 from casedrop.group import check_rules, group
@@ -24,6 +25,7 @@ from casedrop.model import (
     Grouping,
     Listing,
     Procedure,
+    ProcedureName,
     SocketKind,
     SocketRule,
     TextValue,
@@ -147,6 +149,12 @@ def test_a_rule_asks_each_element(test: DicomTest, shown: tuple[str, ...], fit: 
 )
 def test_dicom_is_known_by_its_first_bytes(head: bytes, is_dicom: bool) -> None:
     assert looks_like_dicom(head) is is_dicom
+
+
+@pytest.mark.parametrize("tag", [b"\x10\0\x10\0", b"\x10\0\x20\0"])
+def test_dicom_without_its_beginning_is_known_by_the_patient(tag: bytes) -> None:
+    assert holds_dicom(b"rest of what stood before" + tag + b"\x08\0\0\0Doe^Jane")
+    assert not holds_dicom(b"voxels, 16 bits each, all small" + tag + b"\x08\0\x09\0\x07\0\x01\0")
 
 
 def test_a_series_goes_whole_into_its_socket_under_a_name_no_file_can_have() -> None:
@@ -493,6 +501,24 @@ def test_all_that_is_doubtful_is_said_at_once() -> None:
 def test_a_dicom_rule_needs_an_image_socket() -> None:
     drop = Drop("lung", "/lab", "lung", (ct(socket="pdf"), ct(socket="ct"), ct(socket="v")))
     assert len(check_rules(drop, dict(KINDS))) == 2
+
+
+@pytest.mark.parametrize(
+    ("globs", "procedure", "wrong"),
+    [
+        (("US",), "grand-challenge", True),
+        (("us", "PT"), "grand-challenge", True),
+        (("ct", "US"), "grand-challenge", False),
+        (("*",), "grand-challenge", False),
+        (("US",), "dicom-standard", False),
+    ],
+)
+def test_check_tells_a_modality_that_the_procedure_never_takes(
+    globs: tuple[str, ...], procedure: ProcedureName, wrong: bool
+) -> None:
+    rule = SocketRule("ct", dicom=(DicomTest("Modality", globs),))
+    drop = Drop("lung", "/lab", "lung", (rule,), procedure=Procedure(procedure))
+    assert bool(check_rules(drop, dict(KINDS))) is wrong
 
 
 def test_the_folder_of_a_series_is_the_deepest_that_holds_it() -> None:

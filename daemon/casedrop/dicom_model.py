@@ -15,10 +15,12 @@ HEAD = 4096
 ELEMENTS = re.compile(
     rb"DICM\x02\0"
     rb"|(?:\x02\0\x02\0|\x08\0\x16\0|\0\x02\0\x02|\0\x08\0\x16).{4}1\.2\.840\.10008\."
+    rb"|\x10\0[\x10\x20]\0[\x02-\x40]\0\0\0[ -~\x80-\xff]{2}"
     rb"|\x10\0\x10\0PN|\0\x10\0\x10PN|\x10\0\x20\0LO|\0\x10\0\x20LO|\x20\0\x0d\0UI|\0\x20\0\x0dUI",
     re.DOTALL,
 )
-"""What only DICOM has: its mark, a class (SOPClassUID), PatientName, PatientID or StudyInstanceUID."""
+"""What only DICOM has: its mark, a class (SOPClassUID), PatientName, PatientID or StudyInstanceUID; those of the
+patient also without a value representation, as a length and letters."""
 
 SERIES_GUARDS = (
     "burned-in",

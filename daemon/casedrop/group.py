@@ -170,6 +170,8 @@ def check_rules(drop: Drop, kinds: Mapping[str, SocketKind | None]) -> list[str]
             found.append(
                 f"{at}: `dicom` goes only with an image socket or a ZIP file, and this one holds {kind.kind}."
             )
+        elif odd := series_rules.never_taken(rule, drop.procedure):
+            found.append(f"{at}: {odd}")
         elif not rule.files and rule.dicom is None and kind.super_kind != "Value":
             found.append(
                 f"{at}: the socket holds a file ({kind.kind}), so it needs `files` or `dicom`, not a value."

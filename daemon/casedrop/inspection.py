@@ -18,7 +18,7 @@ from casedrop.model import Drop, Grouping, PlannedSocket, Problem, Procedure, So
 from casedrop.naming_check import naming_for_plan, naming_words
 from casedrop.pack import named
 from casedrop.reading import open_below
-from casedrop.reports import identifiable_words, plan_json, plan_text
+from casedrop.reports import identifiable_words, plan_json, plan_text, procedure_words
 from casedrop.scan import not_to_group
 from casedrop.settle import data
 from casedrop.watch import file_system, list_folder
@@ -37,7 +37,8 @@ WELL, WRONG, LATER = 0, 78, 75
 def check_all(settings: Settings, environ: Mapping[str, str], *, offline: bool) -> Findings:
     """Every finding, good and bad, each once."""
     found: Findings = [(WELL, "The configuration is well formed.")]
-    found += [(WELL, text) for drop in settings.drops if (text := identifiable_words(drop))]
+    said = (words(drop) for drop in settings.drops for words in (identifiable_words, procedure_words))
+    found += [(WELL, text) for text in said if text]
     found += _tried(lambda: _state_words(settings))
     for drop in settings.drops:
         found += _check_root(settings, Path(drop.root))

@@ -136,6 +136,18 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, 80, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
+def procedure_words(drop: Drop) -> str:
+    """How a drop's DICOM is de-identified, "" where no rule asks for any."""
+    if not any(rule.dicom is not None for rule in drop.sockets):
+        return ""
+    said = {
+        "grand-challenge": "by Grand Challenge's own procedure (CT, MR and whole-slide images)",
+        "dicom-standard": "by the profile of the DICOM standard (PS3.15, Annex E)",
+        "already-done": "before it comes here; what is not is refused",
+    }.get(drop.procedure.name)
+    return f'Drop "{drop.name}": DICOM is de-identified {said}.' if said else ""
+
+
 def identifiable_words(drop: Drop) -> str:
     """Said at each start of a service whose drop sends DICOM as it is, "" of any other drop."""
     if drop.procedure.name != "send-identifiable":

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 
 from casedrop import guards
 from casedrop.dicom_model import TAKEN, DicomHeader, SeriesLine
@@ -124,6 +125,18 @@ def series_socket(
     problems += guards.weighed(guards.series_problems(chosen[0], procedure), allow)
     sources = tuple(_source(files[path]) for path in chosen[0].paths)
     return _planned(rule, name(chosen[0]), sources, procedure, kind), problems
+
+
+def never_taken(rule: SocketRule, procedure: Procedure) -> str:
+    """Why every series of this rule would be refused, "" where that is not certain (PS3.3, C.7.3.1.1.1)."""
+    wanted = [one for test in rule.dicom or () if test.keyword == "Modality" for one in test.globs]
+    known = any(fnmatchcase(one, pattern.upper()) for pattern in wanted for one in ("CT", "MR", "SM"))
+    if procedure.name != "grand-challenge" or not wanted or known:
+        return ""
+    return (
+        f"takes Modality {' or '.join(wanted)}, which Grand Challenge's own procedure does not de-identify (it "
+        'knows CT, MR and whole-slide images). Set deidentify = "dicom-standard", or "already-done" for the drop.'
+    )
 
 
 def procedure_of(drop: Drop, rule: SocketRule) -> Procedure:
