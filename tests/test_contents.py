@@ -169,7 +169,7 @@ def test_the_plan_shows_series_and_patients_only_if_asked(tmp_path: Path) -> Non
         ("Thorax 1.0", ["ct"]),
     ]
     assert structured["files"] == {"x.doc": []}
-    assert len(structured["display_set"]["sockets"][0]["files"]) == 5
+    assert len(structured["display_sets"][0]["sockets"][0]["files"]) == 5
     for quiet in (shown, json.dumps(structured), repr(grouping)):
         assert not any(text in quiet for text in ("Doe", "4711", "19500102", "1.2.3.1"))
     patients = read_patients(str(tmp_path), grouping)

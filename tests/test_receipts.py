@@ -31,11 +31,11 @@ def case(*problems: Problem, file: PlannedFile = TIFF) -> Case:
 
 def text(*problems: Problem) -> str:
     """The reason as one line."""
-    return " ".join(reason(case(*problems), 0.0).split())
+    return " ".join(reason(case(*problems), (), 0.0).split())
 
 
 def socket(file: PlannedFile) -> dict[str, Any]:
-    return dict(json.loads(receipt(case(file=file), 0.0))["sockets"][0])
+    return dict(json.loads(receipt(case(file=file), (), 0.0))["sockets"][0])
 
 
 def test_what_stopped_a_folder_stands_before_what_is_only_noted() -> None:

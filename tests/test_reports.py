@@ -66,12 +66,12 @@ def test_the_same_is_to_be_had_as_json() -> None:
     said = json.loads(json.dumps(plan_json(files, group(files, DROP, {}, None), DROP)))
     assert said["files"] == {"ct.mha": ["ct-image"]}
     assert said["problems"] == []
-    assert said["display_set"]["title"] == "P1"
-    assert [one["socket"] for one in said["display_set"]["sockets"]] == ["ct-image", "some-score"]
+    assert said["display_sets"][0]["title"] == "P1"
+    assert [one["socket"] for one in said["display_sets"][0]["sockets"]] == ["ct-image", "some-score"]
 
 
 def test_json_of_a_folder_with_problems_has_no_display_set() -> None:
     files = listing("other.doc")
     said = plan_json(files, group(files, DROP, {}, None), DROP)
-    assert said["display_set"] is None
+    assert said["display_sets"] == []
     assert {one["word"] for one in said["problems"]} == {"missing-file", "unmatched-file"}

@@ -12,6 +12,7 @@ from casedrop import status
 from casedrop.journal import Journal
 from casedrop.judge import Attempt
 from casedrop.model import Case
+from casedrop.near import shown
 from casedrop.stages import Stage
 from casedrop.watched import Watched
 
@@ -51,7 +52,7 @@ def _of_drop(
 ) -> dict[str, Any]:
     cases = journal.under_way(watched.root.id) if watched.root else []
     under_way = [_of_case(watched, case, attempts.get(case.id, Attempt()), now) for case in cases]
-    known = {case["folder"] for case in under_way}
+    known = {shown(case.folder) for case in cases}
     found = [status.of_finding(one, time.time() - now) for one in watched.fresh()] if watched.root else []
     return {
         "name": watched.drop.name,

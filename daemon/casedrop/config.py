@@ -49,6 +49,7 @@ from casedrop.model import (
     JsonValue,
     Metadata,
     SocketRule,
+    Split,
     TextValue,
 )
 
@@ -167,6 +168,16 @@ class _CodesTable(Table):
         return CodeTable(str(self.file), self.folder, self.code)
 
 
+class _SplitTable(Table):
+    folders: Annotated[str, AfterValidator(checks.folders), Field(description='a pattern such as "*/"')] = ""
+    pattern: Annotated[
+        str, AfterValidator(checks.split_expression), Field(description="a regular expression in quotes")
+    ] = ""
+
+    def split(self) -> Split:
+        return Split(self.folders.rstrip("/"), self.pattern)
+
+
 class _SocketTable(Table):
     socket: Slug
     files: Globs = ()
@@ -221,6 +232,7 @@ class _DropTable(Table):
     unmatched: Annotated[Literal["fail", "ignore"], Field(description='"fail" or "ignore"')] = "fail"
     existing_display_set: Annotated[Existing, Field(description='"refuse", "add" or "replace"')] = "refuse"
     ignore: Globs = ()
+    split: Annotated[_SplitTable | None, Field(description='a table such as { folders = "*/" }')] = None
     ready: Annotated[str, AfterValidator(checks.marker), Field(description="a file name in quotes")] = ""
     identifier_check: Annotated[
         tuple[str, ...],
@@ -250,6 +262,7 @@ class _DropTable(Table):
             "root": os.path.normpath(self.root),
             "sockets": tuple(table.rule() for table in self.sockets),
             "codes": self.codes.table() if self.codes else None,
+            "split": self.split.split() if self.split else None,
             "procedure": config_dicom.procedure(
                 self.deidentify, self.allow, self.already_done.patterns, self.dicom_standard.options
             ),
@@ -299,6 +312,7 @@ TABLES: dict[tuple[str, ...], type[Table]] = {
     ("ledger",): Ledger,
     ("drops",): _DropTable,
     ("drops", "codes"): _CodesTable,
+    ("drops", "split"): _SplitTable,
     ("drops", "already_done"): _AlreadyDone,
     ("drops", "dicom_standard"): _DicomStandard,
     ("drops", "sockets"): _SocketTable,

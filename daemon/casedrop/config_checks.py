@@ -80,6 +80,21 @@ def glob(pattern: str) -> str:
     return pattern
 
 
+def folders(pattern: str) -> str:
+    if not pattern.endswith("/"):
+        raise ValueError('names folders, so it must end in "/", such as */')
+    glob(pattern[:-1])
+    if "**" in pattern:
+        raise ValueError("takes no **: a part is a folder at a certain depth, such as */ or visits/*/")
+    return pattern
+
+
+def split_expression(pattern: str) -> str:
+    if not re.compile(expression(pattern)).groupindex:
+        raise ValueError(r"must have a named group that tells the parts apart, such as (?P<visit>v\d)_.*")
+    return pattern
+
+
 def one_or_more(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -191,6 +206,7 @@ def across(data: Tables) -> Iterator[tuple[Location, str]]:
     for n, drop in drops:
         sockets = tables(drop, "sockets")
         yield from _placeholders(drop, ("drops", n, "title"))
+        yield from _split(drop, ("drops", n))
         yield from _repeated(
             sockets, "socket", ("drops", n, "sockets"), "another rule fills this socket already"
         )
@@ -248,9 +264,39 @@ def _own_placeholders(drop: Tables, groups: Iterable[str], at: Location) -> Iter
         yield (*at, "codes"), "is used only where the title has {code}"
 
 
+def _of_parts(drop: Tables) -> list[str]:
+    """The placeholders that tell the parts of a split folder apart, none where it is not split."""
+    split = drop.get("split")
+    if not isinstance(split, dict):
+        return []
+    return list(re.compile(split["pattern"]).groupindex) if split.get("pattern") else ["subfolder"]
+
+
+def _split(drop: Tables, at: Location) -> Iterator[tuple[Location, str]]:
+    split = drop.get("split")
+    if not isinstance(split, dict):
+        return
+    if len(split.keys() & {"folders", "pattern"}) != 1:
+        yield (*at, "split"), "must have exactly one of folders and pattern"
+        return
+    try:
+        groups, of_parts = re.compile(drop.get("folder") or "").groupindex, _of_parts(drop)
+        fields = string.Formatter().parse(drop.get("title") or "{folder}")
+        used = {spec if name == "pseudonym" and spec else name for _, name, spec, _ in fields if name}
+    except (re.error, OverflowError, RecursionError, TypeError, ValueError):
+        return  # said where the key is checked
+    for name in sorted({*groups, "folder", "pseudonym", "code"} & set(of_parts)):
+        yield (*at, "split", "pattern"), f"a group may not be called {name}, which has a meaning of its own"
+    if missing := [name for name in of_parts if name not in used]:
+        named = " and ".join(f"{{{name}}}" for name in missing)
+        yield (*at, "title"), f"must hold {named}, or the parts of a folder would have one title"
+    if not used & {*groups, "folder", "pseudonym", "code"}:
+        yield (*at, "title"), "must hold {folder} or the like, or two folders would have the same titles"
+
+
 def _placeholders(drop: Tables, at: Location) -> Iterator[tuple[Location, str]]:
     try:
-        groups = re.compile(drop.get("folder") or "").groupindex
+        groups = [*re.compile(drop.get("folder") or "").groupindex, *_of_parts(drop)]
         parts = list(string.Formatter().parse(drop.get("title") or ""))
     except (re.error, OverflowError, RecursionError, TypeError, ValueError):
         return  # said where the key is checked

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from casedrop import watch
 from casedrop.dicom_model import HEAD, DicomHeader, holds_dicom, looks_like_dicom
@@ -12,6 +13,7 @@ from casedrop.model import Drop, Entry, EntryKind, Grouping, Listing, Problem, S
 from casedrop.near import several
 from casedrop.own_words import without_metadata
 from casedrop.settle import data
+from casedrop.split import WHOLE, Part, joined, parts, rules_of
 from casedrop.titles import NAMELESS, Naming
 
 OWN_TEXTS = (".receipt.json", ".reason.txt", ".late.txt")
@@ -30,26 +32,58 @@ def group_folder(
     naming: Naming = NAMELESS,
     known: Headers | None = None,
 ) -> Grouping:
-    """What the rules make of a folder.
+    """What the rules make of a folder, in all its parts where it is split.
 
     `known` is brought up to date: a file that looks as it did is not opened again for its header.
     """
+    headers = _headers(folder, listing, drop, {} if known is None else known)
+    look = partial(_grouped, folder, kinds=kinds, there=there, naming=naming)
+    if drop.split is None:
+        grouping = look(listing, drop, headers, WHOLE)
+    else:
+        found, outside = parts(data(listing, drop.ignore), drop.split)
+        groupings = {
+            name: look(within, rules_of(drop, part), _those_in(within, headers), part)
+            for name, (part, within) in found.items()
+        }
+        grouping = joined(listing.folder, drop, groupings, outside)
+    found_besides = [*_filed_already(listing), *_cut_off_problems(folder, listing)]
+    return _with(grouping, found_besides)
+
+
+def _grouped(
+    folder: str,
+    listing: Listing,
+    drop: Drop,
+    headers: Mapping[str, DicomHeader],
+    part: Part,
+    *,
+    kinds: Mapping[str, SocketKind] | None,
+    there: There,
+    naming: Naming,
+) -> Grouping:
+    """What becomes one display set."""
     plain = {one.path for one in listing.entries if one.kind is EntryKind.FILE}
     wanted = [path for path in needed(listing, drop) if path in plain]
     contents = {path: watch.read_head(folder, path, MAX_READ + 1) for path in wanted}
-    headers = _headers(folder, listing, drop, {} if known is None else known)
-    grouping = group(listing, drop, contents, kinds, there, naming=naming, headers=headers)
+    grouping = group(listing, drop, contents, kinds, there, naming=naming, headers=headers, part=part)
     grouping = without_metadata(folder, drop, grouping)
     found = [
-        *_filed_already(listing),
         *_as_it_is_problems(grouping, headers),
         *_packed_problems(folder, grouping, headers),
-        *_cut_off_problems(folder, listing),
         *identifier_problems(drop, grouping, headers.values()),
     ]
+    return _with(grouping, found)
+
+
+def _with(grouping: Grouping, found: list[Problem]) -> Grouping:
     if not found:
         return grouping
     return replace(grouping, plan=None, problems=(*grouping.problems, *found))
+
+
+def _those_in(listing: Listing, headers: Mapping[str, DicomHeader]) -> dict[str, DicomHeader]:
+    return {one.path: headers[one.path] for one in listing.entries if one.path in headers}
 
 
 def read_patients(folder: str, grouping: Grouping) -> dict[str, tuple[str, str]]:

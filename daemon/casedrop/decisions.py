@@ -102,7 +102,8 @@ def _chosen(settings: Settings, journal: Journal, which: str) -> Iterator[tuple[
     """The cases under way that `which` names, all for ""."""
     for drop in [_drop(settings, which)] if which else settings.drops:
         for case in journal.under_way(roots.root_id(Path(drop.root))):
-            if not which or case.folder == which.partition("/")[2]:
+            split = case.plan is not None and case.plan.parts
+            if not split and (not which or which.partition("/")[2] in (case.folder, case.called)):
                 yield drop, case
 
 
@@ -129,7 +130,7 @@ def _moved_back(drop: Drop, name: str, case: Case) -> tuple[bool, str]:
 
 
 def _accepted(platform: GrandChallenge, journal: Journal, drop: Drop, case: Case) -> tuple[bool, str] | None:
-    name = f"{drop.name}/{shown(case.folder)}"
+    name = f"{drop.name}/{shown(case.called)}"
     if case.committed or case.plan is None or case.stage not in (Stage.PLANNED, Stage.UPLOADING):
         return None
     try:
@@ -179,17 +180,17 @@ def _compared(platform: GrandChallenge, case: Case, found: DisplaySet) -> tuple[
 def _made_anew(platform: GrandChallenge, journal: Journal, case: Case) -> tuple[bool, str]:
     if not case.committed and not case.twin_of and journal.same_files(case):
         journal.wish(case.id, "same files")
-        return True, f"{shown(case.folder)} goes on, though another folder holds the same files."
+        return True, f"{shown(case.called)} goes on, though another folder holds the same files."
     if any(ref.expired for ref in case.uploads.values()):
         journal.wish(case.id, "sent again")
-        return True, f"{shown(case.folder)} is sent again."
+        return True, f"{shown(case.called)} is sent again."
     set_pk = journal.case(case.twin_of).set_pk if case.twin_of else case.set_pk
     try:
         if set_pk:
             platform.display_set(set_pk)
-        return False, f"{shown(case.folder)} is under way: `casedrop status` says what it waits for."
+        return False, f"{shown(case.called)} is under way: `casedrop status` says what it waits for."
     except Refused as no:
         if no.meaning is not Meaning.GONE:
             raise
     journal.wish(case.id, "anew")
-    return True, f"{shown(case.folder)}: its display set is gone. The running service makes a new one."
+    return True, f"{shown(case.called)}: its display set is gone. The running service makes a new one."

@@ -31,7 +31,8 @@ from casedrop.model import (
 )
 from casedrop.near import near_misses, several, shown
 from casedrop.series_rules import IMAGE_SET, ZIP, Dicom
-from casedrop.settle import composed, data, matches
+from casedrop.settle import composed, data, is_ready_mark, matches
+from casedrop.split import WHOLE, Part
 from casedrop.titles import NAMELESS, Naming
 from casedrop.values import ValueProblemError, from_json, from_text, plain
 
@@ -96,8 +97,9 @@ def group(
     *,
     naming: Naming = NAMELESS,
     headers: Mapping[str, DicomHeader] | None = None,
+    part: Part = WHOLE,
 ) -> Grouping:
-    """The plan of a folder, or all its problems at once.
+    """The plan of a folder, or of one part of it that `listing` holds, or all its problems at once.
 
     `contents` holds the first MAX_READ + 1 bytes of the `needed` files; `kinds` is None offline, where
     a socket's kind is guessed from its source. What the finished display set of this title holds
@@ -106,13 +108,14 @@ def group(
     """
     files = _files(listing, drop)
     dicom = series_rules.sorted_out(headers or {}, files, drop)
-    folder = Folder(listing.folder, drop, files, contents, kinds, {path: [] for path in files}, dicom=dicom)
-    title, problems = titles.title(drop, listing.folder, naming)
+    name = f"{listing.folder}/{part.name}" if part.name else listing.folder
+    folder = Folder(name, drop, files, contents, kinds, {path: [] for path in files}, dicom=dicom)
+    title, problems = titles.title(drop, listing.folder, naming, part.groups)
     folder.problems += problems
     folder.there = there(title) if drop.existing_display_set != "refuse" else frozenset()
     _claim(folder)
     sockets = [planned for rule in drop.sockets if (planned := _socket(folder, rule))]
-    left_out = _unclaimed(folder, listing)
+    left_out = _unclaimed(folder, listing, deep=not part.folder)
     claims = {path: tuple(names) for path, names in folder.claims.items()}
     if not sockets and not _stops(folder):
         folder.lacking("nothing-to-send", "There is nothing in the folder that any rule takes.")
@@ -124,6 +127,7 @@ def group(
         existing=drop.existing_display_set,
         relies_on=tuple(folder.relies_on),
         ignore=drop.ignore,
+        part=part.name,
     )
     return Grouping(
         None if _stops(folder) else plan,
@@ -182,11 +186,6 @@ def check_rules(drop: Drop, kinds: Mapping[str, SocketKind | None]) -> list[str]
 def _files(listing: Listing, drop: Drop) -> dict[str, Entry]:
     kept = (one for one in data(listing, drop.ignore).entries if one.kind is not EntryKind.FOLDER)
     return {one.path: one for one in kept if not is_ready_mark(one.path, drop)}
-
-
-def is_ready_mark(path: str, drop: Drop) -> bool:
-    """Whether a file is the drop's marker, which is no data."""
-    return bool(drop.ready) and composed(path) == composed(drop.ready)
 
 
 def _claim(folder: Folder) -> None:
@@ -392,7 +391,8 @@ def _missing(folder: Folder, rule: SocketRule, patterns: tuple[str, ...]) -> Non
         folder.problems.append(Problem("near-miss", text, Weight.NOTE))
 
 
-def _unclaimed(folder: Folder, listing: Listing) -> tuple[str, ...]:
+def _unclaimed(folder: Folder, listing: Listing, *, deep: bool) -> tuple[str, ...]:
+    """`deep` tells that files may lie a level too high."""
     odd = [one for one in folder.files.values() if one.kind is not EntryKind.FILE]
     if odd:
         named = several([f"{one.path} ({one.kind})" for one in odd])
@@ -403,11 +403,12 @@ def _unclaimed(folder: Folder, listing: Listing) -> tuple[str, ...]:
     passed_by = {*claimed, *folder.dicom.headers}
     rest = [path for path, entry in folder.files.items() if path not in passed_by and entry not in odd]
     if rest and folder.drop.unmatched == "fail":
-        _say_unmatched(folder, listing, rest)
+        all_deep = all("/" in one.path for one in listing.entries if one.kind is EntryKind.FILE)
+        _say_unmatched(folder, rest, deep=deep and all_deep)
     return (*rest, *series_rules.left_out(folder.dicom, claimed))
 
 
-def _say_unmatched(folder: Folder, listing: Listing, rest: list[str]) -> None:
+def _say_unmatched(folder: Folder, rest: list[str], *, deep: bool) -> None:
     """An empty file beside DICOM is probably a slice that is still to be filled."""
     dicom = folder.dicom.headers
     if empty := [path for path in rest if dicom and not folder.files[path].size]:
@@ -415,7 +416,6 @@ def _say_unmatched(folder: Folder, listing: Listing, rest: list[str]) -> None:
             "empty-file", f"Empty (0 bytes), and no rule takes it: {several(empty)}. Copy it again."
         )
     if full := [path for path in rest if path not in empty]:
-        deep = all("/" in one.path for one in listing.entries if one.kind is EntryKind.FILE)
         packed = any(path.lower().endswith(ARCHIVES) for path in full)
         hint = " The folder holds only folders: was it copied one level too high?" if deep else ""
         hint += " Files in an archive are not seen: unpack it into the folder." if packed else ""

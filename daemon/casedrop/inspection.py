@@ -18,7 +18,7 @@ from casedrop.model import Drop, Grouping, PlannedSocket, Problem, Procedure, So
 from casedrop.naming_check import naming_for_plan, naming_words
 from casedrop.pack import named
 from casedrop.reading import open_below
-from casedrop.reports import identifiable_words, plan_json, plan_text, procedure_words
+from casedrop.reports import identifiable_words, plan_json, plan_text, plans, procedure_words
 from casedrop.scan import not_to_group
 from casedrop.settle import data
 from casedrop.watch import file_system, list_folder
@@ -158,7 +158,7 @@ def _tried_on_one(folder: str, grouping: Grouping) -> Grouping:
 
 
 def _sockets(grouping: Grouping) -> tuple[PlannedSocket, ...]:
-    return grouping.plan.sockets if grouping.plan else ()
+    return tuple(socket for plan in plans(grouping) for socket in plan.sockets)
 
 
 def _try(folder: str, socket: PlannedSocket) -> Problem | None:

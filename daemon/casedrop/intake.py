@@ -1,14 +1,21 @@
 """From what the scanner found to a case in the journal: here its plan is frozen."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from casedrop.grand_challenge import ReaderStudy
 from casedrop.journal import Journal, TitleHeldError
-from casedrop.model import Case, Finding, FindingState, Problem
+from casedrop.model import Case, Finding, FindingState, Plan, Problem
 from casedrop.redrop import title_held
 from casedrop.stages import Stage
+
+AT_FIRST = {"filed_as": "", "tries": 0, "late_looks": 0, "amends": False, "asked": ()}
+"""Whatever was before: each time a folder is taken, this begins anew."""
+
+PLACES = ("root", "folder", "platform", "study", "study_pk", "study_slug")
+OF_THE_FOLDER = ("folder", "first_name", "device", "inode", "round")
+"""What a part has from the whole folder's case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +53,48 @@ def begin(
     again = before if before and _goes_on(before, to) else None
     if finding.state is FindingState.WRONG:
         return _journalled(
-            journal, to, finding, again, first | _failing(finding, *finding.grouping.problems)
+            journal, to, finding, again, first | _failing(finding.signature, *finding.grouping.problems)
         ), again
-    facts = first | {
+    facts = first | _planned(finding.grouping.plan) | {"round": again.round + 1 if again else 1}
+    try:
+        return _journalled(journal, to, finding, again, facts), again
+    except TitleHeldError as held:
+        facts |= _held(held.holder, finding.signature)
+        return _journalled(journal, to, finding, again, facts), again
+
+
+def begin_part(journal: Journal, head: Case, plan: Plan) -> Case:
+    """The case of one part of a split folder.
+
+    One that failed or went back to settling goes on, as a whole folder does; one that is done meets its own title,
+    like any folder that comes again.
+    """
+    assert head.plan is not None
+    plan = replace(plan, signature=head.plan.signature, entries=head.plan.entries)
+    before = next((one for one in journal.parts(head) if one.part == plan.part), None)
+    again = before if before and before.stage in (Stage.FAILED, Stage.SETTLING) else None
+    facts = _planned(plan) | AT_FIRST | {name: getattr(head, name) for name in OF_THE_FOLDER}
+    facts |= {"head": head.id, "since": time.time()}
+    try:
+        return _put(journal, head, again, facts)
+    except TitleHeldError as held:
+        return _put(journal, head, again, facts | _held(held.holder, ""))
+
+
+def _planned(plan: Plan | None) -> dict[str, Any]:
+    return {
         "stage": Stage.PLANNED,
         "target": "",
-        "plan": finding.grouping.plan,
+        "plan": plan,
         "problems": (),
         "judged": "",
         "twin_of": 0,
     }
-    try:
-        return _journalled(journal, to, finding, again, facts), again
-    except TitleHeldError as held:
-        if held.holder.stage is Stage.DONE:
-            return _journalled(journal, to, finding, again, facts | {"twin_of": held.holder.id}), again
-        return _journalled(
-            journal, to, finding, again, first | _failing(finding, title_held(held.holder))
-        ), again
+
+
+def _held(holder: Case, judged: str) -> dict[str, Any]:
+    """What becomes of a case whose title another has: of one that is done it may be the same again, or add."""
+    return {"twin_of": holder.id} if holder.stage is Stage.DONE else _failing(judged, title_held(holder))
 
 
 def _goes_on(before: Case, to: Destination) -> bool:
@@ -71,35 +102,27 @@ def _goes_on(before: Case, to: Destination) -> bool:
     return there and before.stage in (Stage.FAILED, Stage.SETTLING)
 
 
-def _failing(finding: Finding, *problems: Problem) -> dict[str, Any]:
-    return {"stage": Stage.FILING, "target": "failed", "problems": problems, "judged": finding.signature}
+def _failing(judged: str, *problems: Problem) -> dict[str, Any]:
+    return {"stage": Stage.FILING, "target": "failed", "problems": problems, "judged": judged}
 
 
 def _journalled(
     journal: Journal, to: Destination, finding: Finding, again: Case | None, facts: dict[str, Any]
 ) -> Case:
-    facts |= {
+    facts |= AT_FIRST | {
         "device": finding.device,
         "inode": finding.inode,
         "since": time.time(),
         "folder": finding.folder,
-        "filed_as": "",
-        "tries": 0,
-        "late_looks": 0,
-        "amends": False,
-        "asked": (),
     }
+    study = to.study
+    new = Case(0, to.root, finding.folder, to.platform, study.url, study.pk, study.slug, Stage.PLANNED, 0.0)
+    return _put(journal, new, again, facts)
+
+
+def _put(journal: Journal, like: Case, again: Case | None, facts: dict[str, Any]) -> Case:
+    """The case `again` with these facts, or a new one that goes where `like` does."""
     if again:
         return journal.save(again, **facts, uploads=again.uploads_uncounted)
-    study = to.study
-    return journal.begin(
-        Case(
-            id=0,
-            root=to.root,
-            platform=to.platform,
-            study=study.url,
-            study_pk=study.pk,
-            study_slug=study.slug,
-            **facts,
-        )
-    )
+    places = {name: getattr(like, name) for name in PLACES}
+    return journal.begin(Case(id=0, **places | facts))

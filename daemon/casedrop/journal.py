@@ -27,7 +27,7 @@ from casedrop.stages import AT_REST, move
 NAME = "journal.sqlite"
 """In the state directory."""
 
-SCHEMA = 3
+SCHEMA = 4
 
 SINCE_2 = """
 CREATE TABLE wishes (case_id INTEGER PRIMARY KEY, wish TEXT NOT NULL) STRICT;
@@ -41,7 +41,11 @@ CREATE INDEX cases_to_look_at ON cases (root, json_extract(record, '$.since'))
     WHERE stage = 'done' AND json_extract(record, '$.late_looks') < 2;
 """
 
-SINCE = {2: SINCE_2, 3: SINCE_3}
+SINCE_4 = """
+CREATE INDEX cases_by_head ON cases (json_extract(record, '$.head')) WHERE json_extract(record, '$.head') > 0;
+"""
+
+SINCE = {2: SINCE_2, 3: SINCE_3, 4: SINCE_4}
 """What each schema adds to the one before."""
 
 TABLES = """
@@ -61,8 +65,14 @@ CREATE INDEX cases_by_stage ON cases (root, stage);
 CREATE UNIQUE INDEX titles ON cases (study, title) WHERE title IS NOT NULL;
 """
 
+LATE_LOOKS = 2
+"""So often a folder in done/ is looked at again; the index of SINCE_3 knows that."""
+
 DECODED = 64
 """Cases kept decoded."""
+
+WHOLE_SQL = "coalesce(json_extract(record, '$.head'), 0) = 0"
+"""Cases of folders, not of their parts."""
 
 AT_REST_SQL = ", ".join(f"'{stage}'" for stage in sorted(AT_REST))
 
@@ -179,7 +189,10 @@ class Journal:
     def latest(self, root: str, folder: str) -> Case | None:
         """The newest case of a folder, by its name in drop/ or by the name it was filed under."""
         found = self._cases(
-            "root = ? AND (folder = ? OR filed_as = ?) ORDER BY id DESC LIMIT 1", root, folder, folder
+            f"root = ? AND (folder = ? OR filed_as = ?) AND {WHOLE_SQL} ORDER BY id DESC LIMIT 1",
+            root,
+            folder,
+            folder,
         )
         return found[0] if found else None
 
@@ -187,7 +200,9 @@ class Journal:
         """The newest cases at rest in this stage; read again only when one came to rest or left it."""
         key = root, stage, count
         if key not in self._recent:
-            self._recent[key] = self._cases("root = ? AND stage = ? ORDER BY id DESC LIMIT ?", *key)
+            self._recent[key] = self._cases(
+                f"root = ? AND stage = ? AND {WHOLE_SQL} ORDER BY id DESC LIMIT ?", *key
+            )
         return self._recent[key]
 
     def to_look_at(self, root: str, looks: int, before: float) -> list[Case]:
@@ -202,13 +217,16 @@ class Journal:
 
     def failed(self, root: str) -> dict[str, Case]:
         """All failed cases of a root by the name they were filed under."""
-        return {case.filed_as: case for case in self._cases("root = ? AND stage = 'failed'", root)}
+        return {
+            case.filed_as: case
+            for case in self._cases(f"root = ? AND stage = 'failed' AND {WHOLE_SQL}", root)
+        }
 
     def renamed(self, root: str, device: int, inode: int) -> Case | None:
         """A failed folder by where it lies, whatever it is called now; none that has made a display set."""
-        where = "root = ? AND stage = 'failed' AND json_extract(record, '$.inode') = ?"
+        where = f"root = ? AND stage = 'failed' AND json_extract(record, '$.inode') = ? AND {WHOLE_SQL}"
         found = (one for one in self._cases(where, root, inode) if one.device == device)
-        return next((one for one in found if not one.set_pk), None)
+        return next((one for one in found if not any(part.set_pk for part in (one, *self.parts(one)))), None)
 
     def wish(self, case_id: int, wish: Json) -> None:
         """What a person has decided about a case that waits; the service, which alone changes cases, does it."""
@@ -240,10 +258,19 @@ class Journal:
         holders = self._cases("study = ? AND title = ? AND stage = 'done'", _study(platform, study_pk), title)
         return frozenset(held_now(self.of_set(holders[0].set_pk))) if holders else frozenset()
 
+    def parts(self, head: Case) -> list[Case]:
+        """The newest case of each part of a split folder, in the order of their names; none of a whole one."""
+        found = self._cases(
+            "json_extract(record, '$.head') > 0 AND json_extract(record, '$.head') = ? ORDER BY id", head.id
+        )
+        newest = {case.part: case for case in found}
+        return [newest[name] for name in sorted(newest)]
+
     def first_names(self, root: str) -> dict[str, str]:
         """What folders were called that may come to drop/ under a name we gave them."""
         found = self._cases(
-            "root = ? AND (stage IN ('failed', 'settling') AND json_extract(record, '$.first_name') <> ''"
+            f"root = ? AND {WHOLE_SQL}"
+            " AND (stage IN ('failed', 'settling') AND json_extract(record, '$.first_name') <> ''"
             " OR stage IN ('done', 'failed') AND filed_as NOT IN ('', folder))",
             root,
         )

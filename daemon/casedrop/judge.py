@@ -71,7 +71,7 @@ class Judge:
         except Waits as waits:
             if waits.person and not attempt.person:
                 self.log.warning(
-                    "waits for a person", drop=watched.drop.name, case=self.names.of(case.folder)
+                    "waits for a person", drop=watched.drop.name, case=self.names.of(case.called)
                 )
             _wait(attempt, waits, now)
             if case.tries and case.stage is Stage.CONFIRMING:  # the platform answered: what failed was chance
@@ -101,8 +101,10 @@ class Judge:
             self.mended(now)
         attempt.next_look, attempt.why, attempt.looks, attempt.person = now, "", 0, False
         words = {"reasons": case.reasons} if case.reasons else {}
-        name = self.names.of(case.folder)
+        name = self.names.of(case.called)
         self.log.info("case", stage=str(case.stage), case=name, drop=watched.drop.name, **words)
+        if case.head:
+            return
         if case.stage is Stage.DONE:
             watched.brake.done()
             watched.failures.discard(case.id)
@@ -113,7 +115,7 @@ class Judge:
                 self.log.error("no new folders are taken", drop=watched.drop.name, why=watched.brake.why)
 
     def _tried(self, case: Case, attempt: Attempt, error: Exception, now: float) -> None:
-        name = self.names.of(case.folder)
+        name = self.names.of(case.called)
         if isinstance(error, OSError):
             attempt.why = f"A file cannot be read ({os.strerror(error.errno or errno.EIO)}); tried again."
             attempt.next_look = now + RECHECK

@@ -172,6 +172,7 @@ def began(case: Case, drop: str, sockets: Iterable[PlannedSocket], hide: Hide) -
         "versions": _versions() if any(_is_deidentified(one) for one in sockets) else {},
         "hidden_by": hide(""),
         "folder": hide(case.name),
+        **({"part": hide(case.part)} if case.part else {}),
         "title": hide(plan.title),
         "sockets": [_socket(case, socket, hide) for socket in sockets],
     }

@@ -12,6 +12,7 @@ from casedrop.model import Drop
 from casedrop.naming import NamingSource, read_key
 from casedrop.near import shown
 from casedrop.settle import composed, is_junk
+from casedrop.split import unknown
 from casedrop.titles import title
 
 Row = tuple[str, str, str]
@@ -49,9 +50,9 @@ def _rows(settings: Settings, environ: Mapping[str, str], drop: Drop) -> Iterato
     for place in roots.FOLDERS:
         for name in _folders(root / place, drop):
             folder = first.get(name, name)
-            yield folder, title(drop, folder, naming)[0], f"{place}/"
-    for case in cases:
-        said = case.plan.title if case.plan else title(drop, case.name, naming)[0]
+            yield folder, title(drop, folder, naming, unknown(drop.split))[0], f"{place}/"
+    for case in (one for one in cases if one.plan is None or not one.plan.parts):
+        said = case.plan.title if case.plan else title(drop, case.name, naming, unknown(drop.split))[0]
         yield case.name, said, case.address if case.committed else f"{case.stage}"
 
 

@@ -119,6 +119,18 @@ class CodeTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """How a case folder becomes several display sets: by its folders, or by what `pattern` captures of each path.
+
+    Exactly one is given: `folders` is a glob of folders without the last slash, `pattern` a regular expression
+    that the whole path must match, with named groups.
+    """
+
+    folders: str = ""
+    pattern: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Drop:
     """One configured root with its rules. `root` holds ``drop/``, ``done/`` and ``failed/``.
 
@@ -142,6 +154,7 @@ class Drop:
     procedure: Procedure = Procedure()
     leave_out: tuple[DicomRule, ...] = ()
     allow: tuple[str, ...] = ()
+    split: Split | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +327,8 @@ class Plan:
     `signature` is settle.signature of the listing it was made from, `entries` what that listing held
     besides junk. `existing` is what may be changed where the display set is finished already; `relies_on`
     are required sockets for which the folder has nothing because that display set holds them. `ignore` are
-    the drop's patterns as they were then.
+    the drop's patterns as they were then. The plan of a folder that is split has `parts`, each of which becomes a
+    display set, and no title; `part` is the name of one of them.
     """
 
     folder: str
@@ -326,6 +340,8 @@ class Plan:
     existing: Existing = "refuse"
     relies_on: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    part: str = ""
+    parts: "tuple[Plan, ...]" = ()
 
     @property
     def contents(self) -> dict[str, str]:
@@ -425,6 +441,10 @@ class Case:
     """A person has said that another folder rightly holds the same files."""
     deleted: bool = False
     """Its display set is gone, and a person let another case have the title."""
+    head: int = 0
+    """Of one part of a split folder: the case of the whole folder, which alone moves it."""
+    round: int = 0
+    """How often a split folder was taken; a part bears the number of the time it was begun at."""
 
     @property
     def settled(self) -> Plan:
@@ -437,6 +457,16 @@ class Case:
     def name(self) -> str:
         """What people called the folder, whatever we put behind it where that name was taken."""
         return self.first_name or self.folder
+
+    @property
+    def part(self) -> str:
+        """Which part of its folder it is, "" of a whole one."""
+        return self.plan.part if self.plan else ""
+
+    @property
+    def called(self) -> str:
+        """Its folder's name in drop/, with its part."""
+        return f"{self.folder}/{self.part}" if self.part else self.folder
 
     @property
     def causes(self) -> tuple[Problem, ...]:
@@ -466,7 +496,7 @@ class Case:
     @property
     def holds_title(self) -> bool:
         """Whether its title may stand, or come to stand, on the platform, by this case."""
-        if self.twin_of or self.deleted or self.plan is None:
+        if self.twin_of or self.deleted or self.plan is None or self.plan.parts:
             return False
         given_up = self.stage is Stage.FILING and self.target == "failed"
         at_rest = self.stage in (Stage.FAILED, Stage.SETTLING)

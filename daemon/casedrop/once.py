@@ -26,7 +26,11 @@ def _of_drop(watched: Watched, journal: Journal, attempts: Mapping[int, Attempt]
         return LATER
     if watched.root is None or not watched.study or watched.scanner.latest is None:
         return None
-    under_way = journal.under_way(watched.root.id)
+    known = journal.under_way(watched.root.id)
+    split = {case.head for case in known}
+    under_way = [
+        case for case in known if case.id not in split
+    ]  # a split folder waits for what its parts wait for
     if any(case.id not in attempts or not attempts[case.id].person for case in under_way):
         return None
     if watched.scanner.latest.started <= max(watched.released.values(), default=0.0):

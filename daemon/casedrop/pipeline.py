@@ -20,14 +20,16 @@ from casedrop.admission import Admission, Need
 from casedrop.answers import Meaning
 from casedrop.errors import CaseProblem, FolderChanged, Refused, Unavailable, Waits
 from casedrop.grand_challenge import DisplaySet, GrandChallenge
-from casedrop.journal import Journal, TitleHeldError
+from casedrop.intake import begin_part
+from casedrop.journal import LATE_LOOKS, Journal, TitleHeldError
 from casedrop.ledger import Ledger
 from casedrop.model import Case, Held, Listing, Plan, PlannedFile, Problem, UploadRef, Weight
 from casedrop.near import shown
 from casedrop.pack import Packer
 from casedrop.prepare import opener, prepare, unchanged
 from casedrop.settle import composed, signature
-from casedrop.stages import Stage
+from casedrop.split import said_of
+from casedrop.stages import AT_REST, Stage
 from casedrop.upload import Lane, Source, upload, usable
 from casedrop.watch import boot_clock, boot_id
 
@@ -35,6 +37,9 @@ TITLES_SECONDS = 30.0
 """How long a study's list of titles is good for; the commit checks the title again, for certain."""
 
 SESSION_SECONDS = 10.0
+
+PARTS_SECONDS = 20.0
+"""Until a split folder is looked at again; it is woken when a part comes to rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,8 @@ class Pipeline:
     def _delivered(self, case: Case, place: Place) -> Case:
         save = self.journal.save
         self._moves(case.id)
+        if case.settled.parts:
+            return self._divided(case)
         if case.patch:
             self.ledger.began(case, self.drop, commit.next_request(case))
             return commit.settle_doubt(self.platform, case, save)
@@ -134,6 +141,28 @@ class Pipeline:
         case = commit.sessions(self.platform, case, lambda path: self._upload_address(case, path), save)
         return commit.commit(self.platform, self._frozen(case), save)
 
+    def _divided(self, case: Case) -> Case:
+        """A split folder: each part is a case of its own; FILING once all have come to rest. Raises Waits.
+
+        Its plan then tells of all that was sent, so that a later change of any file is noticed.
+        """
+        begun = {part.part for part in self.journal.parts(case) if part.round == case.round}
+        for plan in case.settled.parts:
+            if plan.part not in begun:
+                begin_part(self.journal, case, plan)
+        parts = [part for part in self.journal.parts(case) if part.round == case.round]
+        if any(part.stage not in AT_REST for part in parts):
+            raise Waits("Its parts are on their way.", PARTS_SECONDS)
+        if any(part.stage is Stage.SETTLING for part in parts):
+            raise FolderChanged("The folder changed while its parts were sent.")
+        problems = tuple(said_of(part.part, problem) for part in parts for problem in part.problems)
+        target = "failed" if any(part.stage is Stage.FAILED for part in parts) else "done"
+        sockets = tuple(socket for part in parts for socket in part.settled.sockets)
+        plan = replace(case.settled, sockets=sockets)
+        return self.journal.save(
+            case, stage=Stage.FILING, target=target, filed_as="", problems=problems, plan=plan
+        )
+
     def confirm(self, case: Case, place: Place) -> Case:
         """Look once. FILING when everything is decided; raises Waits while something is still to come."""
         try:
@@ -158,6 +187,9 @@ class Pipeline:
     def file(self, case: Case, place: Place) -> Case:
         """The rename to done/ or failed/ with its text; DONE or FAILED afterwards."""
         self._moves(case.id)
+        if case.head:
+            self.ledger.ended(case, _fate(case))
+            return self._at_rest(case)
         case = self._checked_before_filing(case, place)
         self.ledger.ended(case, _fate(case))
         target = place.root / case.target
@@ -168,7 +200,7 @@ class Pipeline:
             name = file_away.free_name(target, case.name, suffix, time.time())
             case = self.journal.save(case, filed_as=name)
         identity = (case.device, case.inode)
-        text = receipts.text(case, time.time())
+        text = receipts.text(case, self.journal.parts(case), time.time())
         try:
             file_away.file_away(place.folder(case), target, case.filed_as, identity, text)
         except FileExistsError:
@@ -182,8 +214,13 @@ class Pipeline:
             raise Waits(f"It cannot be moved to {case.target}/ ({error.strerror}).", 30) from None
         if case.target == "done":
             self.late(case, place)
+        return self._at_rest(case)
+
+    def _at_rest(self, case: Case) -> Case:
+        """A part is not looked at later: the whole folder is."""
         stage = Stage.DONE if case.target == "done" else Stage.FAILED
-        return self.journal.save(case, stage=stage, since=time.time())
+        looks = LATE_LOOKS if case.head else case.late_looks
+        return self.journal.save(case, stage=stage, since=time.time(), late_looks=looks)
 
     def late(self, case: Case, place: Place) -> None:
         """Look once whether something in a filed folder has changed or come, and say so beside it."""
@@ -505,8 +542,9 @@ def _extra_sockets(case: Case, extra: list[str]) -> Problem:
 
 
 def _changed_after(case: Case) -> Problem:
+    where = f" as {case.address}" if case.set_pk else ""
     return Problem(
         "changed-after-upload",
-        f"Everything was uploaded and confirmed as {case.address}, but the folder was changed afterwards, so "
+        f"Everything was uploaded and confirmed{where}, but the folder was changed afterwards, so "
         "what lies here is not what Grand Challenge holds. Move the folder back into drop/ to send it again.",
     )

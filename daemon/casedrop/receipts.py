@@ -2,23 +2,48 @@
 
 import json
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
 from casedrop.model import Case, PlannedFile, PlannedSocket, Problem
 from casedrop.near import shown
+from casedrop.stages import Stage
 
 VERSION = 1
 
 
-def text(case: Case, now: float) -> str:
-    """The receipt of a case that goes to done/, the reason of one that goes to failed/."""
-    return receipt(case, now) if case.target == "done" else reason(case, now)
+def text(case: Case, parts: Sequence[Case], now: float) -> str:
+    """The receipt of a case that goes to done/, the reason of one that goes to failed/.
+
+    `parts` are the cases of a split folder's display sets, () of a folder that is one.
+    """
+    return receipt(case, parts, now) if case.target == "done" else reason(case, parts, now)
 
 
-def receipt(case: Case, now: float) -> str:
-    """JSON: version, folder, title, reader_study, display_set (web page), confirmed (UTC), sockets, left_out.
+def receipt(case: Case, parts: Sequence[Case], now: float) -> str:
+    """JSON: version, folder, reader_study, confirmed (UTC), left_out, and what _display_set says.
+
+    A split folder has display_sets instead, a list of the same, each with its part.
+    """
+    plan = case.settled
+    there = [one for one in parts if one.round == case.round]
+    record = {
+        "version": VERSION,
+        "folder": case.name,
+        "reader_study": case.study_slug,
+        "confirmed": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
+        "left_out": [*plan.left_out, *(path for part in plan.parts for path in part.left_out)],
+    }
+    if plan.parts:
+        record["display_sets"] = [{"part": one.part} | _display_set(one) for one in there]
+    else:
+        record |= _display_set(case)
+    return json.dumps(record, indent=2) + "\n"
+
+
+def _display_set(case: Case) -> dict[str, object]:
+    """Title, display_set (web page), sockets, not_confirmed, already_uploaded and amended.
 
     `not_confirmed` are sockets of which Grand Challenge does not tell what became (DICOM image sets).
     `already_uploaded` tells that nothing was sent: an earlier folder is this very display set; `amended` are
@@ -27,21 +52,14 @@ def receipt(case: Case, now: float) -> str:
     (attributes that went and say something of the image), number, and packed: its files as they were in the
     folder.
     """
-    plan = case.settled
-    record = {
-        "version": VERSION,
-        "folder": case.name,
-        "title": plan.title,
-        "reader_study": case.study_slug,
+    return {
+        "title": case.settled.title,
         "display_set": case.address,
-        "confirmed": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
-        "sockets": [_socket(socket) for socket in plan.sockets],
-        "left_out": list(plan.left_out),
+        "sockets": [_socket(socket) for socket in case.settled.sockets],
         "not_confirmed": sorted(name for name, value in case.held.items() if not value.pk),
         "already_uploaded": bool(case.twin_of) and not case.added,
         "amended": list(case.added),
     }
-    return json.dumps(record, indent=2) + "\n"
 
 
 def _socket(socket: PlannedSocket) -> dict[str, object]:
@@ -75,7 +93,7 @@ def _file(file: PlannedFile) -> dict[str, object]:
     return said | how | {"number": len(packed), "packed": packed}
 
 
-def reason(case: Case, now: float) -> str:
+def reason(case: Case, parts: Sequence[Case], now: float) -> str:
     """Plain words with Windows line ends: what happened, what is on the platform, who acts, how to go on."""
     when = datetime.fromtimestamp(now).astimezone().strftime("%d %B %Y, %H:%M")
     noted = [problem for problem in case.problems if problem not in case.causes]
@@ -83,7 +101,7 @@ def reason(case: Case, now: float) -> str:
     lines = (
         f'The folder "{shown(case.name)}" was not accepted ({when}).\n\n'
         f"What happened\n\n{_listed(case.causes)}\n\n{also}"
-        f"What is on Grand Challenge now\n\n{_on_platform(case)}\n\n"
+        f"What is on Grand Challenge now\n\n{_table(parts) if parts else _on_platform(case)}\n\n"
         "What to do\n\nNothing of your data was changed or deleted. Put right what is named above (in this "
         "folder, or in the rules, where a text says that the data manager must act), then move the folder back "
         "into drop/. Casedrop sends only what is missing.\n\n"
@@ -103,6 +121,17 @@ def late_text(case: Case) -> str:
         "To send it, make a new case of it, or ask the data manager.\n"
     )
     return _for_notepad(lines)
+
+
+def _table(parts: Sequence[Case]) -> str:
+    """Which display sets of a split folder are whole."""
+    return "\n\n".join(f'- "{shown(one.part)}": {_state(one)}' for one in parts)
+
+
+def _state(part: Case) -> str:
+    if part.stage is Stage.DONE:
+        return f"complete, {part.address}. It is not sent again."
+    return f"not complete. {_on_platform(part)}"
 
 
 def _on_platform(case: Case) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from casedrop.dicom_model import TAKEN, SeriesLine
-from casedrop.model import Drop, EntryKind, Grouping, Listing, PlannedSocket, Weight
+from casedrop.model import Drop, EntryKind, Grouping, Listing, Plan, PlannedSocket, Weight
 from casedrop.near import shown
 
 HEADINGS = {Weight.WRONG: "Wrong", Weight.LACKING: "Lacking", Weight.NOTE: "Notes"}
@@ -41,13 +41,20 @@ def plan_text(listing: Listing, grouping: Grouping, drop: Drop, patients: Patien
             lines += ["", heading]
             for text in problems:
                 lines += _wrapped(f"- {text}")
-    if grouping.plan:
-        lines += ["", f'Display set "{grouping.plan.title}" in reader study {drop.reader_study}']
-        for socket in grouping.plan.sockets:
+    for plan in plans(grouping):
+        lines += ["", f'Display set "{plan.title}" in reader study {drop.reader_study}']
+        for socket in plan.sockets:
             lines += _wrapped(f"{socket.socket} ({socket.super_kind}) = {_value(socket)}")
-    else:
+    if grouping.plan is None:
         lines += ["", "No display set would be made of it as it is."]
     return "\n".join(lines)
+
+
+def plans(grouping: Grouping) -> tuple[Plan, ...]:
+    """One for each display set; none where anything is lacking or wrong."""
+    if grouping.plan is None:
+        return ()
+    return grouping.plan.parts or (grouping.plan,)
 
 
 def _series_words(series: SeriesLine) -> str:
@@ -86,13 +93,14 @@ def _series_json(series: SeriesLine, patients: Patients) -> dict[str, Any]:
 def plan_json(
     listing: Listing, grouping: Grouping, drop: Drop, patients: Patients | None = None
 ) -> dict[str, Any]:
-    """folder, drop, files ({path: [sockets]}), series, problems ([{word, weight, text}]), display_set or null.
+    """folder, drop, files ({path: [sockets]}), series, problems ([{word, weight, text}]), display_sets.
 
     `files` are those of no series. A series has number, description, modality, slices, rows_columns, files
     (how many), bytes, folder, fate, sockets, and patient_name and patient_id where they were asked for.
-    display_set has title, reader_study and sockets ([{socket, super_kind, source, value or files}]).
+    A display set has part ("" of a whole folder), title, reader_study and sockets ([{socket, super_kind, source,
+    value or files}]); there is none where a problem is lacking or wrong.
     """
-    plan, in_series = grouping.plan, grouping.in_series
+    in_series = grouping.in_series
     return {
         "folder": shown(listing.folder),
         "drop": drop.name,
@@ -103,13 +111,15 @@ def plan_json(
         "problems": [
             {"word": one.word, "weight": str(one.weight), "text": one.text} for one in grouping.problems
         ],
-        "display_set": None
-        if plan is None
-        else {
-            "title": plan.title,
-            "reader_study": drop.reader_study,
-            "sockets": [_socket(socket) for socket in plan.sockets],
-        },
+        "display_sets": [
+            {
+                "part": plan.part,
+                "title": plan.title,
+                "reader_study": drop.reader_study,
+                "sockets": [_socket(socket) for socket in plan.sockets],
+            }
+            for plan in plans(grouping)
+        ],
     }
 
 

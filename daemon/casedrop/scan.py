@@ -16,7 +16,7 @@ import structlog
 from casedrop import roots, settle, watch
 from casedrop.contents import OWN_TEXTS, Headers, group_folder
 from casedrop.errors import SetupProblem
-from casedrop.group import There, is_ready_mark, nothing_there
+from casedrop.group import There, nothing_there
 from casedrop.model import (
     Drop,
     EntryKind,
@@ -252,7 +252,8 @@ class Scanner:
         if settle.is_placeholder(listing.folder):
             return "waiting for its name: this one is what a computer gives to a new folder"
         if self.drop.ready and not any(
-            is_ready_mark(one.path, self.drop) and one.kind is EntryKind.FILE for one in listing.entries
+            settle.is_ready_mark(one.path, self.drop) and one.kind is EntryKind.FILE
+            for one in listing.entries
         ):
             return f"waiting for the file {self.drop.ready}, which says that the copy is complete"
         return ""

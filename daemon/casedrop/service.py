@@ -326,6 +326,9 @@ class Service:
         if case.stage in AT_REST:
             self.attempts.pop(case_id, None)
             watched.pipeline.progress.pop(case_id, None)
+        if case.stage in AT_REST and case.head:
+            self.attempts.setdefault(case.head, Attempt()).next_look = 0.0
+        elif case.stage in AT_REST:
             watched.scanner.first_names = self.journal.first_names(case.root)
             watched.release(case.folder, now)
 

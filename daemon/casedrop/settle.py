@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from wcmatch import glob
 
-from casedrop.model import EntryKind, Listing
+from casedrop.model import Drop, EntryKind, Listing
 
 JUNK = (
     "thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "._*", ".appledouble", ".spotlight-v100",
@@ -94,6 +94,11 @@ def is_placeholder(folder: str) -> bool:
 def data(listing: Listing, ignore: tuple[str, ...]) -> Listing:
     """The listing without junk."""
     return replace(listing, entries=tuple(one for one in listing.entries if not is_junk(one.path, ignore)))
+
+
+def is_ready_mark(path: str, drop: Drop) -> bool:
+    """Whether a file is the drop's marker, which is no data."""
+    return bool(drop.ready) and composed(path) == composed(drop.ready)
 
 
 def signature(listing: Listing, ignore: tuple[str, ...] = ()) -> str:

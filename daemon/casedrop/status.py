@@ -28,7 +28,7 @@ def of_case(case: Case, why: str, progress: tuple[int, int] | None = None) -> di
     Where known also reasons, display_set, filed_as, sent_bytes and total_bytes.
     """
     said: dict[str, Any] = {
-        "folder": shown(case.folder),
+        "folder": shown(case.called),
         "state": WORDS[case.stage],
         "since": case.since,
         "why": why or " ".join(problem.text for problem in case.causes),

@@ -5,6 +5,7 @@ import string
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from casedrop.codes import Codes, code
 from casedrop.model import Drop, Problem
@@ -46,17 +47,19 @@ class _Pseudonym:
         return self.make(self.groups[group or "folder"])
 
 
-def title(drop: Drop, name: str, naming: Naming) -> tuple[str, list[Problem]]:
+def title(
+    drop: Drop, name: str, naming: Naming, of_part: Mapping[str, str] = MappingProxyType({})
+) -> tuple[str, list[Problem]]:
     """The title of a folder of that name, stripped and in NFC, and what is wrong or lacking with it.
 
-    "" where there is none.
+    `of_part` are the placeholders of its part, where it is split. "" where there is no title.
     """
     found = re.fullmatch(drop.folder, composed(name)) if drop.folder else None
     if drop.folder and found is None:
         text = f'The folder\'s name "{shown(name)}" is not what this drop takes ({drop.folder}).'
         return "", [Problem("folder-name", text)]
     groups = {key: text or "" for key, text in found.groupdict().items()} if found else {}
-    groups["folder"] = name
+    groups |= {"folder": name, **of_part}
     if empty := [group for group in linked(drop.title) if not groups[group].strip()]:
         text = f'The folder\'s name "{shown(name)}" has nothing for {empty[0]}, which makes its title.'
         return "", [Problem("folder-name", f"{text} Rename the folder.")]
