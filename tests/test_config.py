@@ -303,6 +303,30 @@ MISTAKES = {
     + 'title = "{code}"\ncodes = { file = "c.csv", folder = "F", code = "C" }\n'
     + RULE: 'drops "lung", codes, file: must be a whole path that starts with "/".',
     DROP
+    + 'split = { folders = "*/" }\n'
+    + RULE: 'drops "lung", title: must hold {subfolder}, or the parts of a folder would have one title.',
+    DROP
+    + 'split = { folders = "*/" }\ntitle = "{subfolder}"\n'
+    + RULE: 'drops "lung", title: must hold {folder} or the like, or two folders would have the same titles.',
+    DROP
+    + "split = { pattern = '(?P<visit>v.)_(?P<arm>.)_.*' }\ntitle = \"{folder} {visit}\"\n"
+    + RULE: 'drops "lung", title: must hold {arm}, or the parts of a folder would have one title.',
+    DROP
+    + 'split = { folders = "*" }\ntitle = "{folder} {subfolder}"\n'
+    + RULE: 'drops "lung", split, folders: names folders, so it must end in "/", such as */.',
+    DROP
+    + 'split = { folders = "**/" }\ntitle = "{folder} {subfolder}"\n'
+    + RULE: 'drops "lung", split, folders: takes no **: a part is a folder at a certain depth, such as */ or visits/*/.',
+    DROP
+    + "split = { pattern = 'v._.*' }\n"
+    + RULE: 'drops "lung", split, pattern: must have a named group that tells the parts apart, such as (?P<visit>v\\d)_.*.',
+    DROP
+    + 'split = { folders = "*/", pattern = \'(?P<v>.).*\' }\ntitle = "{folder} {v}"\n'
+    + RULE: 'drops "lung", split: must have exactly one of folders and pattern.',
+    DROP
+    + "folder = '(?P<v>.)'\nsplit = { pattern = '(?P<v>.).*' }\ntitle = \"{folder} {v}\"\n"
+    + RULE: 'drops "lung", split, pattern: a group may not be called v, which has a meaning of its own.',
+    DROP
     + 'identifier_check = ["PatientNme", "PatientName"]\n'
     + RULE: 'drops "lung", identifier_check: "PatientNme": DICOM has no attribute with that keyword that holds text.',
     DROP

@@ -143,6 +143,7 @@ def test_a_damaged_journal_names_the_copy_that_is_kept(tmp_path: Path) -> None:
 
 
 UNDO = {3: "DROP INDEX cases_by_set; DROP INDEX cases_to_look_at;"}
+UNDO[4] = "DROP INDEX cases_by_head;"
 UNDO[2] = "DROP TABLE wishes; DROP INDEX cases_by_files; ALTER TABLE cases DROP COLUMN files;"
 
 

@@ -15,7 +15,7 @@ PURE = {
     "dicom_model", "dictionary", "done_before", "edited", "errors", "essence", "gaps", "group", "guards",
     "gz", "header_texts", "headers", "identifiers", "identity", "jpeg", "last_look", "metadata", "metaimage",
     "mhd", "model", "near", "new_uids", "nifti", "nrrd", "pixel_comments", "placed", "png", "pseudonyms",
-    "receipts", "redrop", "reports", "series", "series_rules", "settle", "slices", "spots", "stages",
+    "receipts", "redrop", "reports", "series", "series_rules", "settle", "slices", "split", "spots", "stages",
     "status", "tiff", "titles", "values",
 }  # fmt: skip
 EDGES = {
