@@ -353,7 +353,7 @@ MISTAKES = {
     ): f'{HERE}, value_from: must be a table such as {{ json = "score.json", pointer = "/score" }}.',
     GOOD.replace(
         'files = "*.mha"', "value_from = {}"
-    ): f"{HERE}, value_from: must have exactly one of json, text and folder.",
+    ): f"{HERE}, value_from: must have exactly one of json, text, folder and table.",
     GOOD.replace(
         'files = "*.mha"', 'value_from = { text = "a", jsn = "b" }'
     ): f'{HERE}, value_from: unknown key "jsn". Did you mean "json"?',
