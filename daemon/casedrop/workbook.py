@@ -4,7 +4,9 @@ A few MB can unpack to any number, so memory and time are limited there by the k
 expat (from 2.4.1 on, which Python needs) ends what entities blow up, and ElementTree opens no other files.
 """
 
+import errno
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -31,9 +33,10 @@ TOO_MUCH = f"takes more than {SECONDS} s or {MEMORY >> 30} GB of memory to read;
 def rows(file: IO[bytes], sheet: str, wanted: Sequence[str]) -> Iterator[Row]:
     """The cells of the `wanted` columns of every row of a sheet, the first if it is "".
 
-    Raises TableProblemError.
+    Raises TableProblemError, and OSError where the disk fails.
     """
-    command = [sys.executable, "-P", "-W", "ignore", "-m", "casedrop.workbook", json.dumps([sheet, *wanted])]
+    order = json.dumps([MEMORY, SECONDS, sheet, *wanted])
+    command = [sys.executable, "-P", "-W", "ignore", "-m", "casedrop.workbook", order]
     try:
         done = subprocess.run(  # noqa: S603  our own interpreter
             command,
@@ -51,30 +54,34 @@ def rows(file: IO[bytes], sheet: str, wanted: Sequence[str]) -> Iterator[Row]:
         said = json.loads(line)
         if isinstance(said, str):
             raise TableProblemError(said)
+        if isinstance(said, int):
+            raise OSError(said, os.strerror(said))
         yield Row(said[0], tuple(Faulty(one["why"]) if isinstance(one, dict) else one for one in said[1]))
 
 
 def main() -> None:
-    """In the other process: a line of JSON for each row, or a problem."""
-    sheet, *wanted = json.loads(sys.argv[1])
+    """In the other process: a line of JSON for each row, or a problem, or the number of an error."""
+    memory, seconds, sheet, *wanted = json.loads(sys.argv[1])
     import openpyxl  # noqa: F401, PLC0415  loaded before memory is limited: numpy, if there, takes much
 
-    _limit()
+    _limit(memory, seconds)
     try:
         _say(picked(_cells(sys.stdin.buffer, sheet), wanted))
     except TableProblemError as problem:
         print(json.dumps(str(problem)))  # noqa: T201
+    except OSError as error:
+        print(json.dumps(error.errno or errno.EIO))  # noqa: T201
     except MemoryError:
         print(json.dumps(TOO_MUCH))  # noqa: T201
     except Exception:  # noqa: BLE001  whatever a broken workbook makes of openpyxl
         print(json.dumps(BROKEN))  # noqa: T201
 
 
-def _limit() -> None:
+def _limit(memory: int, seconds: int) -> None:
     with open("/proc/self/statm", encoding="ascii") as file:
         used = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    resource.setrlimit(resource.RLIMIT_AS, (used + memory, used + memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
