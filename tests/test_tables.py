@@ -465,7 +465,7 @@ def test_a_title_is_made_of_a_column_whatever_its_name() -> None:
     table = of_text(f"Patient,Visit,{odd},X\nP1,1, A 17 ,5\n", wanted=("Patient", "Visit", odd, "X"))
     naming = Naming(tables={"scores": table})
     assert tables.columns(drop, SCORES) == ("Patient", "Visit", "X", odd)
-    assert title(drop, "P1_1", naming) == ("A 17  visit 1 {x}", [])
+    assert title(drop, "P1_1", naming) == ("A 17 visit 1 {x}", [])
     rendered, problems = title(drop, "P2_1", naming)
     assert (rendered, [one.word for one in problems]) == ("", ["no-row"])
     assert groups(drop, "P1_1") == {"patient": "P1", "visit": "1", "folder": "P1_1"}

@@ -51,8 +51,10 @@ def _table_words(drop: Drop) -> Findings:
             found += _words(file, file.table())
         except TableProblemError as problem:
             found.append((False, f"{file} {problem}."))
-    if drop.codes and Path(drop.codes.file).exists():
-        found += _privacy_words(drop.codes.file)
+        else:
+            found += (
+                _privacy_words(file.rule.file) if drop.codes and file.rule.file == drop.codes.file else []
+            )
     return found
 
 

@@ -80,7 +80,7 @@ def _looked_up(drop: Drop, name: str, known: Mapping[str, str], naming: Naming) 
     found: dict[str, str | Problem] = {CODE: code(naming.codes, name)} if drop.codes else {}
     for table, column in asked(drop.title):
         there = cell(naming.tables, known, table, column)
-        found[f"table.{table}.{column}"] = there if isinstance(there, Problem) else text(there.value)
+        found[f"table.{table}.{column}"] = there if isinstance(there, Problem) else text(there.value).strip()
     return found
 
 

@@ -56,7 +56,7 @@ def from_text(text: str, kind: str | None, decimal: Decimal | None = None) -> Js
 
 def _number(text: str, kind: str, decimal: Decimal | None) -> int | float:
     mark = re.escape(decimal or ".")
-    pattern = r"[+-]?\d+" if kind == "Integer" else rf"[+-]?(\d+{mark}?\d*|{mark}\d+)([eE][+-]?\d+)?"
+    pattern = r"[+-]?\d{1,999}" if kind == "Integer" else rf"[+-]?(\d+{mark}?\d*|{mark}\d+)([eE][+-]?\d+)?"
     if not re.fullmatch(pattern, text, re.ASCII):
         whole = "a whole number" if kind == "Integer" else "a number"
         raise ValueProblemError(f"is not {whole}{_hint(text, decimal)}")
@@ -107,7 +107,9 @@ def _serialised(value: Json) -> str:
 
 
 def _is_number(value: Json) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 CHECKS: dict[str, Callable[[Json], bool]] = {
