@@ -25,7 +25,16 @@ from casedrop.config import (
 )
 from casedrop.dicom_model import DicomTest
 from casedrop.errors import ConfigurationError
-from casedrop.model import Drop, FolderValue, JsonValue, Procedure, SocketRule, TextValue
+from casedrop.model import (
+    Drop,
+    FolderValue,
+    JsonValue,
+    LabTable,
+    Procedure,
+    SocketRule,
+    TableValue,
+    TextValue,
+)
 
 PROJECT = Path(__file__).parent.parent
 EXAMPLES = [PROJECT / "config/casedrop.toml", *sorted((PROJECT / "config/examples").glob("*.toml"))]
@@ -48,6 +57,21 @@ WAYS = (
     "the environment variable CASEDROP_PLATFORM__TOKEN, a file named by platform.token_file, "
     "or the systemd credential casedrop-token"
 )
+TABLE = """
+[[drops.tables]]
+name = "scores"
+file = "/etc/casedrop/scores.csv"
+key_columns = { patient = "Patient" }
+"""
+USE = """
+[[drops.sockets]]
+socket = "score"
+value_from = { table = "scores", column = "X" }
+"""
+VISITS = DROP + "folder = '(?P<patient>.)'\n"
+TABLED = VISITS + TABLE + USE
+AT = 'drops "lung", table "scores"'
+FROM = 'drops "lung", socket "score", value_from'
 SLUG = "a slug, the last part of its web address on Grand Challenge: letters, digits, - and _"
 
 
@@ -122,6 +146,22 @@ def test_rules_become_the_records_the_other_modules_use(file: Path) -> None:
             ),
         ),
     )
+
+
+def test_tables_become_the_records_the_other_modules_use(file: Path) -> None:
+    inside = """
+        [[drops.tables]]
+        name = "reading"
+        csv = "*.csv"
+        decimal = ","
+    """
+    title = 'title = "{patient} {table.reading.Code (new)}"\n'
+    (drop,) = read(file, VISITS + title + TABLE + inside + USE).drops
+    assert drop.tables == (
+        LabTable("scores", "/etc/casedrop/scores.csv", keys=(("patient", "Patient"),)),
+        LabTable("reading", csv="*.csv", decimal=","),
+    )
+    assert drop.sockets == (SocketRule("score", value_from=TableValue("scores", "X")),)
 
 
 def test_dicom_rules_become_the_records_the_other_modules_use(file: Path) -> None:
@@ -327,6 +367,9 @@ MISTAKES = {
     + "folder = '(?P<v>.)'\nsplit = { pattern = '(?P<v>.).*' }\ntitle = \"{folder} {v}\"\n"
     + RULE: 'drops "lung", split, pattern: a group may not be called v, which has a meaning of its own.',
     DROP
+    + 'title = "{code}"\ncodes = { file = "/srv/casedrop/lung/drop/c.csv", folder = "F", code = "C" }\n'
+    + RULE: 'drops "lung", codes, file: lies in the drop/, done/ or failed/ of a drop; keep it beside them or elsewhere.',
+    DROP
     + 'identifier_check = ["PatientNme", "PatientName"]\n'
     + RULE: 'drops "lung", identifier_check: "PatientNme": DICOM has no attribute with that keyword that holds text.',
     DROP
@@ -377,7 +420,7 @@ MISTAKES = {
     ): f'{HERE}, value_from: must be a table such as {{ json = "score.json", pointer = "/score" }}.',
     GOOD.replace(
         'files = "*.mha"', "value_from = {}"
-    ): f"{HERE}, value_from: must have exactly one of json, text and folder.",
+    ): f"{HERE}, value_from: must have exactly one of json, text, folder and table.",
     GOOD.replace(
         'files = "*.mha"', 'value_from = { text = "a", jsn = "b" }'
     ): f'{HERE}, value_from: unknown key "jsn". Did you mean "json"?',
@@ -447,6 +490,43 @@ MISTAKES = {
     + GOOD.replace('"lung"', '"other"').replace(
         "/lung", "/./lung/"
     ): 'drops "other", root: is also the root of drops "lung".',
+    TABLED.replace("file =", 'csv = "*.csv"\nfile ='): f"{AT}: must have exactly one of file and csv.",
+    TABLED.replace('file = "/etc/casedrop/scores.csv"', ""): f"{AT}: must have exactly one of file and csv.",
+    TABLED.replace(
+        'file = "/etc/casedrop/scores.csv"', 'csv = "*.csv"\nsheet = "a"'
+    ): f"{AT}, sheet: goes only with file.",
+    TABLED.replace("key_columns = {", "# {"): (
+        f'{AT}: needs key_columns, such as {{ folder = "Folder" }}, to tell which row is a folder\'s.'
+    ),
+    TABLED.replace('{ patient = "Patient" }', "{ patient = 3 }"): (
+        f'{AT}, key_columns: must be a table of groups and columns, such as {{ patient = "Patient" }}.'
+    ),
+    TABLED.replace('{ patient = "Patient" }', '{ patinet = "Patient" }'): (
+        f'{AT}, key_columns: unknown group "patinet"; left stands a named group of the drop\'s `folder`, or folder: '
+        "patient may be meant."
+    ),
+    TABLED.replace("key_columns", 'decimal = "comma"\nkey_columns'): f'{AT}, decimal: must be "." or ",".',
+    TABLED.replace('"/etc/casedrop/scores.csv"', '"/srv/casedrop/lung/done/scores.csv"'): (
+        f"{AT}, file: lies in the drop/, done/ or failed/ of a drop; keep it beside them or elsewhere."
+    ),
+    TABLED.replace(
+        "key_columns", "decimel = 3\nkey_columns"
+    ): f'{AT}: unknown key "decimel". Did you mean "decimal"?',
+    VISITS + TABLE + TABLE + USE: 'drops "lung", table "scores": another table has this name.',
+    VISITS + TABLE + RULE: f"{AT}: is used by no socket and not in the title.",
+    TABLED.replace('table = "scores"', 'table = "score"').replace(
+        "folder = ", 'title = "{table.scores.X}"\nfolder = '
+    ): (f'{FROM}, table: unknown table "score"; "scores" may be meant.'),
+    TABLED.replace(', column = "X"', ""): f"{FROM}: must have table and column together.",
+    TABLED.replace('table = "scores"', 'text = "a"').replace(
+        "folder = ", 'title = "{table.scores.X}"\nfolder = '
+    ): (f"{FROM}: must have table and column together."),
+    VISITS + 'title = "{table.scores.X}"\n' + RULE: (
+        'drops "lung", title: unknown table "scores"; tables are set with [[drops.tables]].'
+    ),
+    DROP + 'title = "{table.scores}"\n' + RULE: (
+        'drops "lung", title: a column of a table is written {table.NAME.COLUMN}.'
+    ),
     GOOD
     + GOOD.replace('"lung"', '"other"').replace(
         "/lung", "/lung/a"

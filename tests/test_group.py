@@ -19,10 +19,12 @@ from casedrop.model import (
     Grouping,
     Json,
     JsonValue,
+    LabTable,
     Listing,
     Plan,
     SocketKind,
     SocketRule,
+    TableValue,
     TextValue,
     Weight,
 )
@@ -298,6 +300,7 @@ def test_text_is_converted_by_the_sockets_kind(text: str, kind: str, expected: J
         (b"nan", "Float"),
         (b"inf", "Float"),
         (b"x", "Integer"),
+        (b"9" * 5000, "Integer"),
         (b"yes", "Bool"),
         (b"\xff", "String"),
     ],
@@ -410,6 +413,7 @@ SOURCES = st.one_of(
     st.lists(PATTERNS, min_size=1, max_size=2).map(lambda globs: SocketRule("", tuple(globs))),
     PATTERNS.map(lambda glob: SocketRule("", value_from=JsonValue(glob))),
     PATTERNS.map(lambda glob: SocketRule("", value_from=TextValue(glob))),
+    st.just(SocketRule("", value_from=TableValue("scores", "x"))),
 )
 
 
@@ -420,10 +424,15 @@ def rules_and_files(draw: st.DrawFn) -> tuple[Drop, Listing, dict[str, bytes]]:
         replace(rule, socket=f"socket-{letter}", fallback=draw(st.booleans()), required=draw(st.booleans()))
         for rule, letter in zip(sources, string.ascii_uppercase, strict=False)
     ]
-    rule_set = replace(drop(*rules), unmatched=draw(st.sampled_from(["fail", "ignore"])))
+    tables = (LabTable("scores", csv=draw(PATTERNS)),)
+    rule_set = replace(drop(*rules), unmatched=draw(st.sampled_from(["fail", "ignore"])), tables=tables)
     paths = draw(st.lists(PATHS, max_size=6, unique=True))
     files = Listing("P1", tuple(Entry(path, EntryKind.FILE, 5) for path in sorted(paths)))
-    return rule_set, files, {path: draw(st.binary(max_size=8)) for path in needed(files, rule_set)}
+    return (
+        rule_set,
+        files,
+        {path: draw(st.binary(max_size=8) | st.just(b"x\n1\n")) for path in needed(files, rule_set)},
+    )
 
 
 @given(rules_and_files(), st.randoms(use_true_random=False))

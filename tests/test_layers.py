@@ -17,19 +17,21 @@ PURE = {
     "mhd", "model", "near", "new_uids", "nifti", "nrrd", "pixel_comments", "placed", "png", "pseudonyms",
     "receipts", "redrop", "reports", "series", "series_rules", "settle", "slices", "split", "spots", "stages",
     "status", "tiff", "titles", "values",
+    "table_text", "tables",
 }  # fmt: skip
 EDGES = {
     "check", "commit", "confirm", "dicom_headers", "file_away", "journal", "ledger", "pack", "prepare",
-    "roots", "upload", "watch",
+    "roots", "upload", "watch", "workbook",
 }  # fmt: skip
 SHARED = {
     "allowance", "grand_challenge", "reading", "strip", "summed", "workers",
 }  # fmt: skip
 """What edges may import besides pure modules: the platform, how files are opened and read, and workers."""
 ABOVE = {
-    "admission", "board", "cli", "config", "config_dicom", "contents", "decisions", "demo", "gate",
-    "inspection", "intake", "judge", "keys", "logs", "look_back", "naming", "naming_check", "once",
-    "outgoing", "own_words", "pipeline", "pseudonym_key", "scan", "service", "start", "watched",
+    "admission", "board", "cli", "config", "config_dicom", "config_tables", "contents", "decisions",
+    "demo", "gate", "inspection", "intake", "judge", "keys", "logs", "look_back", "naming", "naming_check",
+    "once", "outgoing", "own_words", "pipeline", "pseudonym_key", "scan", "service", "start",
+    "table_files", "watched",
 }  # fmt: skip
 IMPURE = {
     "os",
@@ -79,6 +81,6 @@ def test_edges_do_not_import_each_other(module: str) -> None:
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
-    heavy = "httpx", "watchdog", "starlette", "pydantic", "structlog", "cattrs", "pydicom"
+    heavy = "httpx", "watchdog", "starlette", "pydantic", "structlog", "cattrs", "pydicom", "openpyxl"
     code = f"import sys, casedrop.cli; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

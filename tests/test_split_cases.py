@@ -154,6 +154,22 @@ def test_a_service_killed_again_and_again_doubles_no_part(lab: Lab, number: int)
     assert {one["part"] for one in lab.wait_done("P001")["display_sets"]} == {"v1", "v2"}
 
 
+def test_each_part_has_its_own_row_of_a_table(lab: Lab) -> None:
+    scores = lab.top / "scores.csv"
+    scores.write_text("Patient;Visit;Score\nP001;v1;1,5\nP001;v2;2,5\n")
+    lab.configure(
+        FOLDERS + f'[[drops.tables]]\nname = "scores"\nfile = "{scores}"\ndecimal = ","\n'
+        'key_columns = { folder = "Patient", subfolder = "Visit" }\n'
+    )
+    config = lab.config.read_text()
+    rule = 'value_from = { json = "score.json", pointer = "/score" }'
+    assert rule in config
+    lab.config.write_text(config.replace(rule, 'value_from = { table = "scores", column = "Score" }'))
+    drop_visits(lab, "P001", v1={"ct.mha": mha(8)}, v2={"ct.mha": mha(9)})
+    assert lab.once() == 0, lab.log.read_text()
+    assert [lab.values(f"P001 {name}")["some-score"] for name in ("v1", "v2")] == [1.5, 2.5]
+
+
 def test_plan_shows_every_display_set(lab: Lab) -> None:
     lab.configure(FOLDERS)
     drop_visits(lab, "P001", v1=visit(8, 1), v2=visit(9, 2))

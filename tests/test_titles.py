@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casedrop import codes
-from casedrop.codes import TableProblemError, parse
+from casedrop import codes, table_text
+from casedrop.codes import Codes, as_table, counted
 from casedrop.group import group
 from casedrop.model import CodeTable, Drop, Entry, EntryKind, Listing, Problem, SocketRule, Weight
 from casedrop.pseudonyms import LETTERS, fingerprint, outside, pseudonym
+from casedrop.tables import TableProblemError, indexed
 from casedrop.titles import Naming, title
 
 KEY = bytes(range(32))
@@ -23,8 +24,15 @@ def drop(template: str, folder: str | None = None, table: CodeTable | None = Non
     return Drop("lung", "/lab", "lung-2026", rules, folder=folder, title=template, codes=table)
 
 
+def parse(content: bytes) -> Codes:
+    columns = (TABLE.folder, TABLE.code)
+    return counted(
+        indexed(as_table(TABLE), "codes.csv", columns, table_text.rows(content, columns)), TABLE.code
+    )
+
+
 def named(text: str, name: str) -> tuple[str, list[tuple[str, Weight]]]:
-    naming = Naming(codes=parse(text.encode(), TABLE))
+    naming = Naming(codes=parse(text.encode()))
     rendered, problems = title(drop("{code}", table=TABLE), name, naming)
     return rendered, [(one.word, one.weight) for one in problems]
 
@@ -99,18 +107,18 @@ def test_folder_names_are_compared_as_the_table_and_a_mac_write_them() -> None:
     [
         (b"Folder\nP1\n", "has no column Code"),
         (b"", "has no column Folder and none Code"),
-        (b"Folder,Code\nP1,\xe4\n", "is not UTF-8 text; save it as CSV UTF-8"),
+        (b"Folder,Code\nP1,\x81\n", "in an encoding nobody can tell; save it as CSV UTF-8"),
     ],
 )
 def test_what_is_no_such_table_says_why(content: bytes, why: str) -> None:
     with pytest.raises(TableProblemError, match=why):
-        parse(content, TABLE)
+        parse(content)
 
 
 @given(st.binary(max_size=200), st.text(max_size=5))
 def test_no_table_is_too_odd(content: bytes, name: str) -> None:
     try:
-        parsed = parse(b"Folder,Code\n" + content, TABLE)
+        parsed = parse(b"Folder,Code\n" + content)
     except TableProblemError:
         return
     found = codes.code(parsed, name)
@@ -118,7 +126,7 @@ def test_no_table_is_too_odd(content: bytes, name: str) -> None:
 
 
 def test_no_code_stands_in_what_is_said_of_a_table() -> None:
-    parsed = parse(b"Folder,Code\nP1,CANARY\nP2,CANARY\n", TABLE)
+    parsed = parse(b"Folder,Code\nP1,CANARY\nP2,CANARY\n")
     assert "CANARY" not in repr(parsed) + str(codes.code(parsed, "P1"))
 
 

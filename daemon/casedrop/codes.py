@@ -1,22 +1,16 @@
-"""A lab's own table of folders and codes. Pure.
+"""The codes of titles, out of a lab's own table of folders and codes. Pure.
 
-CSV as spreadsheets write it (RFC 4180), parted by commas, semicolons or tabs, in UTF-8, a row of column names
-on top. A row that is not there yet may still come; one that cannot be right is wrong.
+A row that is not there yet may still come; one that cannot be right is wrong.
 """
 
-import csv
-import io
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from casedrop.model import CodeTable, Problem, Weight
+from casedrop.model import CodeTable, LabTable, Problem, Weight
 from casedrop.near import shown
 from casedrop.settle import composed
-
-
-class TableProblemError(Exception):
-    """Why no code can be had of the table: the rest of a sentence that begins with its file."""
+from casedrop.tables import Table, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,33 +21,19 @@ class Codes:
     uses: Mapping[str, int] = field(default_factory=dict, repr=False)
 
 
-def parse(content: bytes, table: CodeTable) -> Codes:
-    """The table's rows. Raises TableProblemError where it is no such table."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise TableProblemError("is not UTF-8 text; save it as CSV UTF-8") from None
-    head = text.split("\n", 1)[0]
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
-    missing = [column for column in (table.folder, table.code) if column not in (rows.fieldnames or ())]
-    if missing:
-        raise TableProblemError(f"has no column {' and none '.join(missing)}")
-    try:
-        return _counted([(_cell(row, table.folder), _cell(row, table.code)) for row in rows])
-    except csv.Error:
-        raise TableProblemError("is no table that can be read; save it as CSV UTF-8") from None
+def as_table(codes: CodeTable) -> LabTable:
+    """By a name that no table of a configuration can have."""
+    return LabTable("of codes", codes.file, keys=(("folder", codes.folder),))
 
 
-def _cell(row: Mapping[str, str | None], column: str) -> str:
-    return composed((row[column] or "").strip())
-
-
-def _counted(rows: list[tuple[str, str]]) -> Codes:
-    of: dict[str, tuple[str, ...]] = defaultdict(tuple)
-    for folder, code in rows:
-        if folder:
-            of[folder] += (code,)
-    return Codes(dict(of), Counter(code for found in of.values() for code in set(found)))
+def counted(table: Table, column: str) -> Codes:
+    """The codes in that column of a table whose key is the folder's name."""
+    at = table.columns.index(column)
+    of = {
+        folder: tuple(composed(text(row.cells[at])).strip() for row in rows)
+        for (folder,), rows in table.rows.items()
+    }
+    return Codes(of, Counter(code for found in of.values() for code in set(found)))
 
 
 def code(codes: Codes, name: str) -> str | Problem:

@@ -36,20 +36,23 @@ from pydantic_settings import (
 )
 
 from casedrop import config_checks as checks
-from casedrop import config_dicom
+from casedrop import config_dicom, config_tables
 from casedrop.config_checks import Tables
 from casedrop.errors import ConfigurationError
 from casedrop.model import (
     IDENTIFYING,
     CodeTable,
+    Decimal,
     Drop,
     Existing,
     FolderValue,
     Json,
     JsonValue,
+    LabTable,
     Metadata,
     SocketRule,
     Split,
+    TableValue,
     TextValue,
 )
 
@@ -152,10 +155,14 @@ class _ValueFromTable(Table):
     folder: Annotated[str, AfterValidator(checks.value_expression)] | None = Field(
         None, description="a regular expression with a group named value"
     )
+    table: Annotated[str | None, Field(description="the name of one of the drop's tables")] = None
+    column: Annotated[str, Field(min_length=1, description="the name of a column in quotes")] = ""
 
-    def source(self) -> JsonValue | TextValue | FolderValue:
+    def source(self) -> JsonValue | TextValue | FolderValue | TableValue:
         if self.folder is not None:
             return FolderValue(self.folder)
+        if self.table is not None:
+            return TableValue(self.table, self.column)
         return JsonValue(self.json_file or "", self.pointer) if self.text is None else TextValue(self.text)
 
 
@@ -176,6 +183,23 @@ class _SplitTable(Table):
 
     def split(self) -> Split:
         return Split(self.folders.rstrip("/"), self.pattern)
+
+
+class _LabTable(Table):
+    name: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$", description="1 to 60 letters, digits, - and _")
+    ]
+    file: WholePath | None = None
+    csv: Annotated[Glob | None, Field(description='a pattern such as "scores.csv"')] = None
+    sheet: Annotated[str, Field(description="the name of a sheet in quotes")] = ""
+    key_columns: Annotated[
+        dict[str, str], BeforeValidator(checks.key_columns), Field(description="a table of columns")
+    ] = {}
+    decimal: Annotated[Decimal, Field(description='"." or ","')] = "."
+
+    def table(self) -> LabTable:
+        keys = tuple(self.key_columns.items())
+        return LabTable(self.name, str(self.file or ""), self.csv or "", self.sheet, keys, self.decimal)
 
 
 class _SocketTable(Table):
@@ -244,6 +268,9 @@ class _DropTable(Table):
         _CodesTable | None,
         Field(description='a table { file = "/etc/casedrop/codes.csv", folder = "Folder", code = "Code" }'),
     ] = None
+    tables: Annotated[
+        tuple[_LabTable, ...], Field(description="tables, each of which begins with [[drops.tables]]")
+    ] = ()
     deidentify: config_dicom.Deidentify = "grand-challenge"
     already_done: Annotated[
         _AlreadyDone, Field(description="a table such as { patterns = ['ANON-[0-9]+'] }")
@@ -263,6 +290,7 @@ class _DropTable(Table):
             "sockets": tuple(table.rule() for table in self.sockets),
             "codes": self.codes.table() if self.codes else None,
             "split": self.split.split() if self.split else None,
+            "tables": tuple(table.table() for table in self.tables),
             "procedure": config_dicom.procedure(
                 self.deidentify, self.allow, self.already_done.patterns, self.dicom_standard.options
             ),
@@ -313,6 +341,7 @@ TABLES: dict[tuple[str, ...], type[Table]] = {
     ("drops",): _DropTable,
     ("drops", "codes"): _CodesTable,
     ("drops", "split"): _SplitTable,
+    ("drops", "tables"): _LabTable,
     ("drops", "already_done"): _AlreadyDone,
     ("drops", "dicom_standard"): _DicomStandard,
     ("drops", "sockets"): _SocketTable,
@@ -373,7 +402,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
             except ValidationError as error:
                 details = error.errors(include_url=False)
                 problems.extend(_sentence(detail, data, given) for detail in details if not _echo(detail))
-            between = (*checks.across(data), *config_dicom.mistakes(data))
+            between = (*checks.across(data), *config_dicom.mistakes(data), *config_tables.mistakes(data))
             problems.extend(f"{checks.where(location, data)}: {text}." for location, text in between)
             if problems or loaded is None:
                 raise ConfigurationError(problems)

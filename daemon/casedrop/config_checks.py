@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from casedrop.model import Json
+from casedrop.tables import PLACEHOLDER
 
 PATIENCE = 2.0
 """Seconds a disk may take to say where a path leads."""
@@ -139,6 +140,13 @@ def title(title: str) -> str:
     return title
 
 
+def key_columns(value: object) -> object:
+    fits = isinstance(value, dict) and value and all(isinstance(one, str) and one for one in value.values())
+    if not fits:
+        raise ValueError('must be a table of groups and columns, such as { patient = "Patient" }')
+    return value
+
+
 def keywords(keywords: Iterable[str], is_known: Callable[[str], bool]) -> None:
     unknown = [keyword for keyword in keywords if not is_known(keyword)]
     if unknown:
@@ -166,6 +174,10 @@ def shown(name: object) -> str | None:
     return f'"{name}"' if isinstance(name, str) and _SHORT_WORD.fullmatch(name) else None
 
 
+_NAMED_BY = {"drops": ("drops", "name"), "sockets": ("socket", "socket"), "tables": ("table", "name")}
+"""How one of a list of tables is called, and the key that names it."""
+
+
 def where(location: Location, data: Any) -> str:
     """The place of a mistake, with the names of the drop and the socket: ``drops "lung", title``."""
     words: list[str] = []
@@ -173,8 +185,8 @@ def where(location: Location, data: Any) -> str:
         data = _inside(data, step)
         if isinstance(step, str):
             words.append(step)
-        elif words[-1] in ("drops", "sockets"):
-            kind, key = ("drops", "name") if words[-1] == "drops" else ("socket", "socket")
+        elif words[-1] in _NAMED_BY:
+            kind, key = _NAMED_BY[words[-1]]
             words[-1] = f"{kind} {shown(_inside(data, key)) or f'number {step + 1}'}"
         else:
             words[-1] += f" number {step + 1}"
@@ -201,20 +213,20 @@ def tables(data: Any, key: str) -> list[tuple[int, Tables]]:
 def across(data: Tables) -> Iterator[tuple[Location, str]]:
     """Mistakes between keys, found in the raw data so that they are said beside all others."""
     drops = tables(data, "drops")
-    yield from _repeated(drops, "name", ("drops",), "another drop has this name")
+    yield from repeated(drops, "name", ("drops",), "another drop has this name")
     yield from _roots(drops, data)
     for n, drop in drops:
         sockets = tables(drop, "sockets")
         yield from _placeholders(drop, ("drops", n, "title"))
         yield from _split(drop, ("drops", n))
-        yield from _repeated(
+        yield from repeated(
             sockets, "socket", ("drops", n, "sockets"), "another rule fills this socket already"
         )
         for m, rule in sockets:
             yield from _sources(rule, ("drops", n, "sockets", m))
 
 
-def _repeated(
+def repeated(
     tables: list[tuple[int, Tables]], key: str, at: Location, text: str
 ) -> Iterator[tuple[Location, str]]:
     seen: list[str] = []
@@ -225,7 +237,7 @@ def _repeated(
             seen.append(table[key])
 
 
-def _real(path: object) -> str | None:
+def real(path: object) -> str | None:
     """Where links lead, asked in a thread: a share that hangs must not keep the service from starting."""
     if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
         return None
@@ -237,8 +249,8 @@ def _real(path: object) -> str | None:
 
 
 def _roots(drops: list[tuple[int, Tables]], data: Tables) -> Iterator[tuple[Location, str]]:
-    roots = [(n, root) for n, drop in drops if (root := _real(drop.get("root")))]
-    state = _real(_inside(data.get("state"), "directory"))
+    roots = [(n, root) for n, drop in drops if (root := real(drop.get("root")))]
+    state = real(_inside(data.get("state"), "directory"))
     for k, (n, root) in enumerate(roots):
         for other, other_root in roots[:k]:
             if root == other_root:
@@ -264,7 +276,7 @@ def _own_placeholders(drop: Tables, groups: Iterable[str], at: Location) -> Iter
         yield (*at, "codes"), "is used only where the title has {code}"
 
 
-def _of_parts(drop: Tables) -> list[str]:
+def of_parts(drop: Tables) -> list[str]:
     """The placeholders that tell the parts of a split folder apart, none where it is not split."""
     split = drop.get("split")
     if not isinstance(split, dict):
@@ -280,33 +292,38 @@ def _split(drop: Tables, at: Location) -> Iterator[tuple[Location, str]]:
         yield (*at, "split"), "must have exactly one of folders and pattern"
         return
     try:
-        groups, of_parts = re.compile(drop.get("folder") or "").groupindex, _of_parts(drop)
+        groups, parts = re.compile(drop.get("folder") or "").groupindex, of_parts(drop)
         fields = string.Formatter().parse(drop.get("title") or "{folder}")
         used = {spec if name == "pseudonym" and spec else name for _, name, spec, _ in fields if name}
+        by_table = any(name.startswith("table.") for name in used)
     except (re.error, OverflowError, RecursionError, TypeError, ValueError):
         return  # said where the key is checked
-    for name in sorted({*groups, "folder", "pseudonym", "code"} & set(of_parts)):
+    for name in sorted({*groups, "folder", "pseudonym", "code"} & set(parts)):
         yield (*at, "split", "pattern"), f"a group may not be called {name}, which has a meaning of its own"
-    if missing := [name for name in of_parts if name not in used]:
+    if not by_table and (missing := [name for name in parts if name not in used]):
         named = " and ".join(f"{{{name}}}" for name in missing)
         yield (*at, "title"), f"must hold {named}, or the parts of a folder would have one title"
-    if not used & {*groups, "folder", "pseudonym", "code"}:
+    if not by_table and not used & {*groups, "folder", "pseudonym", "code"}:
         yield (*at, "title"), "must hold {folder} or the like, or two folders would have the same titles"
 
 
 def _placeholders(drop: Tables, at: Location) -> Iterator[tuple[Location, str]]:
     try:
-        groups = [*re.compile(drop.get("folder") or "").groupindex, *_of_parts(drop)]
+        groups = [*re.compile(drop.get("folder") or "").groupindex, *of_parts(drop)]
         parts = list(string.Formatter().parse(drop.get("title") or ""))
     except (re.error, OverflowError, RecursionError, TypeError, ValueError):
         return  # said where the key is checked
     yield from _own_placeholders(drop, groups, at[:-1])
     names = [spec if name == "pseudonym" and spec else name for _, name, spec, _ in parts if name is not None]
     known = ["folder", *groups, *(["code"] if "codes" in drop else [])]
-    for name in sorted(set(names) - {*known, "pseudonym"}):
+    columns = {name for name in names if PLACEHOLDER.fullmatch(name)}
+    for name in sorted(set(names) - {*known, "pseudonym"} - columns):
         near = difflib.get_close_matches(name, [*known, "pseudonym"], 1)
         if name == "code":
             yield at, "{code} needs a table of codes, such as codes = { file = , folder = , code = }"
+            continue
+        if name.startswith("table."):
+            yield at, "a column of a table is written {table.NAME.COLUMN}"
             continue
         meant = ", ".join(f"{{{one}}}" for one in near or known if shown(one))
         yield at, f"unknown placeholder {shown(name) or '(not a short word)'}; {meant} may be meant"
@@ -324,7 +341,9 @@ def _sources(rule: Tables, at: Location) -> Iterator[tuple[Location, str]]:
         yield (*at, "fallback"), "goes only with files or dicom"
     origin = rule.get("value_from")
     if isinstance(origin, dict):
-        if len(origin.keys() & {"json", "text", "folder"}) != 1:
-            yield (*at, "value_from"), "must have exactly one of json, text and folder"
+        if len(origin.keys() & {"json", "text", "folder", "table"}) != 1:
+            yield (*at, "value_from"), "must have exactly one of json, text, folder and table"
         if "pointer" in origin and "json" not in origin:
             yield (*at, "value_from", "pointer"), "goes only with json"
+        if ("column" in origin) is not ("table" in origin):
+            yield (*at, "value_from"), "must have table and column together"

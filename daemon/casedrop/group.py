@@ -6,10 +6,10 @@ them takes only what no other rule takes (`fallback`).
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from casedrop import mhd, series_rules, titles
+from casedrop import mhd, series_rules, table_text, tables, titles
 from casedrop.dicom_model import DicomHeader, keywords
 from casedrop.model import (
     Drop,
@@ -19,6 +19,7 @@ from casedrop.model import (
     Grouping,
     Json,
     JsonValue,
+    LabTable,
     Listing,
     Plan,
     PlannedFile,
@@ -26,6 +27,7 @@ from casedrop.model import (
     Problem,
     SocketKind,
     SocketRule,
+    TableValue,
     TextValue,
     Weight,
 )
@@ -33,8 +35,9 @@ from casedrop.near import near_misses, several, shown
 from casedrop.series_rules import IMAGE_SET, ZIP, Dicom
 from casedrop.settle import composed, data, is_ready_mark, matches
 from casedrop.split import WHOLE, Part
+from casedrop.tables import Tables
 from casedrop.titles import NAMELESS, Naming
-from casedrop.values import ValueProblemError, from_json, from_text, plain
+from casedrop.values import ValueProblemError, from_cell, from_json, from_text, plain
 
 There = Callable[[str], frozenset[str]]
 """By title: the sockets that the finished display set of that title holds."""
@@ -66,6 +69,9 @@ class Folder:
     claims: dict[str, list[str]]
     there: frozenset[str] = frozenset()
     dicom: Dicom = field(default_factory=Dicom)
+    tables: Tables = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """The texts that tables' keys are, by name."""
     problems: list[Problem] = field(default_factory=list)
     relies_on: list[str] = field(default_factory=list)
 
@@ -77,9 +83,10 @@ class Folder:
 
 
 def needed(listing: Listing, drop: Drop) -> tuple[str, ...]:
-    """The small files whose bytes `group` must see: sources of values, and .mhd headers."""
+    """The small files whose bytes `group` must see: sources of values, tables, and .mhd headers."""
     files = _files(listing, drop)
-    patterns = tuple(_value_file(rule) for rule in drop.sockets if _value_file(rule))
+    values = tuple(_value_file(rule) for rule in drop.sockets if _value_file(rule))
+    patterns = values + tuple(table.csv for table in drop.tables if table.csv)
     headers = (path for path in files if path.lower().endswith(".mhd"))
     return tuple(sorted({*headers, *(path for path in files if patterns and matches(path, patterns))}))
 
@@ -103,13 +110,16 @@ def group(
 
     `contents` holds the first MAX_READ + 1 bytes of the `needed` files; `kinds` is None offline, where
     a socket's kind is guessed from its source. What the finished display set of this title holds
-    (`there`) may be missing from the folder. `naming` fills a title's {pseudonym} and {code}. `headers`
-    are those of all files that are DICOM, with the values of `dicom_keywords`.
+    (`there`) may be missing from the folder. `naming` fills a title's {pseudonym} and {code}, and holds the
+    tables that lie elsewhere. `headers` are those of all files that are DICOM, with the values of
+    `dicom_keywords`.
     """
     files = _files(listing, drop)
+    naming = replace(naming, tables={**naming.tables, **table_text.in_folder(drop, contents, MAX_READ)})
     dicom = series_rules.sorted_out(headers or {}, files, drop)
     name = f"{listing.folder}/{part.name}" if part.name else listing.folder
     folder = Folder(name, drop, files, contents, kinds, {path: [] for path in files}, dicom=dicom)
+    folder.tables, folder.groups = naming.tables, titles.groups(drop, listing.folder, part.groups)
     title, problems = titles.title(drop, listing.folder, naming, part.groups)
     folder.problems += problems
     folder.there = there(title) if drop.existing_display_set != "refuse" else frozenset()
@@ -197,8 +207,11 @@ def _claim(folder: Folder) -> None:
             continue
         by_header = takers.get(path, ())
         taken = [rule for rule in folder.drop.sockets if rule.socket in by_header or _takes(rule, path)]
-        first = [rule for rule in taken if not rule.fallback] or taken
-        folder.claims[path] = [rule.socket for rule in first]
+        by_table = [
+            _label(table) for table in folder.drop.tables if table.csv and matches(path, (table.csv,))
+        ]
+        first = [rule for rule in taken if not rule.fallback] or (taken if not by_table else [])
+        folder.claims[path] = [*by_table, *(rule.socket for rule in first)]
     for path in [one for one in folder.files if one.lower().endswith(".mhd") and folder.claims[one]]:
         raw = _raw_of(folder, path)
         if raw in folder.files:
@@ -208,9 +221,15 @@ def _claim(folder: Folder) -> None:
     _expect_one_rule(folder)
 
 
+def _label(table: LabTable) -> str:
+    """How a table stands among the sockets that take a file; no slug has a space."""
+    return f"table {table.name}"
+
+
 def _expect_one_rule(folder: Folder) -> None:
     """Rules that only read values may share a file; one problem for each set of rules that clash."""
     readers = {rule.socket for rule in folder.drop.sockets if rule.value_from}
+    readers |= {_label(table) for table in folder.drop.tables}
     clashes: dict[tuple[str, ...], list[str]] = {}
     for path, names in folder.claims.items():
         if len(names) > 1 and not set(names) <= readers:
@@ -249,6 +268,8 @@ def _socket(folder: Folder, rule: SocketRule) -> PlannedSocket | None:
         return _value_socket(folder, rule, "the configuration", lambda kind: plain(rule.value, kind))
     if isinstance(rule.value_from, FolderValue):
         return _folder_value(folder, rule, rule.value_from)
+    if isinstance(rule.value_from, TableValue):
+        return _table_value(folder, rule, rule.value_from)
     return _read_value(folder, rule, rule.value_from, claimed)
 
 
@@ -338,6 +359,19 @@ def _folder_value(folder: Folder, rule: SocketRule, source: FolderValue) -> Plan
         return None
     text = found["value"]
     return _value_socket(folder, rule, "the folder's name", lambda kind: from_text(text, kind))
+
+
+def _table_value(folder: Folder, rule: SocketRule, source: TableValue) -> PlannedSocket | None:
+    """A lacking row or value is said once, however many sockets want it; an optional socket goes without."""
+    found = tables.cell(folder.tables, folder.groups, source.table, source.column)
+    if not isinstance(found, Problem):
+        return _value_socket(folder, rule, found.source, lambda kind: from_cell(found, kind))
+    lacking = found.weight is Weight.LACKING
+    if lacking and rule.required and rule.socket in folder.there:
+        folder.relies_on.append(rule.socket)
+    elif (rule.required or not lacking) and found not in folder.problems:
+        folder.problems.append(found)
+    return None
 
 
 def _read_value(

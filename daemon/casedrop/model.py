@@ -53,6 +53,14 @@ class FolderValue:
 
 
 @dataclass(frozen=True, slots=True)
+class TableValue:
+    """A value taken from a column of the table of that name, out of the folder's row."""
+
+    table: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
 class SocketRule:
     """One ``[[drops.sockets]]``: a socket and its one source (`files`, `dicom`, `value` or `value_from`).
 
@@ -68,7 +76,7 @@ class SocketRule:
     required: bool = True
     value: Json = None
     has_value: bool = False
-    value_from: JsonValue | TextValue | FolderValue | None = None
+    value_from: JsonValue | TextValue | FolderValue | TableValue | None = None
     dicom: DicomRule | None = None
     pick: Pick = ""
     allow: tuple[str, ...] = ()
@@ -109,9 +117,29 @@ class Procedure:
     options: tuple[str, ...] = ()
 
 
+Decimal = Literal[".", ","]
+"""What stands before the fraction of a number that is text."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabTable:
+    """One ``[[drops.tables]]``: CSV or XLSX at `file`, a whole path; or CSV in the case folder, by the glob `csv`.
+
+    `keys` pairs named groups of the drop's expression ("folder" is the folder's whole name) with the columns
+    that hold the same; without any the table has one row. `sheet` is the workbook's first where it is "".
+    """
+
+    name: str
+    file: str = ""
+    csv: str = ""
+    sheet: str = ""
+    keys: tuple[tuple[str, str], ...] = ()
+    decimal: Decimal = "."
+
+
 @dataclass(frozen=True, slots=True)
 class CodeTable:
-    """A CSV file and its columns of folder names and of codes."""
+    """A table and its columns of folder names and of codes."""
 
     file: str
     folder: str
@@ -150,6 +178,7 @@ class Drop:
     ready: str = ""
     identifier_check: tuple[str, ...] = IDENTIFYING
     codes: CodeTable | None = None
+    tables: tuple[LabTable, ...] = ()
     metadata: Metadata = "refuse"
     procedure: Procedure = Procedure()
     leave_out: tuple[DicomRule, ...] = ()

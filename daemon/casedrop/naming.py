@@ -1,22 +1,22 @@
 """Where pseudonyms and codes come from: the key, and the drops' tables, read again when they change."""
 
-import os
+import operator
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 from casedrop import pseudonym_key
-from casedrop.codes import Codes, TableProblemError, parse
+from casedrop.codes import as_table, counted
 from casedrop.config import Settings
 from casedrop.errors import ConfigurationError, SetupProblem
 from casedrop.journal import Journal
-from casedrop.model import CodeTable, Drop
+from casedrop.model import Drop
 from casedrop.pseudonyms import fingerprint, pseudonym
+from casedrop.table_files import TableFile
+from casedrop.tables import Table, TableProblemError, columns
 from casedrop.titles import Naming, linked, without_key
 
 CREDENTIAL = "casedrop-pseudonym-key"
-
-Stamp = tuple[int, int, int]
 
 
 def read_key(settings: Settings, environ: Mapping[str, str]) -> bytes | None:
@@ -65,43 +65,31 @@ class NamingSource:
     """The naming of one drop as it is now; the same object as long as nothing has changed."""
 
     def __init__(self, drop: Drop, key: bytes | None) -> None:
-        make = partial(pseudonym, key, drop.reader_study) if key else without_key
-        self._table = drop.codes
-        self._naming = Naming(make)
-        self._read: Stamp | None = None
-        self._seen: Stamp | None = None
+        self._pseudonym = partial(pseudonym, key, drop.reader_study) if key else without_key
+        self._codes = drop.codes
+        self.files = [TableFile(one, columns(drop, one)) for one in drop.tables if one.file]
+        if drop.codes:
+            self.files.append(TableFile(as_table(drop.codes), (drop.codes.folder, drop.codes.code)))
+        self._read: list[Table] = []
+        self._naming = Naming(self._pseudonym)
 
     def __call__(self) -> Naming:
-        """Raises SetupProblem where the table of codes cannot be used.
-
-        A table that has changed counts once two looks in a row saw it alike: it may still be being saved.
-        """
-        if self._table is None:
-            return self._naming
-        stamp = _stamp(self._table)
-        if stamp != self._read and (self._read is None or stamp == self._seen):
-            self._naming = Naming(self._naming.pseudonym, _codes(self._table))
-            self._read = stamp
-        self._seen = stamp
+        """Raises SetupProblem where a table cannot be used, with all that is wrong."""
+        found, problems = [], []
+        for file in self.files:
+            try:
+                found.append(file.table())
+            except TableProblemError as problem:
+                problems.append(f"{file} {problem}. No folder is taken until it can be used.")
+        if problems:
+            raise SetupProblem(*problems)
+        if len(found) != len(self._read) or any(map(operator.is_not, found, self._read)):
+            self._read, self._naming = found, self._made_of(found)
         return self._naming
 
-
-def _stamp(table: CodeTable) -> Stamp:
-    try:
-        looks = os.stat(table.file)
-    except OSError as error:
-        raise _unreadable(table, f"cannot be read ({error.strerror})") from None
-    return looks.st_size, looks.st_mtime_ns, looks.st_ino
-
-
-def _codes(table: CodeTable) -> Codes:
-    try:
-        return parse(Path(table.file).read_bytes(), table)
-    except OSError as error:
-        raise _unreadable(table, f"cannot be read ({error.strerror})") from None
-    except TableProblemError as problem:
-        raise _unreadable(table, str(problem)) from None
-
-
-def _unreadable(table: CodeTable, why: str) -> SetupProblem:
-    return SetupProblem(f"The table of codes {table.file} {why}. No folder is taken until it can be used.")
+    def _made_of(self, found: list[Table]) -> Naming:
+        if self._codes is None:
+            return Naming(self._pseudonym, tables={one.rule.name: one for one in found})
+        *tables, codes = found
+        named = {one.rule.name: one for one in tables}
+        return Naming(self._pseudonym, counted(codes, self._codes.code), named)

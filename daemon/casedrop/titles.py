@@ -11,6 +11,7 @@ from casedrop.codes import Codes, code
 from casedrop.model import Drop, Problem
 from casedrop.near import shown
 from casedrop.settle import composed
+from casedrop.tables import Tables, asked, cell, text
 
 LIMIT = 255
 """Characters of a title (seen on a real server, recording 05)."""
@@ -26,10 +27,11 @@ def without_key(_: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """What stands behind {pseudonym}, by the text it replaces, and behind {code}."""
+    """What stands behind {pseudonym}, by the text it replaces, behind {code}, and in the drop's tables."""
 
     pseudonym: Callable[[str], str] = without_key
     codes: Codes = field(default_factory=Codes)
+    tables: Tables = field(default_factory=dict)
 
 
 NAMELESS = Naming()
@@ -47,6 +49,16 @@ class _Pseudonym:
         return self.make(self.groups[group or "folder"])
 
 
+def groups(drop: Drop, name: str, of_part: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """The texts of the drop's named groups and those of the part, and the name as "folder".
+
+    Without the former where the name does not fit.
+    """
+    found = re.fullmatch(drop.folder, composed(name)) if drop.folder else None
+    named = found.groupdict(default="") if found else {}
+    return {**named, **of_part, "folder": name}
+
+
 def title(
     drop: Drop, name: str, naming: Naming, of_part: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[str, list[Problem]]:
@@ -54,22 +66,36 @@ def title(
 
     `of_part` are the placeholders of its part, where it is split. "" where there is no title.
     """
-    found = re.fullmatch(drop.folder, composed(name)) if drop.folder else None
-    if drop.folder and found is None:
-        text = f'The folder\'s name "{shown(name)}" is not what this drop takes ({drop.folder}).'
-        return "", [Problem("folder-name", text)]
-    groups = {key: text or "" for key, text in found.groupdict().items()} if found else {}
-    groups |= {"folder": name, **of_part}
-    if empty := [group for group in linked(drop.title) if not groups[group].strip()]:
-        text = f'The folder\'s name "{shown(name)}" has nothing for {empty[0]}, which makes its title.'
-        return "", [Problem("folder-name", f"{text} Rename the folder.")]
-    fields: dict[str, object] = {PSEUDONYM: _Pseudonym(naming.pseudonym, groups), **groups}
-    if drop.codes:
-        fields[CODE] = given = code(naming.codes, name)
-        if isinstance(given, Problem):
-            return "", [given]
-    rendered = composed(drop.title.format(**fields).strip())
+    if drop.folder and not re.fullmatch(drop.folder, composed(name)):
+        words = f'The folder\'s name "{shown(name)}" is not what this drop takes ({drop.folder}).'
+        return "", [Problem("folder-name", words)]
+    known = groups(drop, name, of_part)
+    if empty := [group for group in linked(drop.title) if not known[group].strip()]:
+        words = f'The folder\'s name "{shown(name)}" has nothing for {empty[0]}, which makes its title.'
+        return "", [Problem("folder-name", f"{words} Rename the folder.")]
+    found = _looked_up(drop, name, known, naming)
+    if problems := [one for one in found.values() if isinstance(one, Problem)]:
+        return "", list(dict.fromkeys(problems))
+    fields = {PSEUDONYM: _Pseudonym(naming.pseudonym, known), **known, **found}
+    rendered = composed(_filled(drop.title, fields).strip())
     return rendered, _unusable(rendered)
+
+
+def _looked_up(drop: Drop, name: str, known: Mapping[str, str], naming: Naming) -> dict[str, str | Problem]:
+    """What tables have for the title, by placeholder."""
+    found: dict[str, str | Problem] = {CODE: code(naming.codes, name)} if drop.codes else {}
+    for table, column in asked(drop.title):
+        there = cell(naming.tables, known, table, column)
+        found[f"table.{table}.{column}"] = there if isinstance(there, Problem) else text(there.value).strip()
+    return found
+
+
+def _filled(template: str, fields: Mapping[str, object]) -> str:
+    """As str.format would, were it not for the dots and brackets that columns may have in their names."""
+    parts = string.Formatter().parse(template)
+    return "".join(
+        before + ("" if name is None else format(fields[name], spec or "")) for before, name, spec, _ in parts
+    )
 
 
 def linked(template: str) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ import math
 import re
 from collections.abc import Callable
 
-from casedrop.model import Json
+from casedrop.model import Decimal, Json
+from casedrop.tables import Found, text
 
 
 class ValueProblemError(Exception):
@@ -26,8 +27,22 @@ def plain(value: Json, kind: str | None) -> Json:
     return value
 
 
-def from_text(text: str, kind: str | None) -> Json:
-    """Text as the kind wants it; as it is where the kind is String or not known."""
+def from_cell(found: Found, kind: str | None) -> Json:
+    """What a table's cell holds, as the kind wants it; a number as people read it where that is String."""
+    value = found.value
+    if isinstance(value, str):
+        return from_text(value.strip(), kind, found.decimal)
+    if kind == "String":
+        return text(value)
+    value = plain(value, kind)
+    return int(value) if kind == "Integer" else value
+
+
+def from_text(text: str, kind: str | None, decimal: Decimal | None = None) -> Json:
+    """Text as the kind wants it; as it is where the kind is String or not known.
+
+    `decimal` is what a table was said to have as decimal point; without it, it is a point.
+    """
     if kind in (None, "String"):
         return plain(text, kind)
     if kind == "Bool":
@@ -35,17 +50,27 @@ def from_text(text: str, kind: str | None) -> Json:
             raise ValueProblemError("is neither true nor false")
         return text.lower() == "true"
     if kind in ("Integer", "Float"):
-        return plain(_number(text, kind), kind)
+        return plain(_number(text, kind, decimal), kind)
     return from_json(text.encode(), "", kind)
 
 
-def _number(text: str, kind: str) -> int | float:
-    pattern = r"[+-]?\d+" if kind == "Integer" else r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+def _number(text: str, kind: str, decimal: Decimal | None) -> int | float:
+    mark = re.escape(decimal or ".")
+    pattern = r"[+-]?\d{1,999}" if kind == "Integer" else rf"[+-]?(\d+{mark}?\d*|{mark}\d+)([eE][+-]?\d+)?"
     if not re.fullmatch(pattern, text, re.ASCII):
-        comma = "; write the decimal point as a point, not a comma" if "," in text else ""
         whole = "a whole number" if kind == "Integer" else "a number"
-        raise ValueProblemError(f"is not {whole}{comma}")
-    return int(text) if kind == "Integer" else float(text)
+        raise ValueProblemError(f"is not {whole}{_hint(text, decimal)}")
+    return int(text) if kind == "Integer" else float(text.replace(",", "."))
+
+
+def _hint(text: str, decimal: Decimal | None) -> str:
+    """Thousands are never parted, so a mark too many is taken for the other decimal point."""
+    if decimal == "," and "." in text:
+        return '; the drop\'s table has decimal = ",", so write the decimal point as a comma, not a point'
+    if decimal == "," or "," not in text:
+        return ""
+    option = ', or ask the data manager for decimal = "," at the table' if decimal else ""
+    return f"; write the decimal point as a point, not a comma{option}"
 
 
 def from_json(content: bytes, pointer: str, kind: str | None) -> Json:
@@ -82,7 +107,9 @@ def _serialised(value: Json) -> str:
 
 
 def _is_number(value: Json) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 CHECKS: dict[str, Callable[[Json], bool]] = {

@@ -17,7 +17,9 @@ from casedrop.sandbox.faults import Fault, Faults
 from casedrop.sandbox.imports import Imports
 from casedrop.sandbox.state import Socket, State, Stored, Study, sha256
 
-STUDIES = ("lung-2026", "my-reader-study", "airways-2026", "thorax-2026", "visits-2026", "follow-up-2026")
+STUDIES = (
+    "lung-2026", "my-reader-study", "airways-2026", "thorax-2026", "visits-2026", "follow-up-2026", "volumes-2026",
+)  # fmt: skip
 SOCKETS = {
     "generic-medical-image": ("Image", "Image"),
     "ct-image": ("Image", "Image"),
@@ -30,6 +32,8 @@ SOCKETS = {
     "lung-score": ("Float", "Value"),
     "scanner-generation": ("Float", "Value"),
     "visit-number": ("Integer", "Value"),
+    "lung-volume": ("Float", "Value"),
+    "reader-confidence": ("Integer", "Value"),
     "radiologist-remark": ("String", "Value"),
     "report-pdf": ("PDF file", "File"),
     "findings-json": ("Anything", "File"),
