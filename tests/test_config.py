@@ -502,7 +502,7 @@ MISTAKES = {
         f'{AT}, key_columns: must be a table of groups and columns, such as {{ patient = "Patient" }}.'
     ),
     TABLED.replace('{ patient = "Patient" }', '{ patinet = "Patient" }'): (
-        f'{AT}, key_columns: unknown group "patinet"; left stands a named group of the drop\'s `folder`, or folder: '
+        f'{AT}, key_columns: unknown group "patinet"; left stands a named group of `folder` or `split`, or folder: '
         "patient may be meant."
     ),
     TABLED.replace("key_columns", 'decimal = "comma"\nkey_columns'): f'{AT}, decimal: must be "." or ",".',
