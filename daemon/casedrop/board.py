@@ -11,8 +11,9 @@ from typing import Any
 from casedrop import status
 from casedrop.journal import Journal
 from casedrop.judge import Attempt
-from casedrop.model import Case
+from casedrop.model import Case, Finding, FindingState
 from casedrop.near import shown
+from casedrop.rehearsal import would_become
 from casedrop.stages import Stage
 from casedrop.watched import Watched
 
@@ -53,7 +54,7 @@ def _of_drop(
     cases = journal.under_way(watched.root.id) if watched.root else []
     under_way = [_of_case(watched, case, attempts.get(case.id, Attempt()), now) for case in cases]
     known = {shown(case.folder) for case in cases}
-    found = [status.of_finding(one, time.time() - now) for one in watched.fresh()] if watched.root else []
+    found = [_of_finding(watched, one, now) for one in watched.fresh()] if watched.root else []
     return {
         "name": watched.drop.name,
         "held": watched.hung(now) or watched.held or watched.no_new,
@@ -63,6 +64,19 @@ def _of_drop(
             *(status.of_case(case, "") for case in rested(watched, journal)),
         ],
     }
+
+
+def _of_finding(watched: Watched, finding: Finding, now: float) -> dict[str, Any]:
+    said = status.of_finding(finding, time.time() - now)
+    if finding.state is not FindingState.READY or finding.grouping is None:
+        return said
+    why = would_become(finding.grouping)
+    if watched.drop.mode == "rehearse":
+        return said | {"why": why}
+    if watched.asks(finding):
+        release = f"{why}; `casedrop release {watched.drop.name}/{shown(finding.folder)}` lets it go"
+        return said | {"state": status.WAITS_FOR_A_PERSON, "why": release}
+    return said
 
 
 def _of_case(watched: Watched, case: Case, attempt: Attempt, now: float) -> dict[str, Any]:

@@ -126,21 +126,24 @@ def check(
 
 @app.command()
 def plan(
-    folder: Path,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER or DROP")],
     *,
     config: Config = None,
     drop: Annotated[
         str, typer.Option(help="By the rules of this drop, for a folder that lies elsewhere.")
     ] = "",
     offline: Annotated[bool, typer.Option("--offline", help="Ask nothing of Grand Challenge.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan of a folder as JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the plans of a drop as CSV.")] = False,
     show_patient: Annotated[
         bool, typer.Option("--show-patient", help="Show patients' names and numbers of DICOM series.")
     ] = False,
 ) -> None:
-    """Say what a case folder would become, without touching anything."""
-    from casedrop.inspection import plan_folder  # noqa: PLC0415
+    """Say what a case folder, or each folder of a drop, would become, without touching anything."""
+    from casedrop.planning import is_drop, plan_folder  # noqa: PLC0415
 
+    if not folder.exists() and is_drop(_settings(config), str(folder)):
+        _plan_drop(_settings(config), str(folder), offline=offline, as_csv=as_csv)
     text, good = plan_folder(
         _settings(config),
         os.environ,
@@ -151,6 +154,20 @@ def plan(
         show_patient=show_patient,
     )
     typer.echo(text)
+    raise typer.Exit(0 if good else 1)
+
+
+def _plan_drop(settings: "Settings", name: str, *, offline: bool, as_csv: bool) -> None:
+    """A line as soon as it is known: large folders take a while."""
+    from casedrop import planning, rehearsal  # noqa: PLC0415
+
+    rows = []
+    for row in planning.plan_drop(settings, os.environ, name, offline=offline):
+        rows.append(row)
+        if not as_csv:
+            typer.echo(rehearsal.line(row))
+    typer.echo(rehearsal.as_csv(rows) if as_csv else rehearsal.summary(rows), nl=not as_csv)
+    good = all(row.state in (rehearsal.SENT, rehearsal.LEFT_ALONE) for row in rows)
     raise typer.Exit(0 if good else 1)
 
 
@@ -203,6 +220,36 @@ def retry(
     from casedrop.decisions import retry as decide  # noqa: PLC0415
 
     _say(decide(_settings(config), os.environ, which, every=every, reason=reason))
+
+
+@app.command()
+def release(
+    which: Annotated[str, typer.Argument(metavar="[DROP or DROP/NAME]")] = "",
+    config: Config = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every settled folder of every drop that asks.")
+    ] = False,
+) -> None:
+    """Let settled folders go, where the drop asks for that (release = "ask")."""
+    from casedrop import decisions  # noqa: PLC0415
+
+    _say(decisions.release(_settings(config), which, every=every))
+
+
+@app.command()
+def pause(drop: str, config: Config = None) -> None:
+    """Stop a drop from sending until `resume`; what was sent is still confirmed and filed."""
+    from casedrop import decisions  # noqa: PLC0415
+
+    _say(decisions.pause(_settings(config), drop, paused=True))
+
+
+@app.command()
+def resume(drop: str, config: Config = None) -> None:
+    """Let a paused drop go on."""
+    from casedrop import decisions  # noqa: PLC0415
+
+    _say(decisions.pause(_settings(config), drop, paused=False))
 
 
 @app.command()

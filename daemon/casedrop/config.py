@@ -50,6 +50,8 @@ from casedrop.model import (
     JsonValue,
     LabTable,
     Metadata,
+    Mode,
+    Release,
     SocketRule,
     Split,
     TableValue,
@@ -254,6 +256,8 @@ class _DropTable(Table):
         "{folder}"
     )
     unmatched: Annotated[Literal["fail", "ignore"], Field(description='"fail" or "ignore"')] = "fail"
+    mode: Annotated[Mode, Field(description='"send" or "rehearse"')] = "send"
+    release: Annotated[Release, Field(description='"auto" or "ask"')] = "auto"
     existing_display_set: Annotated[Existing, Field(description='"refuse", "add" or "replace"')] = "refuse"
     ignore: Globs = ()
     split: Annotated[_SplitTable | None, Field(description='a table such as { folders = "*/" }')] = None

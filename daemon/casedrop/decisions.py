@@ -17,7 +17,9 @@ from casedrop.grand_challenge import DisplaySet, GrandChallenge
 from casedrop.journal import NAME, Journal
 from casedrop.model import Case, Drop, Held, Json
 from casedrop.near import shown
+from casedrop.settle import is_junk, signature
 from casedrop.stages import Stage
+from casedrop.watch import list_folder
 
 Findings = list[tuple[bool, str]]
 
@@ -28,7 +30,7 @@ def accept(settings: Settings, environ: Mapping[str, str], which: str, *, every:
         raise ConfigurationError(["Name one folder as DROP/NAME, or say --all."])
     token = read_token(settings, environ)
     platform = GrandChallenge(settings.platform.url, lambda: token)
-    journal = Journal(settings.state.directory / NAME)
+    journal = _journal(settings)
     chosen = list(_chosen(settings, journal, which))
     if not chosen and which:
         raise ConfigurationError([f"{which} is not under way: `casedrop status` lists what is."])
@@ -41,7 +43,7 @@ def retry(
 ) -> Findings:
     """Move failed folders back into drop/; ask for a new display set where that of one under way is gone."""
     drop = _drop(settings, which)
-    journal = Journal(settings.state.directory / NAME)
+    journal = _journal(settings)
     name = which.partition("/")[2]
     if bool(name) == every:
         raise ConfigurationError(["Name one folder as DROP/NAME, or say DROP --all."])
@@ -60,6 +62,42 @@ def retry(
     if found:
         return found
     raise ConfigurationError([f"There is no {name} in failed/ of {drop.name}, and none under way."])
+
+
+def release(settings: Settings, which: str, *, every: bool) -> Findings:
+    """Let settled folders of drops that ask for it (release = "ask") go, as they are now."""
+    if bool(which) == every:
+        raise ConfigurationError(["Name a drop, or one folder as DROP/NAME, or say --all."])
+    drops = [_drop(settings, which)] if which else [one for one in settings.drops if one.release == "ask"]
+    name = which.partition("/")[2]
+    journal = _journal(settings)
+    found = [_let_go(journal, drop, folder) for drop in drops for folder in _waiting(drop, name)]
+    return found or [(not name, f"There is no {name} in drop/." if name else "No folder waits.")]
+
+
+def _waiting(drop: Drop, name: str) -> list[str]:
+    there = Path(drop.root) / "drop"
+    names = (
+        [name] if name else sorted(one.name for one in there.iterdir() if not is_junk(one.name, drop.ignore))
+    )
+    return [one for one in names if (there / one).is_dir()]
+
+
+def _let_go(journal: Journal, drop: Drop, folder: str) -> tuple[bool, str]:
+    name = f"{drop.name}/{shown(folder)}"
+    if drop.release != "ask":
+        return False, f'{name}: this drop does not ask (release = "auto"); folders go by themselves.'
+    listing = list_folder(str(Path(drop.root) / "drop" / folder))
+    journal.release(roots.root_id(Path(drop.root)), folder, signature(listing, drop.ignore))
+    return True, f"{name} is let go as it is now. If it changes first, it asks again."
+
+
+def pause(settings: Settings, which: str, *, paused: bool) -> Findings:
+    """Stop a drop from sending, or let it go on; kept over restarts."""
+    drop = _drop(settings, which)
+    _journal(settings).pause(roots.root_id(Path(drop.root)), paused=paused)
+    how = "pauses: nothing more of it is sent" if paused else "goes on"
+    return [(True, f"{drop.name} {how}, within a second where the service runs.")]
 
 
 def grant(journal: Journal, case: Case, wish: Json) -> None:
@@ -87,6 +125,14 @@ def grant(journal: Journal, case: Case, wish: Json) -> None:
         journal.save(case, twins_allowed=True)
     elif wish == "anew" and case.stage in (Stage.UPLOADING, Stage.COMMITTING, Stage.CONFIRMING):
         journal.save(case, stage=Stage.UPLOADING, held={}, **anew)
+
+
+def _journal(settings: Settings) -> Journal:
+    """The service's own; only the service makes one."""
+    path = settings.state.directory / NAME
+    if not path.exists():
+        raise ConfigurationError([f"There is no journal yet ({path}): start the service once."])
+    return Journal(path)
 
 
 def _drop(settings: Settings, which: str) -> Drop:

@@ -1,32 +1,19 @@
-"""What `casedrop check` and `casedrop plan` look at; neither changes anything but a probe of its own."""
+"""What `casedrop check` looks at; it changes nothing but a probe of its own."""
 
-import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from casedrop import roots
 from casedrop.check import check_platform
 from casedrop.config import Settings, read_token
-from casedrop.contents import group_folder, read_patients
 from casedrop.errors import CasedropError, ConfigurationError, SetupProblem
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.journal import NAME, Journal
-from casedrop.keys import KEY_BYTES
-from casedrop.model import Drop, Grouping, PlannedSocket, Problem, Procedure, SocketKind
-from casedrop.naming_check import naming_for_plan, naming_words
-from casedrop.pack import named
-from casedrop.reading import open_below
-from casedrop.reports import identifiable_words, plan_json, plan_text, plans, procedure_words
-from casedrop.scan import not_to_group
-from casedrop.settle import data
-from casedrop.watch import file_system, list_folder
-
-TRIED = (
-    "De-identifying was tried on one file of each series; the service does it for all, and refuses in doubt."
-)
-OFFLINE = "Not asked (offline): whether Grand Challenge has this reader study and these sockets."
+from casedrop.model import Drop
+from casedrop.naming_check import naming_words
+from casedrop.reports import identifiable_words, procedure_words
+from casedrop.watch import file_system
 
 Findings = list[tuple[int, str]]
 """(exit code, sentence): 0 is well, 78 is for the administrator, 75 cannot be told now."""
@@ -115,87 +102,3 @@ def _tried(look: Callable[[], str]) -> Findings:
         return [(WRONG, problem) for problem in wrong.problems]
     except CasedropError as problem:
         return [(LATER, str(problem))]
-
-
-def plan_folder(
-    settings: Settings,
-    environ: Mapping[str, str],
-    folder: Path,
-    *,
-    drop_name: str = "",
-    offline: bool,
-    as_json: bool,
-    show_patient: bool = False,
-) -> tuple[str, bool]:
-    """The plan of one folder as text, and whether it would be taken; patients' names only if asked for.
-
-    Raises ConfigurationError, Unavailable.
-    """
-    if not folder.is_dir():
-        raise ConfigurationError([f"{folder} is no folder."])
-    drop = _drop_of(settings, folder.resolve(), drop_name)
-    kinds = None if offline else _kinds(settings, environ, drop)
-    listing = data(list_folder(str(folder.resolve())), drop.ignore)
-    naming = naming_for_plan(settings, environ, drop, offline=offline)
-    grouping = not_to_group(listing, settings.limits.files)
-    grouping = grouping or group_folder(str(folder.resolve()), listing, drop, kinds, naming=naming)
-    grouping = _tried_on_one(str(folder.resolve()), grouping)
-    patients = read_patients(str(folder.resolve()), grouping) if show_patient else {}
-    if as_json:
-        return json.dumps(plan_json(listing, grouping, drop, patients), indent=2), grouping.plan is not None
-    text = plan_text(listing, grouping, drop, patients)
-    text += f"\n\n{TRIED}" if any(file.packed for one in _sockets(grouping) for file in one.files) else ""
-    return text + (f"\n\n{OFFLINE}" if offline else ""), grouping.plan is not None
-
-
-def _tried_on_one(folder: str, grouping: Grouping) -> Grouping:
-    """What de-identifying says of one file of each series, since a folder may be refused for that alone."""
-    sockets = [one for one in _sockets(grouping) if one.files and one.files[0].packed]
-    found = [problem for one in sockets if (problem := _try(folder, one))]
-    if not found:
-        return grouping
-    return replace(grouping, plan=None, problems=(*grouping.problems, *found))
-
-
-def _sockets(grouping: Grouping) -> tuple[PlannedSocket, ...]:
-    return tuple(socket for plan in plans(grouping) for socket in plan.sockets)
-
-
-def _try(folder: str, socket: PlannedSocket) -> Problem | None:
-    from casedrop.deidentify import deidentify  # noqa: PLC0415  heavy, and only for DICOM
-
-    (file,) = socket.files
-    source = file.packed[0]
-    with open_below(folder, source.path) as opened:
-        data = opened.readall() or b""
-    found = deidentify(data, file.procedure or Procedure(), bytes(KEY_BYTES), alone=len(file.packed) == 1)
-    if not isinstance(found, Problem):
-        return None
-    text = f"Socket {socket.socket}, {socket.source}: {named(found, source).text}"
-    return replace(found, text=text)
-
-
-def _kinds(settings: Settings, environ: Mapping[str, str], drop: Drop) -> dict[str, SocketKind]:
-    token = read_token(settings, environ)
-    try:
-        return check_platform(GrandChallenge(settings.platform.url, lambda: token), drop)[1]
-    except SetupProblem as wrong:
-        raise ConfigurationError(list(wrong.problems)) from None
-
-
-def _drop_of(settings: Settings, folder: Path, name: str) -> Drop:
-    """The drop of that name, or the one the folder lies in; for a folder elsewhere the only one there is."""
-    known = {drop.name: drop for drop in settings.drops}
-    names = ", ".join(known)
-    if name:
-        if name not in known:
-            raise ConfigurationError([f'There is no drop "{name}" (there are: {names}).'])
-        return known[name]
-    for drop in settings.drops:
-        if Path(drop.root).resolve() in folder.parents:
-            return drop
-    if len(settings.drops) == 1:
-        return settings.drops[0]
-    raise ConfigurationError(
-        [f"{folder} lies in the root of no drop: say by which rules, --drop NAME ({names})."]
-    )

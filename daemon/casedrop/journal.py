@@ -21,6 +21,7 @@ import cattrs
 
 from casedrop.errors import ConfigurationError
 from casedrop.model import Case, Json
+from casedrop.near import shown
 from casedrop.redrop import held_now
 from casedrop.stages import AT_REST, move
 
@@ -158,6 +159,31 @@ class Journal:
     def keep_pseudonym_key(self, fingerprint: str) -> None:
         with self._lock, self._db:
             self._db.execute("INSERT OR IGNORE INTO meta VALUES ('pseudonym key', ?)", (fingerprint,))
+
+    def paused(self, root: str) -> bool:
+        """Whether a person has paused the drop of this root."""
+        return bool(self._meta(f"paused {root}"))
+
+    def pause(self, root: str, *, paused: bool) -> None:
+        self._remember(f"paused {root}", "yes" if paused else "")
+
+    def released(self, root: str) -> dict[str, str]:
+        """By folder (near.shown), what it looked like (settle.signature) when a person let it go."""
+        start = f"released {root} "
+        with self._lock:
+            found = self._db.execute(
+                "SELECT key, value FROM meta WHERE key >= ? AND key < ?", (start, f"{start}\U0010ffff")
+            )
+            return {key.removeprefix(start): value for key, value in found}
+
+    def release(self, root: str, folder: str, signature: str) -> None:
+        """`signature` is what the person saw; "" takes it back."""
+        self._remember(f"released {root} {shown(folder)}", signature)
+
+    def _remember(self, key: str, value: str) -> None:
+        with self._lock, self._db:
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+            self._db.execute("DELETE FROM meta WHERE key = ? AND value = ''", (key,))
 
     def begin(self, case: Case) -> Case:
         """Add a case, giving it its id. Raises TitleHeldError."""

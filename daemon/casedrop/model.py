@@ -83,6 +83,12 @@ class SocketRule:
     experimental: bool = False
 
 
+Mode = Literal["send", "rehearse"]
+"""Whether a drop's folders are sent at all; in a rehearsal they stay where they are."""
+
+Release = Literal["auto", "ask"]
+"""Whether a settled folder is taken by itself, or once a person has said so."""
+
 ProcedureName = Literal["grand-challenge", "dicom-standard", "already-done", "send-identifiable"]
 
 DEIDENTIFYING = ("grand-challenge", "dicom-standard")
@@ -184,6 +190,8 @@ class Drop:
     leave_out: tuple[DicomRule, ...] = ()
     allow: tuple[str, ...] = ()
     split: Split | None = None
+    mode: Mode = "send"
+    release: Release = "auto"
 
 
 @dataclass(frozen=True, slots=True)

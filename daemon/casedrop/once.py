@@ -22,24 +22,23 @@ def exit_code(drops: Iterable[Watched], journal: Journal, attempts: Mapping[int,
 
 
 def _of_drop(watched: Watched, journal: Journal, attempts: Mapping[int, Attempt]) -> int | None:
-    if watched.held or watched.hung(boot_clock()):
+    if watched.held or watched.paused or watched.hung(boot_clock()):
         return LATER
     if watched.root is None or not watched.study or watched.scanner.latest is None:
         return None
     known = journal.under_way(watched.root.id)
-    split = {case.head for case in known}
-    under_way = [
-        case for case in known if case.id not in split
-    ]  # a split folder waits for what its parts wait for
+    waits_for_its_parts = {case.head for case in known}
+    under_way = [case for case in known if case.id not in waits_for_its_parts]
     if any(case.id not in attempts or not attempts[case.id].person for case in under_way):
         return None
-    if watched.scanner.latest.started <= max(watched.released.values(), default=0.0):
+    if watched.scanner.latest.started <= max(watched.rested.values(), default=0.0):
         return None
     findings = watched.scanner.latest.findings
-    ready = any(one.state in (FindingState.READY, FindingState.WRONG) for one in findings)
+    ready = [one for one in findings if one.state in (FindingState.READY, FindingState.WRONG)]
+    taken = not watched.no_new and any(not watched.asks(one) for one in ready)
     if any(one.why == WAITS_FOR_KINDS for one in findings):  # they are known by now: the next scan uses them
         return None
-    if any(one.until is not None for one in findings) or (ready and not watched.no_new):
+    if any(one.until is not None for one in findings) or taken:
         return None
     settling = any(one.state is FindingState.SETTLING and one.why != EMPTY for one in findings)
     if under_way or settling or ready:

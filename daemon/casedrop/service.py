@@ -146,6 +146,8 @@ class Service:
     def _turn(self, watched: Watched, now: float) -> None:
         self.gate.look(watched, now)
         if watched.root is not None:
+            watched.paused = self.journal.paused(watched.root.id)
+            watched.released = self.journal.released(watched.root.id) if watched.drop.release == "ask" else {}
             self._reap(watched, now)
             self._take_findings(watched, now)
             self._start_due(watched, now)
@@ -237,6 +239,8 @@ class Service:
         """While the brake is on, only what has failed before: that is how people try what they mended."""
         if finding.state not in (FindingState.READY, FindingState.WRONG) or watched.root is None:
             return False
+        if watched.paused or watched.drop.mode == "rehearse" or watched.asks(finding):
+            return False
         if watched.full or not watched.brake.why:
             return not watched.full
         before = self._known(watched, finding)
@@ -249,8 +253,10 @@ class Service:
         case, again = begin(self.journal, to, finding, self._known(watched, finding))
         if again and again.filed_as:
             watched.threads.filing.submit(forget_texts, watched.path / "failed", again.filed_as)
+        if watched.drop.release == "ask":
+            self.journal.release(to.root, finding.folder, "")
         self.attempts[case.id] = Attempt()
-        watched.released[finding.folder] = now
+        watched.rested[finding.folder] = now
         self.log.info(
             "case begun", drop=watched.drop.name, case=self.names.of(case.folder), again=bool(again)
         )
@@ -266,6 +272,8 @@ class Service:
         for case in self._under_way(watched):
             attempt = self.attempts.setdefault(case.id, Attempt())
             if attempt.running or attempt.next_look > now or watched.held:
+                continue
+            if watched.paused and case.stage in DELIVERED:
                 continue
             if case.platform != self.settings.platform.url:
                 attempt.why = (

@@ -1,5 +1,6 @@
 """One drop as the service sees it: its scanner, its root and study, and why it stands still."""
 
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,8 @@ import structlog
 
 from casedrop.breaker import Brake
 from casedrop.grand_challenge import ReaderStudy
-from casedrop.model import Drop, Finding
+from casedrop.model import Drop, Finding, FindingState
+from casedrop.near import shown
 from casedrop.pipeline import Pipeline
 from casedrop.roots import Root
 from casedrop.scan import Scanner
@@ -17,6 +19,10 @@ RECHECK = 30.0
 """Seconds until a held drop is checked again."""
 
 
+REHEARSES = (
+    'This drop rehearses (mode = "rehearse"): each folder says what it would become, and nothing is sent.'
+)
+PAUSED = "A person has paused this drop: nothing of it is sent. `casedrop resume {}` goes on."
 HUNG = 30.0
 """Seconds after which a look at a drop, or a step of a case, is called hung."""
 
@@ -52,15 +58,27 @@ class Watched:
     full: str = ""
     """Why the state directory has no room for new cases, "" while it has."""
     brake: Brake = field(default_factory=Brake)
+    paused: bool = False
+    """A person has paused the drop: nothing of it is sent."""
+    released: Mapping[str, str] = field(default_factory=dict)
+    """By folder, what a person let go where the drop asks for that: its signature."""
     failures: set[int] = field(default_factory=set)
     """Cases that have failed since the service began, and are not done since."""
-    released: dict[str, float] = field(default_factory=dict)
+    rested: dict[str, float] = field(default_factory=dict)
     """When a folder's case came to rest: only a scan begun later speaks of that name again."""
 
     @property
     def no_new(self) -> str:
         """Why no new folder is taken, "" while they are."""
-        return self.full or self.brake.why
+        if self.drop.mode == "rehearse":
+            return REHEARSES
+        return (PAUSED.format(self.drop.name) if self.paused else "") or self.full or self.brake.why
+
+    def asks(self, finding: Finding) -> bool:
+        """Whether a person must let this folder go, as it is now."""
+        if self.drop.release == "auto" or finding.state is not FindingState.READY:
+            return False
+        return self.released.get(shown(finding.folder)) != finding.signature
 
     @property
     def path(self) -> Path:
@@ -100,7 +118,7 @@ class Watched:
 
     def release(self, folder: str, now: float) -> None:
         """The folder is filed away, or it is the scanner's again."""
-        self.released[folder] = now
+        self.rested[folder] = now
         self.scanner.stir()
 
     def fresh(self) -> list[Finding]:
@@ -108,4 +126,4 @@ class Watched:
         snapshot = self.scanner.latest
         if snapshot is None:
             return []
-        return [one for one in snapshot.findings if snapshot.started > self.released.get(one.folder, 0.0)]
+        return [one for one in snapshot.findings if snapshot.started > self.rested.get(one.folder, 0.0)]

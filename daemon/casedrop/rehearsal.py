@@ -1,0 +1,90 @@
+"""What a whole drop would become, a line for each display set. Pure."""
+
+import csv
+import io
+import textwrap
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from casedrop.model import Grouping, Weight
+from casedrop.near import several, shown
+from casedrop.reports import plans
+
+SENT, LACKING, WRONG, LEFT_ALONE = "would be sent", "lacking", "wrong", "left alone"
+COLUMNS = ("folder", "part", "state", "title", "sockets", "why")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One display set of a folder, or a folder of which none would be made: `state` is one of the four above."""
+
+    folder: str
+    state: str
+    part: str = ""
+    title: str = ""
+    sockets: tuple[str, ...] = ()
+    why: str = ""
+
+
+def rows(folder: str, grouping: Grouping, titles: dict[str, str]) -> list[Row]:
+    """Of one folder; `titles` are those of the folders before, and is brought up to date."""
+    causes = [one for one in grouping.problems if one.weight is not Weight.NOTE]
+    if grouping.plan is None:
+        state = WRONG if any(one.weight is Weight.WRONG for one in causes) else LACKING
+        return [Row(folder, state, why=" ".join(one.text for one in causes))]
+    found = []
+    for plan in plans(grouping):
+        other = titles.setdefault(plan.title, folder)
+        same = f'"{shown(other)}" has this title too, and each can be used once.' if other != folder else ""
+        sockets = tuple(one.socket for one in plan.sockets)
+        found.append(Row(folder, WRONG if same else SENT, plan.part, plan.title, sockets, same))
+    return found
+
+
+def would_become(grouping: Grouping) -> str:
+    """In a sentence, of a folder whose plan is whole."""
+    made = [
+        f'"{shown(one.title)}" ({", ".join(socket.socket for socket in one.sockets)})'
+        for one in plans(grouping)
+    ]
+    return f"would become {'the display set' if len(made) == 1 else 'the display sets'} {several(made)}"
+
+
+def line(row: Row) -> str:
+    """For people, wrapped at 80 columns."""
+    name = shown(f"{row.folder}/{row.part}" if row.part else row.folder)
+    made = f' "{shown(row.title)}" with {", ".join(row.sockets)}' if row.title else ""
+    why = f" - {row.why}" if row.why else ""
+    return textwrap.fill(
+        f"{name}: {row.state}{made}{why}", 80, subsequent_indent="    ", break_on_hyphens=False
+    )
+
+
+def summary(found: Iterable[Row]) -> str:
+    known = list(found)
+    sets = sum(row.state == SENT for row in known)
+    states = {row.folder: row.state for row in known if row.state != SENT}
+    count = Counter(states.values())
+    whole = len({row.folder for row in known}) - len(states)
+    more = "".join(f", {count[state]} {state}" for state in (LACKING, WRONG, LEFT_ALONE) if count[state])
+    made = f"{sets} display set{'' if sets == 1 else 's'}"
+    return f"{made} would be made of {whole} folder{'' if whole == 1 else 's'}{more}."
+
+
+def as_csv(found: Iterable[Row]) -> str:
+    """COLUMNS, the sockets with blanks between them; names as `near.shown` has them."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in found:
+        made = (
+            shown(row.folder),
+            shown(row.part),
+            row.state,
+            shown(row.title),
+            " ".join(row.sockets),
+            row.why,
+        )
+        writer.writerow(made)
+    return out.getvalue()

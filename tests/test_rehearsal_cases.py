@@ -1,0 +1,91 @@
+"""A study is rehearsed before anything is sent, and let go one by one."""
+
+import pytest
+
+from lab import Lab, mha
+from waiting import wait_for
+
+pytestmark = pytest.mark.long
+
+
+def waits_for_a_person(lab: Lab, name: str) -> bool:
+    return bool(lab.case(name).get("state") == "waiting for a person")
+
+
+def test_plan_of_a_drop_tells_of_every_folder(lab: Lab) -> None:
+    lab.move_in("P001", ct__mha=mha(), score__json=b'{"score": 1}')
+    lab.move_in("P002", score__json=b'{"score": 1}')
+    lab.move_in("P003", ct__mha=mha(), other__doc=b"x")
+    (lab.drop / "loose.txt").write_bytes(b"x")
+    said = lab.command("plan", "lung", code=1)
+    assert 'P001: would be sent "P001" with ct-image, some-score' in said
+    assert "P002: lacking - No file for socket ct-image" in said
+    assert "P003: wrong - No rule takes other.doc" in said
+    assert "loose.txt: left alone" in said
+    assert "1 display set would be made of 1 folder, 1 lacking, 1 wrong, 1 left alone." in said
+    assert "P001,,would be sent,P001,ct-image some-score," in lab.output("plan", "lung", "--csv", code=1)
+
+
+def test_a_rehearsal_says_what_would_be_sent_and_sends_nothing(lab: Lab) -> None:
+    lab.configure('mode = "rehearse"')
+    lab.move_in("P001", ct__mha=mha(), score__json=b'{"score": 1}')
+    lab.move_in("P002", odd__doc=b"x")
+    lab.start()
+    wait_for(lambda: "would become" in lab.case("P001").get("why", ""), 20, "the rehearsal")
+    wait_for(lambda: lab.case("P002").get("state") == "wrong", 20, "the wrong folder")
+    assert lab.case("P001")["why"] == 'would become the display set "P001" (ct-image, some-score)'
+    assert "rehearses" in lab.command("status")
+    lab.stop()
+    assert lab.titles() == []
+    assert not any(method == "POST" for method, _, _ in lab.sandbox.requests)
+    assert {one.name for one in lab.drop.iterdir()} == {"P001", "P002"}
+    assert lab.once() == 75
+
+
+def test_a_settled_folder_waits_until_it_is_released(lab: Lab) -> None:
+    lab.configure('release = "ask"')
+    lab.move_in("P001", ct__mha=mha(8))
+    lab.move_in("P002", ct__mha=mha(9))
+    lab.start()
+    wait_for(lambda: waits_for_a_person(lab, "P001") and waits_for_a_person(lab, "P002"), 20, "both")
+    assert "`casedrop release lung/P001` lets it go" in lab.case("P001")["why"]
+    assert "P001 is let go" in lab.command("release", "lung/P001")
+    lab.wait_done("P001")
+    assert lab.titles() == ["P001"]
+    assert "P002 is let go" in lab.command("release", "--all")
+    lab.wait_done("P002")
+
+
+def test_a_folder_that_changes_after_its_release_asks_again(lab: Lab) -> None:
+    lab.configure('release = "ask"')
+    assert lab.once() == 0
+    lab.move_in("P001", ct__mha=mha(8))
+    assert "let go" in lab.command("release", "lung")
+    (lab.drop / "P001" / "score.json").write_bytes(b'{"score": 1}')
+    assert lab.once() == 75
+    assert lab.titles() == []
+    lab.command("release", "lung/P001")
+    assert lab.once() == 0
+    assert lab.values("P001")["some-score"] == 1
+
+
+def test_a_release_says_what_is_not_there_or_does_not_ask(lab: Lab) -> None:
+    assert "start the service once" in lab.command("release", "lung/P001", code=78)
+    assert lab.once() == 0
+    lab.move_in("P001", ct__mha=mha(8))
+    assert "does not ask" in lab.command("release", "lung/P001", code=1)
+    assert "There is no P009 in drop/" in lab.command("release", "lung/P009", code=1)
+    assert "Name a drop" in lab.command("release", code=78)
+
+
+def test_a_paused_drop_sends_nothing_also_after_a_restart_until_it_goes_on(lab: Lab) -> None:
+    assert lab.once() == 0
+    lab.command("pause", "lung")
+    lab.move_in("P001", ct__mha=mha(8))
+    assert lab.once() == 75
+    assert lab.once() == 75
+    assert lab.titles() == []
+    assert "casedrop resume lung" in lab.command("status", code=75)
+    lab.command("resume", "lung")
+    assert lab.once() == 0
+    assert lab.titles() == ["P001"]
