@@ -432,7 +432,7 @@ def test_several_patients_are_found_whoever_claims_their_files() -> None:
     grouping = made(stack(3) | strangers)
     assert ("several-patients", Weight.WRONG) in said(grouping)
     assert "3 files in a (a/0001 ...) and the file x/r" in text(grouping)
-    nameless = {"x/r": header(image=False, patient="", patient_name="someone")}
+    nameless = {"x/r": header(image=False, series="9", patient="", patient_name="someone")}
     known = stack(3, patient_name="someone")
     assert words(made(known | nameless)) == {"dicom-object"}
     assert "several-patients" in words(made(stack(3, patient_name="another") | nameless))
@@ -601,10 +601,12 @@ def test_series_are_told_apart_by_their_uid_alone(uids: list[str]) -> None:
 
 
 def test_two_names_under_one_id_are_two_patients() -> None:
-    headers = stack(3, patient="anon", patient_name="a") | stack(
-        3, "b", series="2", patient="anon", patient_name="b"
+    headers = stack(3, patient_name="a", family_given="a") | stack(
+        3, "b", series="2", patient_name="b", family_given="b"
     )
     assert "several-patients" in words(made(headers))
+    renamed = {path: replace(one, family_given="a") for path, one in headers.items()}
+    assert "several-patients" not in words(made(renamed))
 
 
 def test_each_second_slice_is_missed_where_the_headers_tell_the_distance() -> None:
