@@ -24,8 +24,11 @@ SAME_PLACE = 1e-3
 UNEVEN = 0.1
 """Part of the distance between slices by which it may vary."""
 
-ROUNDED = 0.1
-"""mm by which two positions along an axis are off together where an exporter rounds to 0.1 mm."""
+ROUNDED = (0.1, 0.01)
+"""mm to which exporters round positions; two of them are then off by as much together."""
+
+TINY = 1e-3
+"""Part of that unit by which a rounded position may be off it, as a float."""
 
 ASIDE = 1.0
 """mm by which a slice may lie beside the line of the others."""
@@ -152,7 +155,7 @@ def _by_distance(stack: Stack, places: list[Place]) -> Iterator[Problem]:
         yield from _two_slices(stack, places)
         return
     yield from _aside(stack, places)
-    lost = _lost(gaps, _steps(stack, places), _slack(stack, gaps))
+    lost = _lost(gaps, _steps(stack, places), _slack(stack))
     if lost is None:
         text = (
             f"{stack.called} is not one image: its slices lie between {min(gaps):.3g} and {max(gaps):.3g} mm "
@@ -171,14 +174,14 @@ def _lost(gaps: list[float], numbered: list[int], slack: float) -> list[int] | N
     Distances of rounded positions may fit both a whole stack and one that lacks a slice: what the numbers say
     goes first. The least distance is the step where most others lost a slice.
     """
-    step = median_low(gaps)
+    step, whole = median_low(gaps), [0] * len(gaps)
     if all(abs(gap - step) <= UNEVEN * step for gap in gaps):
-        return [0] * len(gaps)
+        return whole
     if _fit(gaps, numbered, slack):
         return [one - 1 for one in numbered]
-    mean = sum(gaps) / len(gaps)
-    if all(abs(gap - mean) <= slack for gap in gaps):
-        return [0] * len(gaps)
+    bearable = slack if set(numbered) == {1} else min(slack, sum(gaps) / len(gaps) / 3)
+    if max(gaps) - min(gaps) <= 2 * bearable:
+        return whole
     for one, off in ((step, slack), (min(gaps), 0)):
         steps = [max(round(gap / one), 1) for gap in gaps]
         if _fit(gaps, steps, off):
@@ -187,13 +190,15 @@ def _lost(gaps: list[float], numbered: list[int], slack: float) -> list[int] | N
 
 
 def _fit(gaps: list[float], steps: list[int], slack: float) -> bool:
-    """Whether each gap is so many steps of one length, some of them more than one."""
+    """Whether each gap is so many steps of one length, give or take `slack` mm or a part of it; some are more."""
     if max(steps, default=1) == 1:
         return False
     step = sum(gaps) / sum(steps)
-    return all(
-        abs(gap - count * step) <= max(UNEVEN * count * step, slack)
-        for gap, count in zip(gaps, steps, strict=True)
+    each = list(zip(gaps, steps, strict=True))
+    if all(abs(gap - count * step) <= UNEVEN * count * step for gap, count in each):
+        return True
+    return max((gap - slack) / count for gap, count in each) <= min(
+        (gap + slack) / count for gap, count in each
     )
 
 
@@ -206,10 +211,15 @@ def _steps(stack: Stack, places: list[Place]) -> list[int]:
     return [one // math.gcd(*steps) for one in steps] if rising else []
 
 
-def _slack(stack: Stack, gaps: list[float]) -> float:
-    """How far (mm) rounding may put a distance along the normal off; less than what a lost slice does to it."""
-    each_axis = sum(map(abs, normal_of(stack.header.orientation or ())))
-    return min(ROUNDED * each_axis, sum(gaps) / len(gaps) / 3) + SAME_PLACE
+def _slack(stack: Stack) -> float:
+    """By how much (mm) rounding may change a distance along the normal."""
+    axes = zip(*(one.position or () for one in stack.files.values()), strict=True)
+    normal = normal_of(stack.header.orientation or ())
+    return SAME_PLACE + sum(abs(part) * _rounded(axis) for part, axis in zip(normal, axes, strict=True))
+
+
+def _rounded(axis: Sequence[float]) -> float:
+    return next((unit for unit in ROUNDED if all(abs(at / unit - round(at / unit)) < TINY for at in axis)), 0)
 
 
 def _aside(stack: Stack, places: list[Place]) -> Iterator[Problem]:
