@@ -311,7 +311,8 @@ def _frame(at: float, content: dict[str, Any]) -> Dataset:
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
 def test_the_frames_of_an_enhanced_image_tell_where_they_lie(tmp_path: Path, syntax: pydicom.uid.UID) -> None:
-    found = read(write(tmp_path / "x", enhanced(0, 2.5, 7.5), syntax))
+    made = enhanced(0, 2.5, 7.5, StackID=["1", "1", "1"], InStackPositionNumber=[1, 2, 4])
+    found = read(write(tmp_path / "x", made, syntax))
     assert found.frame_positions == ((0, 0, 0), (0, 0, 2.5), (0, 0, 7.5))
     assert found.orientation == (1, 0, 0, 0, 1, 0)
     assert found.position is None
@@ -323,17 +324,19 @@ def test_the_frames_of_an_enhanced_image_tell_where_they_lie(tmp_path: Path, syn
     [
         enhanced(0, 2.5, StackID=["1", "2"]),
         enhanced(0, 2.5, turned=[[1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1]]),
+        enhanced(0, 0.2, 2.5, 2.9, InStackPositionNumber=[1, 1, 2, 2]),
         data_set("MR", SOPClassUID=ENHANCED_MR, NumberOfFrames=2, PixelData=bytes(256)),
     ],
-    ids=["stacks", "orientations", "nothing said"],
+    ids=["stacks", "orientations", "moved between time points", "nothing said"],
 )
 def test_frames_that_are_no_one_stack_say_nothing_of_their_places(tmp_path: Path, made: Dataset) -> None:
     assert read(write(tmp_path / "x", made)).frame_positions == ()
 
 
-def test_a_damaged_position_of_a_frame_says_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [b"7x25", b"1e99", b"nan ", b"inf "])
+def test_a_damaged_position_of_a_frame_says_nothing(tmp_path: Path, damage: bytes) -> None:
     path = write(tmp_path / "x", enhanced(0, 7.25))
-    path.write_bytes(path.read_bytes().replace(b"7.25", b"7x25"))
+    path.write_bytes(path.read_bytes().replace(b"7.25", damage))
     found = read(path)
     assert (found.frame_positions, found.frames) == ((), 2)
 

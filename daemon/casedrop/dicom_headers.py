@@ -3,7 +3,6 @@
 import hashlib
 import io
 import logging
-import math
 import os
 import re
 import secrets
@@ -54,6 +53,8 @@ _DEFLATED_HEAD = 1 << 20
 _MOST_UNPACKED = 1 << 32
 """Bytes of one that are unpacked to see its end; one that goes on counts as cut off."""
 _BUFFER = 16384
+_MOST = 1e15
+"""Numbers from here on, and what is none (NaN), are damage that would break arithmetic."""
 _PLAIN_LETTERS = str.maketrans({"\u00e6": "a", "\u0153": "o", "\u00f8": "o", "\u0142": "l"})
 """Letters of names that Unicode does not take apart into a plain one and an accent."""
 
@@ -251,15 +252,23 @@ def _value(data: Dataset, keyword: str) -> Any:
 
 
 def _frames(data: Dataset) -> tuple[tuple[float, ...] | None, tuple[tuple[float, ...], ...]]:
-    """Orientation and positions (mm) of frames that are one stack (PS3.3, C.7.6.16.2), else nothing."""
+    """Orientation and positions (mm) of frames that are one stack (PS3.3, C.7.6.16.2), else nothing.
+
+    Where echoes or time points of a place are moved against each other, its places are more than its numbers.
+    """
     try:
         frames = list(data.get(_PER_FRAME) or ())
         stacks = {_of_frame(one, "FrameContentSequence", "StackID") for one in frames}
         turned = {_of_frame(one, "PlaneOrientationSequence", "ImageOrientationPatient") for one in frames}
         places = tuple(_of_frame(one, "PlanePositionSequence", "ImagePositionPatient") for one in frames)
+        numbers = {_of_frame(one, "FrameContentSequence", "InStackPositionNumber") for one in frames}
         orientation = next(iter(turned), None) or _numbers(data, "ImageOrientationPatient", 6)
-        one_stack = len(stacks) == len(turned) == 1 and len(frames) == data.NumberOfFrames
-        if one_stack and len(orientation or ()) == 6 and all(len(one) == 3 for one in places):  # noqa: PLR2004
+        one_stack = len(stacks) == len(turned) == 1 and (
+            numbers == {None} or len(numbers) == len(set(places))
+        )
+        one_stack = one_stack and len(frames) == data.NumberOfFrames
+        known = all(len(one) == 3 and all(map(_sensible, one)) for one in places)  # noqa: PLR2004
+        if one_stack and known and len(orientation or ()) == 6:  # noqa: PLR2004
             return orientation, places
     except Exception:  # noqa: BLE001  what cannot be read tells nothing
         return None, ()
@@ -290,7 +299,11 @@ def _numbers(data: Dataset, keyword: str, count: int) -> tuple[float, ...] | Non
         found = tuple(float(text) for text in _texts(data, keyword))
     except ValueError:
         return None
-    return found if len(found) == count and all(map(math.isfinite, found)) else None
+    return found if len(found) == count and all(map(_sensible, found)) else None
+
+
+def _sensible(number: float) -> bool:
+    return abs(number) < _MOST
 
 
 def _number(data: Dataset, keyword: str) -> float | None:
