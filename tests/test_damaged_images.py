@@ -160,3 +160,9 @@ def test_a_folder_with_a_damaged_image_fails_and_says_why(lab: Lab) -> None:
         reason = lab.wait_failed(name)
         assert f"{file} is not built as its format says" in reason
         assert reason.endswith("(For `casedrop retry --reason`: metadata)")
+
+
+def test_a_header_that_ends_within_its_last_line_is_in_doubt() -> None:
+    whole = b"ObjectType = Image\nNDims = 3\nComment = Doe\nElementDataFile"
+    assert metadata.find(io.BytesIO(whole)).odd
+    assert not metadata.find(io.BytesIO(whole + b" = LOCAL\n")).odd

@@ -3,6 +3,7 @@
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -232,6 +233,112 @@ def test_a_name_is_the_same_however_a_program_writes_it(tmp_path: Path, written:
     known = read(write(tmp_path / "x", data_set()))
     assert other.patient_name == known.patient_name
     assert read(write(tmp_path / "z", data_set(PatientName="Roe^Jane"))).patient_name != known.patient_name
+
+
+def called(folder: Path, *names: str) -> set[str]:
+    found = (
+        read(write(folder / f"{n}", data_set(PatientName=name, SpecificCharacterSet="ISO_IR 192")))
+        for n, name in enumerate(names)
+    )
+    return {one.family_given for one in found}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Doe^Jane", "Doe^Jane^M", "Doe^Jane^^Dr", "DOE, JANE", "Doe^Jane^Mary^^PhD"),
+        ("Müller^Eva", "Mueller^Eva", "MULLER^EVA", "Müller^Eva"),
+        ("Sørensen^Åse", "Soerensen^Ase"),
+        ("Weiß^Jörg", "WEISS^JOERG"),
+    ],
+)
+def test_family_and_given_name_are_the_same_however_accents_and_the_rest_are_written(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    assert len(called(tmp_path, *names)) == 1
+
+
+def test_other_families_and_given_names_stay_others(tmp_path: Path) -> None:
+    assert (
+        len(called(tmp_path, "Doe^Jane", "Doe^John", "Roe^Jane", "Doe", "^^M", "山田^太郎", "山田^花子")) == 7
+    )
+    assert called(tmp_path, "") == {""}
+
+
+def test_birth_dates_are_told_apart_without_keeping_them(tmp_path: Path) -> None:
+    dates = ("19500102", "19500102", "19500103", "")
+    one, same, other, none = (
+        read(write(tmp_path / f"{n}", data_set(PatientBirthDate=date))).birth_date
+        for n, date in enumerate(dates)
+    )
+    assert one == same != other
+    assert "1950" not in one
+    assert none == ""
+
+
+def test_a_private_class_is_not_repeated(tmp_path: Path) -> None:
+    found = read(write(tmp_path / "x", data_set(SOPClassUID="1.2.276.0.4711.1950")))
+    assert (found.sop_class, found.class_name) == ("1.2.276.0.4711.1950", "")
+
+
+def enhanced(*places: float, **of_each: Any) -> Dataset:
+    """An enhanced MR of one frame at each place along z; `of_each` adds to FrameContentSequence by frame."""
+    made = data_set(
+        "MR", SOPClassUID=ENHANCED_MR, NumberOfFrames=len(places), ImagePositionPatient=None,
+        ImageOrientationPatient=None,
+    )  # fmt: skip
+    made.PixelData = bytes(128 * len(places))
+    made.PerFrameFunctionalGroupsSequence = Sequence(
+        _frame(at, {word: values[n] for word, values in of_each.items()}) for n, at in enumerate(places)
+    )
+    return made
+
+
+def _frame(at: float, content: dict[str, Any]) -> Dataset:
+    groups = {
+        "PlanePositionSequence": {"ImagePositionPatient": [0, 0, at]},
+        "PlaneOrientationSequence": {"ImageOrientationPatient": content.pop("turned", [1, 0, 0, 0, 1, 0])},
+        "FrameContentSequence": content,
+    }
+    frame = Dataset()
+    for group, elements in groups.items():
+        item = Dataset()
+        for keyword, value in elements.items():
+            setattr(item, keyword, value)
+        setattr(frame, group, Sequence([item]))
+    return frame
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_the_frames_of_an_enhanced_image_tell_where_they_lie(tmp_path: Path, syntax: pydicom.uid.UID) -> None:
+    made = enhanced(0, 2.5, 7.5, StackID=["1", "1", "1"], InStackPositionNumber=[1, 2, 4])
+    found = read(write(tmp_path / "x", made, syntax))
+    assert found.frame_positions == ((0, 0, 0), (0, 0, 2.5), (0, 0, 7.5))
+    assert found.orientation == (1, 0, 0, 0, 1, 0)
+    assert found.position is None
+    assert not found.broken
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        enhanced(0, 2.5, StackID=["1", "2"]),
+        enhanced(0, 2.5, turned=[[1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1]]),
+        enhanced(0, 0.2, 2.5, 2.9, InStackPositionNumber=[1, 1, 2, 2]),
+        data_set("MR", SOPClassUID=ENHANCED_MR, NumberOfFrames=2, PixelData=bytes(256)),
+    ],
+    ids=["stacks", "orientations", "moved between time points", "nothing said"],
+)
+def test_frames_that_are_no_one_stack_say_nothing_of_their_places(tmp_path: Path, made: Dataset) -> None:
+    assert read(write(tmp_path / "x", made)).frame_positions == ()
+
+
+@pytest.mark.parametrize("damage", [b"7x25", b"1e99", b"nan ", b"inf "])
+def test_a_damaged_position_of_a_frame_says_nothing(tmp_path: Path, damage: bytes) -> None:
+    path = write(tmp_path / "x", enhanced(0, 7.25))
+    path.write_bytes(path.read_bytes().replace(b"7.25", damage))
+    found = read(path)
+    assert (found.frame_positions, found.frames) == ((), 2)
 
 
 def test_names_are_read_for_those_who_ask(tmp_path: Path) -> None:

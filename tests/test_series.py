@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -340,6 +341,16 @@ def test_tilted_and_rounded_slices_are_whole() -> None:
     assert made(tilted).plan
 
 
+@pytest.mark.parametrize(
+    ("step", "digits"), [(0.625, 1), (0.75, 1), (0.33, 1), (0.5, 1), (1.25, 1), (0.3, 2)]
+)
+def test_thin_slices_whose_positions_an_exporter_rounded_are_whole(step: float, digits: int) -> None:
+    headers = rounded(40, step, -123.45, digits)
+    assert made(headers).plan
+    del headers["a/0017"]
+    assert "slice 17 of 40 (between a/0016 and a/0018)" in text(made(headers))
+
+
 @pytest.mark.parametrize("uid", ["a.1", "other"])
 def test_a_slice_that_is_there_twice_is_wrong_and_named(uid: str) -> None:
     twice = stack(5)
@@ -433,6 +444,9 @@ def test_a_class_the_procedure_does_not_take_is_named_with_the_way_out() -> None
     assert "Ultrasound Image Storage" in text(grouping)
     assert 'deidentify = "dicom-standard"' in text(grouping)
     assert made(scan, procedure=Procedure("dicom-standard")).plan
+    private = made(stack(1, sop_class="1.2.3.4", class_name=""))
+    assert "is of an unknown class" in text(private)
+    assert "1 x DICOM of an unknown class" in text(made(stack(3) | {"r": header(image=False, class_name="")}))
 
 
 def test_several_patients_are_found_whoever_claims_their_files() -> None:
@@ -440,11 +454,23 @@ def test_several_patients_are_found_whoever_claims_their_files() -> None:
     grouping = made(stack(3) | strangers)
     assert ("several-patients", Weight.WRONG) in said(grouping)
     assert "3 files in a (a/0001 ...) and the file x/r" in text(grouping)
-    nameless = {"x/r": header(image=False, patient="", patient_name="someone")}
+    nameless = {"x/r": header(image=False, series="9", patient="", patient_name="someone")}
     known = stack(3, patient_name="someone")
     assert words(made(known | nameless)) == {"dicom-object"}
     assert "several-patients" in words(made(stack(3, patient_name="another") | nameless))
     assert words(made(stack(3, patient="", patient_name=""))) == set()
+
+
+@pytest.mark.parametrize(
+    "odd", [{"patient": ""}, {"birth_date": "x"}, {"family_given": "x"}, {"patient": "q"}]
+)
+def test_a_series_is_of_one_patient_in_every_file(odd: dict[str, str]) -> None:
+    """A file without an id is as doubtful as one of another patient: half of a series may be somebody else's."""
+    headers = stack(6, family_given="doe", birth_date="b", patient_name="doe")
+    headers["a/0003"] = replace(headers["a/0003"], **odd)  # type: ignore[arg-type]
+    assert said(made(headers)) == [("several-patients", Weight.WRONG)]
+    assert "a/0003" in text(made(headers))
+    assert made(stack(6, patient="", family_given="", birth_date="")).plan
 
 
 def test_several_studies_are_found_among_what_is_sent() -> None:
@@ -473,6 +499,90 @@ def test_each_guard_can_be_let_pass_by_a_rule_or_a_drop_and_is_still_said(word: 
         assert grouping.plan
         assert said(grouping) == [(word, Weight.NOTE)]
     assert made(GUARDED[word], ct(allow=tuple(GUARDED.keys() - {word}))).plan is None
+
+
+def lacking(headers: Headers, *lost: str) -> Headers:
+    return {path: one for path, one in headers.items() if path not in lost}
+
+
+TURNED = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+ECHOES = stack(10, echo=10.0) | stack(10, "b", echo=20.0)
+HIDING: dict[str, tuple[str, Headers]] = {
+    "echoes": ("several-images", lacking(ECHOES, "a/0006", "b/0006")),
+    "scouts": ("mixed-geometry", lacking(stack(10), "a/0006") | stack(1, "s", orientation=TURNED)),
+    "sizes": (
+        "mixed-geometry",
+        lacking(stack(10), "a/0006") | stack(1, "s", step=0, size=(64, 64), position=None),
+    ),
+    "a slice beside the others": (
+        "mixed-geometry",
+        lacking(stack(10), "a/0006") | {"a/0003": header(instance=3, position=(9.0, 0.0, 5.0))},
+    ),
+    "frames of reference": (
+        "mixed-geometry",
+        lacking(stack(10), "a/0006") | {"a/0003": replace(stack(3)["a/0003"], frame_of_reference="9")},
+    ),
+    "a film beside the slices": ("several-images", lacking(stack(10), "a/0006") | stack(1, "f", frames=30)),
+    "a file without slices": (
+        "cut-off",
+        lacking(stack(10), "a/0006") | {"a/0003": header(broken=True, size=None)},
+    ),
+}
+
+
+@pytest.mark.parametrize(("allowed", "headers"), HIDING.values(), ids=HIDING)
+def test_what_is_let_pass_hides_nothing_behind_it(allowed: str, headers: Headers) -> None:
+    assert words(made(headers)) == {allowed}
+    behind = made(headers, ct(allow=(allowed,)))
+    assert behind.plan is None
+    assert (allowed, Weight.NOTE) in said(behind)
+    assert words(behind) == {allowed, "mixed-geometry" if allowed == "cut-off" else "missing-slices"}
+
+
+def test_several_images_of_each_place_that_are_let_pass_need_only_all_places() -> None:
+    allow = ct(allow=("several-images",))
+    assert made(ECHOES, allow).plan
+    assert made(stack(30, step=0), allow).plan
+    assert "slice 6 of 10" in text(made(lacking(ECHOES, "a/0006", "b/0006"), allow))
+    one_echo_less = lacking(ECHOES, "b/0006")
+    assert said(made(one_echo_less)) == [("missing-slices", Weight.LACKING)]
+    assert ("several-images", Weight.WRONG) in said(made(one_echo_less, ct(allow=("missing-slices",))))
+
+
+def test_orientations_that_are_let_pass_are_looked_at_one_by_one() -> None:
+    """A localizer of three planes, numbered through all of them."""
+    planes = {
+        f"{n}/{path}": replace(one, instance=3 * k + n)
+        for n, turned in enumerate((ACROSS, TURNED, (0.0, 0.0, -1.0, 1.0, 0.0, 0.0)), 1)
+        for k, (path, one) in enumerate(across_planes(turned).items())
+    }
+    assert made(planes, ct(allow=("mixed-geometry",))).plan
+
+
+def across_planes(orientation: tuple[float, ...]) -> Headers:
+    """Two slices 20 mm apart along any axis."""
+    positions = {"a": (0.0, 0.0, 0.0), "b": (20.0, 20.0, 20.0)}
+    return {
+        path: header(orientation=orientation, position=at, instance_uid="") for path, at in positions.items()
+    }
+
+
+def frames(*places: float, **changed: object) -> Headers:
+    positions = tuple((0.0, 0.0, at) for at in places)
+    return {
+        "enh": header(frames=len(places), position=None, instance=None, frame_positions=positions, **changed)
+    }
+
+
+def test_a_hole_between_the_frames_of_one_file_is_missed() -> None:
+    assert made(frames(0, 2.5, 5, 7.5)).plan
+    holed = made(frames(0, 2.5, 7.5, 10))
+    assert said(holed) == [("missing-slices", Weight.WRONG)]
+    assert "slice 3 of 5 (between frame 2 and frame 3)" in text(holed)
+    echoes = 0, 0, 2.5, 2.5, 7.5, 7.5
+    assert words(made(frames(*echoes))) == {"missing-slices"}
+    assert made(frames(*echoes, 7.5)).plan, "frames of several kinds say nothing"
+    assert made(frames(5, 5, 5)).plan, "time points of one place"
 
 
 def test_what_rule_and_drop_allow_goes_into_the_procedure() -> None:
@@ -599,6 +709,34 @@ def test_whatever_inner_slice_is_lost_it_is_said(
     assert f"slice {lost} of {count}" in text(made(headers))
 
 
+def rounded(count: int, step: float, start: float, digits: int, **changed: Any) -> Headers:
+    return {
+        path: replace(one, position=(0.0, 0.0, round(start + n * step, digits)))
+        for n, (path, one) in enumerate(stack(count, **changed).items())
+    }
+
+
+@given(st.integers(3, 40), st.data(), st.floats(0.3, 10), st.floats(-500, 500), st.sampled_from([1, 2]))
+def test_rounded_positions_are_whole_and_still_tell_which_slice_is_lost(
+    count: int, data: st.DataObject, step: float, start: float, digits: int
+) -> None:
+    headers = rounded(count, step, start, digits)
+    assert made(headers).plan
+    lost = data.draw(st.integers(2, count - 1))
+    del headers[f"a/{lost:04}"]
+    assert f"slice {lost} of {count}" in text(made(headers))
+
+
+@given(st.integers(6, 40), st.data(), st.floats(0.4, 10), st.floats(-500, 500), st.sampled_from([1, 2]))
+def test_a_lost_slice_is_missed_without_numbers_too(
+    count: int, data: st.DataObject, step: float, start: float, digits: int
+) -> None:
+    headers = rounded(count, step, start, digits, instance=None)
+    assert made(headers).plan
+    del headers[f"a/{data.draw(st.integers(2, count - 1)):04}"]
+    assert words(made(headers)) & {"missing-slices", "mixed-geometry"}
+
+
 @given(st.sets(st.integers(1, 20), min_size=2), st.randoms(use_true_random=False))
 def test_the_order_of_files_and_their_names_change_nothing(kept: set[int], random: Random) -> None:
     numbers = sorted(kept)
@@ -627,10 +765,12 @@ def test_series_are_told_apart_by_their_uid_alone(uids: list[str]) -> None:
 
 
 def test_two_names_under_one_id_are_two_patients() -> None:
-    headers = stack(3, patient="anon", patient_name="a") | stack(
-        3, "b", series="2", patient="anon", patient_name="b"
+    headers = stack(3, patient_name="a", family_given="a") | stack(
+        3, "b", series="2", patient_name="b", family_given="b"
     )
     assert "several-patients" in words(made(headers))
+    renamed = {path: replace(one, family_given="a") for path, one in headers.items()}
+    assert "several-patients" not in words(made(renamed))
 
 
 def test_each_second_slice_is_missed_where_the_headers_tell_the_distance() -> None:
@@ -639,6 +779,26 @@ def test_each_second_slice_is_missed_where_the_headers_tell_the_distance() -> No
     }
     assert "slice 2 of 9" in text(made(headers))
     assert made(stack(9, between=0.5, thickness=2.5)).plan
+
+
+@pytest.mark.parametrize(
+    ("step", "elements"),
+    [
+        (10.0, {"modality": "MR", "thickness": 5.0, "between": 5.0}),
+        (6.0, {"modality": "MR", "thickness": 5.0, "between": 1.0}),
+        (6.0, {"modality": "MR", "thickness": 2.0, "between": 4.0}),
+        (3.0, {"thickness": 1.0, "between": 1.0, "image_type": ("DERIVED", "SECONDARY", "MPR")}),
+    ],
+    ids=["MR gap 5", "MR gap 1", "MR gap 4", "MPR"],
+)
+def test_a_gap_between_slices_and_a_reformat_are_not_taken_for_lost_slices(
+    step: float, elements: dict[str, Any]
+) -> None:
+    assert made(stack(10, step=step, **elements)).plan
+
+
+def test_an_mr_at_twice_its_distance_is_missed_where_thickness_and_gap_do_not_make_it() -> None:
+    assert "slice 2 of 19" in text(made(stack(10, step=6.0, modality="MR", thickness=1.0, between=3.0)))
 
 
 def test_a_slice_beside_the_others_and_another_frame_of_reference_are_no_one_image() -> None:

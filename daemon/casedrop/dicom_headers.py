@@ -3,11 +3,11 @@
 import hashlib
 import io
 import logging
-import math
 import os
 import re
 import secrets
 import sys
+import unicodedata
 import warnings
 import zlib
 from dataclasses import replace
@@ -23,7 +23,7 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from casedrop import header_texts
-from casedrop.dicom_model import HEAD, DicomHeader, Needle, looks_like_dicom
+from casedrop.dicom_model import ENHANCED, HEAD, DicomHeader, Needle, looks_like_dicom
 from casedrop.identifiers import HeaderText, needles
 
 _SALT = secrets.token_bytes(32)
@@ -35,9 +35,10 @@ _TAGS = (
     "ImagePositionPatient", "ImageOrientationPatient", "Rows", "Columns", "NumberOfFrames", "PixelSpacing",
     "SliceThickness", "BurnedInAnnotation", "PatientIdentityRemoved", "AcquisitionDateTime", "AcquisitionDate",
     "AcquisitionTime", "ContentDate", "ContentTime", "SeriesDate", "SeriesTime", "StudyDate", "StudyTime",
-    "EchoTime", "SpacingBetweenSlices", "SpecificCharacterSet",
+    "EchoTime", "SpacingBetweenSlices", "SpecificCharacterSet", "PatientBirthDate",
 )  # fmt: skip
 _SHARED = "SharedFunctionalGroupsSequence"
+_PER_FRAME = "PerFrameFunctionalGroupsSequence"
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _LONG = (b"OB", b"OW", b"OF", b"OD", b"OV", b"OL", b"UN")
 """VRs with two reserved bytes and a length of four bytes (PS3.5, 7.1.2)."""
@@ -52,6 +53,10 @@ _DEFLATED_HEAD = 1 << 20
 _MOST_UNPACKED = 1 << 32
 """Bytes of one that are unpacked to see its end; one that goes on counts as cut off."""
 _BUFFER = 16384
+_MOST = 1e15
+"""Numbers from here on, and what is none (NaN), are damage that would break arithmetic."""
+_PLAIN_LETTERS = str.maketrans({"\u00e6": "a", "\u0153": "o", "\u00f8": "o", "\u0142": "l"})
+"""Letters of names that Unicode does not take apart into a plain one and an accent."""
 
 # What pydicom warns of quotes the data.
 warnings.filterwarnings("ignore", module=r"pydicom\..*")
@@ -73,7 +78,8 @@ def read(
             return None
         size = os.fstat(descriptor).st_size
         try:
-            data, whole = _data_set(file, head, size, (*_TAGS, _SHARED, *keywords, *identifying))
+            wanted = (*_TAGS, _SHARED, *_frames_too(head), *keywords, *identifying)
+            data, whole = _data_set(file, head, size, wanted)
             looked_for = _needles(data, identifying)  # before values are decoded in place
             header = replace(_header(data, keywords, whole), needles=looked_for)
         except OSError:
@@ -82,6 +88,12 @@ def read(
             return DicomHeader(broken=True) if head[128:132] == b"DICM" else None
     named = header.sop_class or header.series or head[128:132] == b"DICM"
     return header if named else None
+
+
+def _frames_too(head: bytes) -> tuple[str, ...]:
+    """The groups of each frame take some 0.3 ms a frame to read, and of deflated data too little is kept."""
+    enhanced = any(uid.encode() in head for uid in ENHANCED)
+    return (_PER_FRAME,) if enhanced and DeflatedExplicitVRLittleEndian.encode() not in head else ()
 
 
 def patient(descriptor: int) -> tuple[str, str]:
@@ -149,7 +161,8 @@ def _header(data: Dataset, keywords: tuple[str, ...], whole: bool | None) -> Dic
     sop_class = _text(data, "SOPClassUID") or _text(
         getattr(data, "file_meta", Dataset()), "MediaStorageSOPClassUID"
     )
-    name = UID(sop_class).name if sop_class else ""
+    name = "" if (known := UID(sop_class).name) == sop_class else known
+    orientation, places = _frames(data) if sop_class in ENHANCED else (None, ())
     image = whole is not None or "Image Storage" in name or "Rows" in data
     rows, columns = _whole_number(data, "Rows"), _whole_number(data, "Columns")
     return DicomHeader(
@@ -163,6 +176,8 @@ def _header(data: Dataset, keywords: tuple[str, ...], whole: bool | None) -> Dic
         frame_of_reference=sys.intern(_text(data, "FrameOfReferenceUID")),
         patient=_digest(_text(data, "PatientID")),
         patient_name=_digest(_name_words(_text(data, "PatientName"))),
+        family_given=_digest(_family_given(_text(data, "PatientName"))),
+        birth_date=_digest(_text(data, "PatientBirthDate")),
         identity_removed=_text(data, "PatientIdentityRemoved").upper() == "YES",
         burned_in=_text(data, "BurnedInAnnotation").upper() == "YES",
         modality=sys.intern(_text(data, "Modality")),
@@ -171,12 +186,13 @@ def _header(data: Dataset, keywords: tuple[str, ...], whole: bool | None) -> Dic
         instance=_whole_number(data, "InstanceNumber"),
         image_type=tuple(map(sys.intern, _texts(data, "ImageType"))),
         position=_numbers(data, "ImagePositionPatient", 3),
-        orientation=_numbers(data, "ImageOrientationPatient", 6),
+        orientation=orientation or _numbers(data, "ImageOrientationPatient", 6),
         spacing=_numbers(data, "PixelSpacing", 2),
         thickness=_number(data, "SliceThickness"),
         between=_number(data, "SpacingBetweenSlices"),
         size=(rows, columns) if rows and columns else None,
         frames=max(_whole_number(data, "NumberOfFrames") or 1, 1),
+        frame_positions=places,
         taken=_taken(data),
         echo=_number(data, "EchoTime"),
         values=tuple((word, tuple(map(sys.intern, _texts(data, word)))) for word in keywords),
@@ -199,6 +215,14 @@ def _name_words(name: str) -> str:
     """Without what programs write in different ways: order and signs; of several scripts the first."""
     first = next((part for part in name.split("=") if part.strip()), "")
     return " ".join(sorted(re.findall(r"[^\W_]+", first.casefold())))
+
+
+def _family_given(name: str) -> str:
+    """The first two components (PS3.5, 6.2.1), accents and the e that stands for some left out."""
+    first = next((part for part in name.split("=") if part.strip()), "")
+    short = "^".join(first.split("^")[:2]).casefold().translate(_PLAIN_LETTERS)
+    plain = "".join(one for one in unicodedata.normalize("NFKD", short) if not unicodedata.combining(one))
+    return _name_words(re.sub(r"(?<=[aou])e", "", plain)) or _name_words(name)
 
 
 def _digest(text: str) -> str:
@@ -227,6 +251,36 @@ def _value(data: Dataset, keyword: str) -> Any:
     return None
 
 
+def _frames(data: Dataset) -> tuple[tuple[float, ...] | None, tuple[tuple[float, ...], ...]]:
+    """Orientation and positions (mm) of frames that are one stack (PS3.3, C.7.6.16.2), else nothing.
+
+    Where echoes or time points of a place are moved against each other, its places are more than its numbers.
+    """
+    try:
+        frames = list(data.get(_PER_FRAME) or ())
+        stacks = {_of_frame(one, "FrameContentSequence", "StackID") for one in frames}
+        turned = {_of_frame(one, "PlaneOrientationSequence", "ImageOrientationPatient") for one in frames}
+        places = tuple(_of_frame(one, "PlanePositionSequence", "ImagePositionPatient") for one in frames)
+        numbers = {_of_frame(one, "FrameContentSequence", "InStackPositionNumber") for one in frames}
+        orientation = next(iter(turned), None) or _numbers(data, "ImageOrientationPatient", 6)
+        one_stack = len(stacks) == len(turned) == 1 and (
+            numbers == {None} or len(numbers) == len(set(places))
+        )
+        one_stack = one_stack and len(frames) == data.NumberOfFrames
+        known = all(len(one) == 3 and all(map(_sensible, one)) for one in places)  # noqa: PLR2004
+        if one_stack and known and len(orientation or ()) == 6:  # noqa: PLR2004
+            return orientation, places
+    except Exception:  # noqa: BLE001  what cannot be read tells nothing
+        return None, ()
+    return None, ()
+
+
+def _of_frame(frame: Dataset, group: str, keyword: str) -> Any:
+    found = frame.get(group)
+    value = found[0].get(keyword) if found else None
+    return tuple(map(float, value)) if isinstance(value, MultiValue) else value
+
+
 def _texts(data: Dataset, keyword: str) -> tuple[str, ...]:
     value = _value(data, keyword)
     if value is None or isinstance(value, bytes | Sequence):
@@ -245,7 +299,11 @@ def _numbers(data: Dataset, keyword: str, count: int) -> tuple[float, ...] | Non
         found = tuple(float(text) for text in _texts(data, keyword))
     except ValueError:
         return None
-    return found if len(found) == count and all(map(math.isfinite, found)) else None
+    return found if len(found) == count and all(map(_sensible, found)) else None
+
+
+def _sensible(number: float) -> bool:
+    return abs(number) < _MOST
 
 
 def _number(data: Dataset, keyword: str) -> float | None:

@@ -37,6 +37,19 @@ FOLDER_GUARDS = ("several-patients", "several-studies")
 Pick = Literal["", "largest", "latest"]
 
 WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
+ENHANCED = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.2.1",
+        "1.2.840.10008.5.1.4.1.1.2.2",
+        "1.2.840.10008.5.1.4.1.1.4.1",
+        "1.2.840.10008.5.1.4.1.1.4.3",
+        "1.2.840.10008.5.1.4.1.1.4.4",
+        "1.2.840.10008.5.1.4.1.1.128.1",
+        "1.2.840.10008.5.1.4.1.1.130",
+    }
+)
+"""Enhanced CT, MR and PET, also legacy converted: frames are slices, and no place is left out on purpose."""
+
 GRAND_CHALLENGE_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", WHOLE_SLIDE})
 """CT Image, MR Image and VL Whole Slide Microscopy Image Storage: all that the procedure knows (MEASURED.md)."""
 
@@ -71,13 +84,15 @@ DicomRule = tuple[DicomTest, ...]
 class DicomHeader:
     """What rules and guards need of one file.
 
-    `patient` and `patient_name` are keyed digests, good only for telling whether two are the same; "" where
-    the element is absent or empty. `position` (mm), `orientation` (direction cosines of rows and columns) and
-    `spacing` (mm, between rows and between columns) are those of the patient coordinate system (PS3.3,
-    C.7.6.2); `between` is SpacingBetweenSlices (mm). `size` is rows and columns. `taken` is the acquisition's
-    date and time as YYYYMMDDHHMMSS, or of what comes nearest to it. `image` tells an image from reports, plans
-    and directories. `broken` says that the file ends before it should, or cannot be read. `values` are those of
-    the keywords rules name: they may be a patient's, so they are never shown, and neither are `needles`, what
+    `patient`, `patient_name`, `family_given` (the name without its other parts and accents) and `birth_date` are
+    keyed digests, good only for telling whether two are the same; "" where the element is absent or empty.
+    `class_name` is "" for a class the standard does not name. `position` (mm), `orientation` (direction cosines
+    of rows and columns) and `spacing` (mm, between rows and between columns) are those of the patient coordinate
+    system (PS3.3, C.7.6.2); `frame_positions` those of an ENHANCED image whose frames are one stack, in their
+    order. `between` is SpacingBetweenSlices (mm). `size` is rows and columns. `taken` is the acquisition's date
+    and time as YYYYMMDDHHMMSS, or of what comes nearest to it. `image` tells an image from reports, plans and
+    directories. `broken` says that the file ends before it should, or cannot be read. `values` are those of the
+    keywords rules name: they may be a patient's, so they are never shown, and neither are `needles`, what
     nothing that is sent may hold.
     """
 
@@ -91,6 +106,8 @@ class DicomHeader:
     frame_of_reference: str = field(default="", repr=False)
     patient: str = field(default="", repr=False)
     patient_name: str = field(default="", repr=False)
+    family_given: str = field(default="", repr=False)
+    birth_date: str = field(default="", repr=False)
     identity_removed: bool = False
     burned_in: bool = False
     modality: str = ""
@@ -105,6 +122,7 @@ class DicomHeader:
     between: float | None = None
     size: tuple[int, int] | None = None
     frames: int = 1
+    frame_positions: tuple[tuple[float, ...], ...] = field(default=(), repr=False)
     taken: str = field(default="", repr=False)
     echo: float | None = None
     values: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), repr=False)

@@ -1,15 +1,18 @@
 """Whether the slices of a series are all there, once each, at even distances. Pure.
 
 By position along the normal of the image plane (PS3.3, C.7.6.2.1.1); where positions are absent, by
-InstanceNumber. What lacks at either end nobody can tell.
+InstanceNumber. What lacks at either end nobody can tell. The looks yield lazily: what a later one says is
+worth hearing only where what was found before is let pass.
 """
 
 import math
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from statistics import median_low
 
+from casedrop.dicom_model import DicomHeader
 from casedrop.model import Problem, Weight
 from casedrop.near import several, shown
 from casedrop.series import Series, opening
@@ -21,10 +24,28 @@ SAME_PLACE = 1e-3
 UNEVEN = 0.1
 """Part of the distance between slices by which it may vary."""
 
+ROUNDED = (0.1, 0.01)
+"""mm to which exporters round positions; two of them are then off by as much together."""
+
+TINY = 1e-3
+"""Part of that unit by which a rounded position may be off it, as a float."""
+
 ASIDE = 1.0
 """mm by which a slice may lie beside the line of the others."""
 
 MOST_GAPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Slices by their path, or frames by their number; `called` opens a sentence."""
+
+    called: str
+    files: Mapping[str, DicomHeader]
+
+    @property
+    def header(self) -> DicomHeader:
+        return next(iter(self.files.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +56,39 @@ class Place:
     paths: tuple[str, ...]
 
 
-def slice_problem(series: Series) -> Problem | None:
-    """What is wrong with the slices of a series of single frames that all have positions, or none has."""
-    if len(series.files) == 1:
-        return None
-    if series.header.position is None or series.header.orientation is None:
-        return _by_number(series)
-    places = _places(series)
-    return _by_count(series, places) or _by_distance(series, places)
+def slice_problems(series: Series) -> Iterator[Problem]:
+    """What is wrong with single frames of one orientation, or with the frames of one file."""
+    stack = Stack(opening(series), series.files)
+    if len(stack.files) == 1:
+        yield from _frame_problems(stack)
+    elif any(one.position is None or one.orientation is None for one in stack.files.values()):
+        yield from _by_number(stack)
+    else:
+        places = _places(stack)
+        yield from _by_count(stack, places)
+        yield from _by_distance(stack, places)
 
 
-def _places(series: Series) -> list[Place]:
+def _frame_problems(stack: Stack) -> Iterator[Problem]:
+    """Nothing where some places have more frames than others: those may be stacks of several kinds.
+
+    What lacks in a file will not come.
+    """
+    header = stack.header
+    frames = {
+        f"frame {n}": replace(header, position=position, instance=None)
+        for n, position in enumerate(header.frame_positions, 1)
+    }
+    places = _places(Stack(stack.called, frames)) if frames else []
+    if len({len(place.paths) for place in places}) == 1:
+        found = _by_distance(Stack(stack.called, frames), places)
+        yield from (replace(one, weight=Weight.WRONG) for one in found)
+
+
+def _places(stack: Stack) -> list[Place]:
     """In the order of InstanceNumber where that goes against the normal."""
-    orientation = series.header.orientation or ()
-    normal = normal_of(orientation)
-    along = sorted((dot(one.position or (), normal), path) for path, one in series.files.items())
+    normal = normal_of(stack.header.orientation or ())
+    along = sorted((dot(one.position or (), normal), path) for path, one in stack.files.items())
     distances = [b - a for (a, _), (b, _) in pairwise(along)]
     usual = sorted(one for one in distances if one > SAME_PLACE)
     close = max(SAME_PLACE, usual[len(usual) // 2] / 100 if usual else 0)
@@ -60,79 +99,132 @@ def _places(series: Series) -> list[Place]:
         else:
             places.append([(at, path)])
     found = [Place(group[0][0], tuple(path for _, path in group)) for group in places]
-    first, last = (series.files[found[n].paths[0]].instance or 0 for n in (0, -1))
+    first, last = (stack.files[found[n].paths[0]].instance or 0 for n in (0, -1))
     return found[::-1] if first > last else found
 
 
-def _by_count(series: Series, places: list[Place]) -> Problem | None:
+def _by_count(stack: Stack, places: list[Place]) -> Iterator[Problem]:
     """The same number of files at each place, and only one, unless it is several images in one."""
     counts = [len(place.paths) for place in places]
     usual = Counter(counts).most_common(1)[0][0]
-    twice = [n for n, place in enumerate(places) if _copied(series, place.paths) or counts[n] > usual]
+    twice = [n for n, place in enumerate(places) if _copied(stack, place.paths) or counts[n] > usual]
     if twice:
-        return _twice(series, places[twice[0]], [n + 1 for n in twice], len(places))
-    if usual > 1 and len(set(counts)) == 1:
-        return _several_images(series, usual)
+        yield _twice(stack, places[twice[0]], [n + 1 for n in twice], len(places))
     if short := [n for n, count in enumerate(counts, 1) if count < usual]:
         text = (
-            f"{opening(series)} has {usual} images of each slice, but fewer of {_numbers(short)} of "
+            f"{stack.called} has {usual} images of each slice, but fewer of {_numbers(short)} of "
             f"{len(places)}. Copy the series again."
         )
-        return Problem("missing-slices", text, Weight.LACKING)
-    return None
+        yield Problem("missing-slices", text, Weight.LACKING)
+    if usual > 1:
+        yield _several_images(stack, usual)
 
 
-def _copied(series: Series, paths: tuple[str, ...]) -> bool:
+def _copied(stack: Stack, paths: tuple[str, ...]) -> bool:
     """Whether the very same object is there under several names (SOPInstanceUID)."""
-    return len({series.files[path].instance_uid or path for path in paths}) < len(paths)
+    return len({stack.files[path].instance_uid or path for path in paths}) < len(paths)
 
 
-def _twice(series: Series, first: Place, numbers: list[int], of: int) -> Problem:
+def _twice(stack: Stack, first: Place, numbers: list[int], of: int) -> Problem:
     verb = "is" if len(numbers) == 1 else "are"
     text = (
-        f"{opening(series)}: {_numbers(numbers)} of {of} {verb} there more than once ({several(first.paths)}"
+        f"{stack.called}: {_numbers(numbers)} of {of} {verb} there more than once ({several(first.paths)}"
         f"{' ...' if len(numbers) > 1 else ''}). Remove the extra copies."
     )
     return Problem("missing-slices", text)
 
 
-def _several_images(series: Series, count: int) -> Problem:
-    echoes = len({one.echo for one in series.files.values()})
+def _several_images(stack: Stack, count: int) -> Problem:
+    echoes = len({one.echo for one in stack.files.values()})
     what = (
         f"{count} echoes (EchoTime differs)"
         if echoes == count
         else f"{count} of each slice, such as phases, directions or contrasts"
     )
     text = (
-        f"{opening(series)} holds several images in one series: {what}. A socket takes one image. The "
+        f"{stack.called} holds several images in one series: {what}. A socket takes one image. The "
         "scanner or PACS can export each as a series of its own, or the data manager can set allow = "
         '["several-images"] for the rule.'
     )
     return Problem("several-images", text)
 
 
-def _by_distance(series: Series, places: list[Place]) -> Problem | None:
+def _by_distance(stack: Stack, places: list[Place]) -> Iterator[Problem]:
     gaps = [abs(b.at - a.at) for a, b in pairwise(places)]
-    if len(gaps) == 1:
-        return _two_slices(series, places)
-    step = min(gaps, default=0)
-    if aside := _aside(series, places):
-        return aside
-    if all(gap <= step * (1 + UNEVEN) for gap in gaps):
-        return _thinned(series, places, step)
-    lost = [round(gap / step) - 1 for gap in gaps]
-    if any(abs(gap / step - 1 - count) > UNEVEN * (1 + count) for gap, count in zip(gaps, lost, strict=True)):
+    if len(gaps) < 2:  # noqa: PLR2004  one distance says nothing
+        yield from _two_slices(stack, places)
+        return
+    yield from _aside(stack, places)
+    lost = _lost(gaps, _steps(stack, places), _slack(stack))
+    if lost is None:
         text = (
-            f"{opening(series)} is not one image: its slices lie between {step:.3g} and {max(gaps):.3g} mm "
+            f"{stack.called} is not one image: its slices lie between {min(gaps):.3g} and {max(gaps):.3g} mm "
             "apart. Slices are missing in a way that cannot be told, or it is several images in one series."
         )
-        return Problem("mixed-geometry", text)
-    return _missing(series, [place.paths[0] for place in places], lost)
+        yield Problem("mixed-geometry", text)
+        return
+    lost = lost if any(lost) else _thinned(stack.header, gaps)
+    if any(lost):
+        yield _missing(stack, [place.paths[0] for place in places], lost)
 
 
-def _aside(series: Series, places: list[Place]) -> Problem | None:
-    """A slice that does not lie on the line through the first and the last: its plane is moved sideways."""
-    positions = [series.files[place.paths[0]].position or () for place in places]
+def _lost(gaps: list[float], numbered: list[int], slack: float) -> list[int] | None:
+    """How many slices lack in each gap, None where that cannot be told.
+
+    Distances of rounded positions may fit both a whole stack and one that lacks a slice: what the numbers say
+    goes first. The least distance is the step where most others lost a slice.
+    """
+    step, whole = median_low(gaps), [0] * len(gaps)
+    if all(abs(gap - step) <= UNEVEN * step for gap in gaps):
+        return whole
+    if _fit(gaps, numbered, slack):
+        return [one - 1 for one in numbered]
+    bearable = slack if set(numbered) == {1} else min(slack, sum(gaps) / len(gaps) / 3)
+    if max(gaps) - min(gaps) <= 2 * bearable:
+        return whole
+    for one, off in ((step, slack), (min(gaps), 0)):
+        steps = [max(round(gap / one), 1) for gap in gaps]
+        if _fit(gaps, steps, off):
+            return [count - 1 for count in steps]
+    return None
+
+
+def _fit(gaps: list[float], steps: list[int], slack: float) -> bool:
+    """Whether each gap is so many steps of one length, give or take `slack` mm or a part of it; some are more."""
+    if max(steps, default=1) == 1:
+        return False
+    step = sum(gaps) / sum(steps)
+    each = list(zip(gaps, steps, strict=True))
+    if all(abs(gap - count * step) <= UNEVEN * count * step for gap, count in each):
+        return True
+    return max((gap - slack) / count for gap, count in each) <= min(
+        (gap + slack) / count for gap, count in each
+    )
+
+
+def _steps(stack: Stack, places: list[Place]) -> list[int]:
+    """From place to place by InstanceNumber, [] where the numbers do not rise."""
+    known = [[stack.files[path].instance for path in place.paths] for place in places]
+    lowest = [min((one for one in numbers if one is not None), default=None) for numbers in known]
+    steps = [b - a for a, b in pairwise(lowest) if a is not None and b is not None]
+    rising = len(steps) == len(places) - 1 and min(steps) > 0
+    return [one // math.gcd(*steps) for one in steps] if rising else []
+
+
+def _slack(stack: Stack) -> float:
+    """By how much (mm) rounding may change a distance along the normal."""
+    axes = zip(*(one.position or () for one in stack.files.values()), strict=True)
+    normal = normal_of(stack.header.orientation or ())
+    return SAME_PLACE + sum(abs(part) * _rounded(axis) for part, axis in zip(normal, axes, strict=True))
+
+
+def _rounded(axis: Sequence[float]) -> float:
+    return next((unit for unit in ROUNDED if all(abs(at / unit - round(at / unit)) < TINY for at in axis)), 0)
+
+
+def _aside(stack: Stack, places: list[Place]) -> Iterator[Problem]:
+    """The first slice beside the line through the first and the last: its plane is moved sideways."""
+    positions = [stack.files[place.paths[0]].position or () for place in places]
     start, way = positions[0], [b - a for a, b in zip(positions[0], positions[-1], strict=True)]
     length = places[-1].at - places[0].at
     for place, position in zip(places, positions, strict=True):
@@ -140,55 +232,58 @@ def _aside(series: Series, places: list[Place]) -> Problem | None:
         on_line = [a + part * b for a, b in zip(start, way, strict=True)]
         if (off := math.dist(position, on_line)) > ASIDE:
             text = (
-                f"{opening(series)} is not one image: {shown(place.paths[0])} lies {off:.3g} mm beside the line "
+                f"{stack.called} is not one image: {shown(place.paths[0])} lies {off:.3g} mm beside the line "
                 "of the other slices. Remove what does not belong, or ask the data manager to set allow = "
                 '["mixed-geometry"] for the rule.'
             )
-            return Problem("mixed-geometry", text)
-    return None
+            yield Problem("mixed-geometry", text)
+            return
 
 
-def _thinned(series: Series, places: list[Place], step: float) -> Problem | None:
+def _thinned(header: DicomHeader, gaps: list[float]) -> list[int]:
     """Slices at twice the distance that the headers tell, or three times: each second, or third, is there.
 
-    Some write the gap between slices there (PS3.3, C.8.3.1 has the distance of their centers): it is asked only
-    where it is not below the thickness.
+    Some write the gap between slices there (PS3.3, C.8.3.1 has the distance of their centers), above all for
+    MR, and reformats inherit what held for the slices they were made of.
     """
-    header = series.header
-    between = abs(header.between or 0)
+    step, between, thickness = sum(gaps) / len(gaps), abs(header.between or 0), header.thickness or 0
     times = round(step / between) if between else 1
-    if times < 2 or between < (header.thickness or 0) or abs(step / between - times) > UNEVEN:  # noqa: PLR2004
-        return None
-    return _missing(series, [place.paths[0] for place in places], [times - 1] * (len(places) - 1))
+    whole = [0] * len(gaps)
+    if times < 2 or between < thickness or abs(step / between - times) > UNEVEN:  # noqa: PLR2004
+        return whole
+    only_gap = header.modality == "MR" and math.isclose(step, thickness + between, rel_tol=UNEVEN)
+    return whole if only_gap or "DERIVED" in header.image_type else [times - 1] * len(gaps)
 
 
-def _two_slices(series: Series, places: list[Place]) -> Problem | None:
+def _two_slices(stack: Stack, places: list[Place]) -> Iterator[Problem]:
     """Two positions have one distance, which says nothing: their numbers may."""
-    first, last = (series.files[place.paths[0]].instance for place in places)
-    if first is None or last is None or last - first <= 1:
-        return None
-    return _missing(series, [place.paths[0] for place in places], [last - first - 1])
+    paths = [place.paths[0] for place in places if len(place.paths) == 1]
+    numbers = [one for path in paths if (one := stack.files[path].instance) is not None]
+    if len(numbers) == 2 and numbers[1] - numbers[0] > 1:  # noqa: PLR2004
+        yield _missing(stack, paths, [numbers[1] - numbers[0] - 1])
 
 
-def _by_number(series: Series) -> Problem | None:
-    known = sorted((one.instance, path) for path, one in series.files.items() if one.instance is not None)
-    if len(known) < len(series.files):
+def _by_number(stack: Stack) -> Iterator[Problem]:
+    known = sorted((one.instance, path) for path, one in stack.files.items() if one.instance is not None)
+    if len(known) < len(stack.files):
         text = (
-            f"{opening(series)} does not say where its slices lie, nor how all of them are numbered, so "
+            f"{stack.called} does not say where its slices lie, nor how all of them are numbered, so "
             "nobody can tell whether one is missing."
         )
-        return Problem("missing-slices", text)
+        yield Problem("missing-slices", text)
     numbered: dict[int, list[str]] = {}
     for number, path in known:
         numbered.setdefault(number, []).append(path)
     places = [Place(number, tuple(paths)) for number, paths in numbered.items()]
-    if problem := _by_count(series, places):
-        return problem
+    if not places:
+        return
+    yield from _by_count(stack, places)
     lost = [b - a - 1 for a, b in pairwise(numbered)]
-    return _missing(series, [path for _, path in known], lost) if any(lost) else None
+    if any(lost):
+        yield _missing(stack, [place.paths[0] for place in places], lost)
 
 
-def _missing(series: Series, paths: list[str], lost: list[int]) -> Problem:
+def _missing(stack: Stack, paths: Sequence[str], lost: list[int]) -> Problem:
     """`lost` slices between one path and the next."""
     total = len(paths) + sum(lost)
     said, number = [], 1
@@ -200,7 +295,7 @@ def _missing(series: Series, paths: list[str], lost: list[int]) -> Problem:
     more = f" and {len(said) - MOST_GAPS} more gaps" if len(said) > MOST_GAPS else ""
     verb = "is" if sum(lost) == 1 else "are"
     text = (
-        f"{opening(series)}: {', '.join(said[:MOST_GAPS])}{more} {verb} missing. Copy the series again; "
+        f"{stack.called}: {', '.join(said[:MOST_GAPS])}{more} {verb} missing. Copy the series again; "
         'if it was made so, the data manager can set allow = ["missing-slices"] for the rule.'
     )
     return Problem("missing-slices", text, Weight.LACKING)

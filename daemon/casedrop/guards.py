@@ -4,11 +4,13 @@ Positions are compared along the normal of the image plane (PS3.3, C.7.6.2.1.1),
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import operator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from casedrop.dicom_model import GRAND_CHALLENGE_CLASSES, WHOLE_SLIDE, DicomHeader
-from casedrop.gaps import slice_problem
+from casedrop.gaps import slice_problems
 from casedrop.model import Problem, Procedure, Weight
 from casedrop.near import several, shown
 from casedrop.series import Series, name, opening, place
@@ -22,15 +24,15 @@ SPACING = 1e-3
 """Relative difference of pixel spacings that is rounding."""
 
 
-def series_problems(series: Series, procedure: Procedure) -> Iterator[Problem]:
-    """Everything doubtful about one series that is to be sent."""
-    looks: list[Callable[[Series], Problem | None]] = [_cut_off, _burned_in, _shape]
+def series_problems(series: Series, procedure: Procedure, allow: Collection[str]) -> list[Problem]:
+    """Everything doubtful about one series that is to be sent; what is allowed only as notes."""
+    found = [*_cut_off(series), *_burned_in(series), *_shape(series, allow)]
     if procedure.name == "grand-challenge":
-        looks.append(_class)
-    yield from (problem for look in looks if (problem := look(series)))
+        found += _class(series)
+    return weighed(found, allow)
 
 
-def _shape(series: Series) -> Problem | None:
+def _shape(series: Series, allow: Collection[str]) -> Iterator[Problem]:
     """A whole-slide image is many files of many frames (PS3.3, A.32.8); one cut off may say nothing yet.
 
     Reports and the like have no slices.
@@ -38,17 +40,46 @@ def _shape(series: Series) -> Problem | None:
     if (
         not series.header.image
         or series.header.sop_class == WHOLE_SLIDE
-        or any(one.broken and one.size is None for one in series.files.values())
+        or ("cut-off" not in allow and any(one.broken and one.size is None for one in series.files.values()))
     ):
-        return None
-    return _several_images(series) or _mixed(series) or slice_problem(series)
+        return
+    whole = [*_until_refused((*_several_images(series), *_mixed(series)), allow)]
+    yield from whole
+    if all(one.word in allow for one in whole):
+        for stack in _stacks(series):
+            yield from _until_refused(slice_problems(stack), allow)
 
 
-def weighed(problems: Iterable[Problem], allow: Iterable[str]) -> list[Problem]:
+def _until_refused(problems: Iterable[Problem], allow: Collection[str]) -> Iterator[Problem]:
+    """What is let pass hides nothing behind it; behind what is not, the rest would be its echo."""
+    for problem in problems:
+        yield problem
+        if problem.word not in allow:
+            return
+
+
+def _stacks(series: Series) -> Iterator[Series]:
+    """Each file of many frames, and the single frames of one orientation; where some lie nowhere, all of these.
+
+    The numbers of a series count through all orientations and say nothing of one.
+    """
+    files = series.files
+    single = {path: one for path, one in files.items() if one.frames == 1}
+    placed = all(one.position and one.orientation for one in single.values())
+    groups = _grouped(single, lambda one: one.orientation if placed else None, _same_direction)
+    if len(groups) > 1:
+        single = {path: replace(one, instance=None) for path, one in single.items()}
+    for path, one in files.items():
+        if path not in single:
+            yield replace(series, files={path: one})
+    for _, paths in groups:
+        yield replace(series, files={path: single[path] for path in paths})
+
+
+def weighed(problems: Iterable[Problem], allow: Collection[str]) -> list[Problem]:
     """The same problems, those that are allowed only as notes."""
-    allowed = frozenset(allow)
     return [
-        Problem(one.word, f"{one.text} It is allowed here.", Weight.NOTE) if one.word in allowed else one
+        Problem(one.word, f"{one.text} It is allowed here.", Weight.NOTE) if one.word in allow else one
         for one in problems
     ]
 
@@ -63,120 +94,132 @@ def unreadable(paths: list[str]) -> Problem:
     )
 
 
-def _cut_off(series: Series) -> Problem | None:
+def _cut_off(series: Series) -> Iterator[Problem]:
     broken = [path for path, header in series.files.items() if header.broken]
     if not broken:
-        return None
+        return
     text = (
         f"{several(broken)} of {name(series)} {'ends' if len(broken) == 1 else 'end'} before the image does, as "
         "after a copy that was broken off. Copy again."
     )
-    return Problem("cut-off", text, Weight.LACKING)
+    yield Problem("cut-off", text, Weight.LACKING)
 
 
-def _burned_in(series: Series) -> Problem | None:
+def _burned_in(series: Series) -> Iterator[Problem]:
     marked = [path for path, header in series.files.items() if header.burned_in]
     if not marked:
-        return None
+        return
     text = (
         f"{opening(series)} says that text is burned into its pixels (BurnedInAnnotation in "
         f"{place(marked)}): that may be the patient's name, which no header rule takes out. Somebody must look "
         'at the images; if they are clean, the data manager can set allow = ["burned-in"] for the rule.'
     )
-    return Problem("burned-in", text)
+    yield Problem("burned-in", text)
 
 
-def _class(series: Series) -> Problem | None:
-    odd = {
-        one.class_name: one for one in series.files.values() if one.sop_class not in GRAND_CHALLENGE_CLASSES
-    }
+def _class(series: Series) -> Iterator[Problem]:
+    odd = {one.class_name for one in series.files.values() if one.sop_class not in GRAND_CHALLENGE_CLASSES}
     if not odd:
-        return None
-    classes = several(one or "none" for one in sorted(odd))
+        return
+    classes = several(f"the class {one}" if one else "an unknown class" for one in sorted(odd))
     text = (
-        f"{opening(series)} is of the class {classes}, which Grand Challenge's de-identification does "
+        f"{opening(series)} is of {classes}, which Grand Challenge's de-identification does "
         "not take (only CT Image, MR Image and VL Whole Slide Microscopy Image). The data manager can choose "
         'another procedure for the drop: deidentify = "dicom-standard".'
     )
-    return Problem("unsupported-class", text)
+    yield Problem("unsupported-class", text)
 
 
-def _several_images(series: Series) -> Problem | None:
+def _several_images(series: Series) -> Iterator[Problem]:
     """A multi-frame file is an image of its own."""
     many = [path for path, header in series.files.items() if header.frames > 1]
     if not many or len(series.files) == 1:
-        return None
+        return
     text = (
         f"{opening(series)} holds several images: {len(many)} of its files have many frames and are "
         "images of their own. A socket takes one image. Keep the one file that is meant."
     )
-    return Problem("several-images", text)
+    yield Problem("several-images", text)
 
 
-def _mixed(series: Series) -> Problem | None:
-    if len(series.files) == 1:
-        return None
-    looks: tuple[tuple[str, Callable[[DicomHeader], object]], ...] = (
-        ("sizes", lambda one: one.size and f"{one.size[1]} x {one.size[0]} pixels"),
-        ("orientations", _grouped([one.orientation for one in series.files.values()], _same_direction)),
-        ("pixel spacings", _grouped([one.spacing for one in series.files.values()], _same_spacing)),
-        ("positions", lambda one: "with a position" if one.position else "without a position"),
-        ("frames of reference", _numbered([one.frame_of_reference for one in series.files.values()])),
-    )
-    said = [_parts(what, series.files, look) for what, look in looks]
+def _mixed(series: Series) -> Iterator[Problem]:
+    said = [
+        _kinds("sizes", series.files, lambda one: one.size, operator.eq, _size),
+        _kinds("orientations", series.files, lambda one: one.orientation, _same_direction, _number),
+        _kinds("pixel spacings", series.files, lambda one: one.spacing, _same_spacing, _spacing),
+        _kinds("positions", series.files, lambda one: one.position is not None, operator.eq, _position),
+        _kinds("frames of reference", series.files, lambda one: one.frame_of_reference, operator.eq, _number),
+    ]
     if not any(said):
-        return None
+        return
     text = (
         f"{opening(series)} is not one image: {'; '.join(one for one in said if one)}. Remove the files "
         "that do not belong to it (often scouts or reconstructions), or ask the data manager to set allow = "
         '["mixed-geometry"] for the rule.'
     )
-    return Problem("mixed-geometry", text)
+    yield Problem("mixed-geometry", text)
+
+
+def _kinds(
+    what: str,
+    files: Files,
+    read: Callable[[DicomHeader], Any],
+    same: Callable[[Any, Any], bool],
+    say: Callable[[int, Any], str],
+) -> str:
+    """``2 sizes (238 files: 512 x 512; a.dcm and b.dcm: 64 x 64)``; "" where all are alike."""
+    groups = [
+        (paths, say(n, kind) if kind not in (None, "") else "none")
+        for n, (kind, paths) in enumerate(_grouped(files, read, same), 1)
+    ]
+    if len(groups) == 1:
+        return ""
+    said = [f"{_few(paths)} {kind}" for paths, kind in sorted(groups, key=lambda one: -len(one[0]))]
+    return f"{len(groups)} {what} ({'; '.join(said[:5])}{' ...' if len(said) > 5 else ''})"  # noqa: PLR2004
 
 
 def _grouped(
-    values: list[tuple[float, ...] | None], same: Callable[[tuple[float, ...], tuple[float, ...]], bool]
-) -> Callable[[DicomHeader], object]:
-    """Numbers the values that are not the same; the header then tells its number."""
-    kinds: list[tuple[float, ...]] = []
-    for value in dict.fromkeys(values):
-        if value is not None and not any(same(value, kind) for kind in kinds):
-            kinds.append(value)
-
-    def look(header: DicomHeader) -> object:
-        value = header.orientation if same is _same_direction else header.spacing
-        if value is None:
-            return "none"
-        number, kind = next((n, kind) for n, kind in enumerate(kinds, 1) if same(value, kind))
-        return f"kind {number}" if same is _same_direction else " x ".join(f"{mm:g}" for mm in kind) + " mm"
-
-    return look
+    files: Files, read: Callable[[DicomHeader], Any], same: Callable[[Any, Any], bool]
+) -> list[tuple[Any, list[str]]]:
+    """What `read` finds, each kind once with the files that have it."""
+    groups: list[tuple[Any, list[str]]] = []
+    for path, header in files.items():
+        value = read(header)
+        known = next((paths for kind, paths in groups if same(kind, value)), None)
+        if known is None:
+            groups.append((value, [path]))
+        else:
+            known.append(path)
+    return groups
 
 
-def _numbered(values: list[str]) -> Callable[[DicomHeader], object]:
-    """Tells frames of reference apart without saying their UIDs."""
-    numbers = {value: f"kind {n}" for n, value in enumerate(dict.fromkeys(values), 1)}
-    return lambda header: numbers[header.frame_of_reference]
-
-
-def _same_direction(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+def _same_direction(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
+    if one is None or other is None:
+        return one is other
     return all(abs(a - b) <= ANGLE for a, b in zip(one, other, strict=True))
 
 
-def _same_spacing(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+def _same_spacing(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
+    if one is None or other is None:
+        return one is other
     return all(math.isclose(a, b, rel_tol=SPACING) for a, b in zip(one, other, strict=True))
 
 
-def _parts(what: str, files: Files, look: Callable[[DicomHeader], object]) -> str:
-    """``two sizes (238 files: 512 x 512; a.dcm, b.dcm: 64 x 64)``; "" where all are alike."""
-    kinds: dict[object, list[str]] = {}
-    for path, header in files.items():
-        kinds.setdefault(look(header), []).append(path)
-    if len(kinds) == 1:
-        return ""
-    groups = sorted(kinds.items(), key=lambda item: -len(item[1]))
-    said = [f"{_few(paths)} {kind or 'none'}" for kind, paths in groups]
-    return f"{len(kinds)} {what} ({'; '.join(said[:5])}{' ...' if len(said) > 5 else ''})"  # noqa: PLR2004
+def _size(_: int, rows_and_columns: tuple[int, int]) -> str:
+    return f"{rows_and_columns[1]} x {rows_and_columns[0]} pixels"
+
+
+def _spacing(_: int, mm: tuple[float, ...]) -> str:
+    return " x ".join(f"{one:g}" for one in mm) + " mm"
+
+
+def _position(_: int, there: bool) -> str:
+    return "with a position" if there else "without a position"
+
+
+def _number(number: int, _: object) -> str:
+    """Tells orientations and UIDs apart without saying them."""
+    return f"kind {number}"
 
 
 def _few(paths: list[str]) -> str:
@@ -184,29 +227,51 @@ def _few(paths: list[str]) -> str:
 
 
 def patients_problem(headers: Files) -> Problem | None:
-    """Whether files of several patients lie in one folder, whoever claims them.
-
-    By PatientID and PatientName; a file without an id counts for the patient of its name. One that has neither
-    counts for none.
-    """
-    named = {header.patient_name for header in headers.values() if header.patient}
-    groups: dict[tuple[str, str], list[str]] = {}
-    ids = {header.patient for header in headers.values() if header.patient_name}
-    for path, header in sorted(headers.items()):
-        if header.patient in ids and not header.patient_name:
-            continue
-        if header.patient or header.patient_name not in named:
-            key = header.patient, header.patient_name
-            if any(key):
-                groups.setdefault(key, []).append(path)
-    if len(groups) < 2:  # noqa: PLR2004
+    """Whether files of several patients lie in one folder, or in one series, whoever claims them."""
+    groups = _patients(headers)
+    if len(groups) > 1:
+        text = (
+            f"The folder holds DICOM files of {len(groups)} patients (by PatientID and PatientName): "
+            f"{_shares(groups)}. One folder is one patient. Move what belongs to another patient into a folder of "
+            "its own."
+        )
+        return Problem("several-patients", text)
+    mixed = [one for one in _patients_by_series(headers) if len(one) > 1]
+    if not mixed:
         return None
     text = (
-        f"The folder holds DICOM files of {len(groups)} patients (by PatientID and PatientName): "
-        f"{_shares(groups)}. One folder is one patient. Move what belongs to another patient into a folder of "
-        "its own."
+        "A series is of one patient, but within one series PatientID, PatientName or PatientBirthDate differ, or "
+        f"stand in some files only: {'; '.join(map(_shares, mixed))}. Export the series again, or move what "
+        "belongs to another patient into a folder of its own."
     )
     return Problem("several-patients", text)
+
+
+def _patients(headers: Files) -> dict[tuple[str, str], list[str]]:
+    """By PatientID and, under one id, family and given name.
+
+    A file without an id counts for the patient of its whole name, one without a name for the patient of its id,
+    one that has neither for none.
+    """
+    names = {header.patient_name for header in headers.values() if header.patient}
+    ids = {header.patient for header in headers.values() if header.patient_name}
+    groups: dict[tuple[str, str], list[str]] = {}
+    for path, header in sorted(headers.items()):
+        known = header.patient in ids if header.patient else header.patient_name in names
+        if header.patient and (header.patient_name or not known):
+            groups.setdefault((header.patient, header.family_given), []).append(path)
+        elif header.patient_name and not known:
+            groups.setdefault(("", header.patient_name), []).append(path)
+    return groups
+
+
+def _patients_by_series(headers: Files) -> Iterable[dict[tuple[str, ...], list[str]]]:
+    found: dict[str, dict[tuple[str, ...], list[str]]] = {}
+    for path, header in sorted(headers.items()):
+        if header.series:
+            who = header.patient, header.family_given, header.birth_date
+            found.setdefault(header.series, {}).setdefault(who, []).append(path)
+    return found.values()
 
 
 def studies_problem(series: Iterable[Series]) -> Problem | None:

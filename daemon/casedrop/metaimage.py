@@ -24,19 +24,19 @@ def spots(file: IO[bytes]) -> list[Spot]:
     """The lines that are filled, each whole. Raises OddFormatError."""
     file.seek(0)
     header, at = file.read(LONGEST), 0
-    found = []
+    found: list[Spot] = []
     moved = _MOVED.search(header) is not None
     while True:
         end = header.find(b"\n", at) + 1
         line = header[at : end or len(header)].decode("latin-1").strip()
         key, equals, text = (part.strip() for part in line.partition("="))
-        if words := _filled(key, equals, text):
-            # With HeaderSize the data is found by counting bytes, so none may go.
-            found.append(Spot(words, at, end, None if moved else b""))
-        if key == "ElementDataFile":
+        if key == "ElementDataFile" and equals:
             return found
         if not end:
             raise OddFormatError
+        if words := _filled(key, equals, text):
+            # With HeaderSize the data is found by counting bytes, so none may go.
+            found.append(Spot(words, at, end, None if moved else b""))
         at = end
 
 
@@ -44,4 +44,4 @@ def _filled(key: str, equals: str, text: str) -> str:
     """The line's field in words, "" where it is empty or technical."""
     if not equals:
         return "a line without a name" if key else ""
-    return "" if key == "ElementDataFile" or is_harmless(key, text) else shown_key(key)
+    return "" if is_harmless(key, text) else shown_key(key)

@@ -20,7 +20,7 @@ from casedrop.model import (
     SourceFile,
     Weight,
 )
-from casedrop.near import several, shown
+from casedrop.near import several
 from casedrop.series import (
     Series,
     is_unreadable,
@@ -122,7 +122,7 @@ def series_socket(
     problems = _odd_files(dicom, rule, wanted, chosen[0])
     procedure = procedure_of(drop, rule)
     allow = (*drop.allow, *rule.allow)
-    problems += guards.weighed(guards.series_problems(chosen[0], procedure), allow)
+    problems += guards.series_problems(chosen[0], procedure, allow)
     sources = tuple(_source(files[path]) for path in chosen[0].paths)
     return _planned(rule, name(chosen[0]), sources, procedure, kind), problems
 
@@ -269,7 +269,7 @@ def _counted(objects: Mapping[str, DicomHeader]) -> str:
 def _word(header: DicomHeader) -> str:
     """``Basic Text SR``; of a directory its usual name."""
     word = header.class_name.removesuffix(" Storage")
-    return "DICOMDIR" if word == "Media Storage Directory" else shown(word) or "DICOM of no class"
+    return "DICOMDIR" if word == "Media Storage Directory" else word or "DICOM of an unknown class"
 
 
 def left_out(dicom: Dicom, claimed: Collection[str]) -> tuple[str, ...]:
