@@ -2,13 +2,16 @@
 
 # ruff: noqa: E501 -- a mistake and its sentence stand side by side
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +24,7 @@ from casedrop.config import (
     load,
     options,
     read_token,
+    schema,
     token_origin,
 )
 from casedrop.dicom_model import DicomTest
@@ -89,6 +93,65 @@ def problems(file: Path, text: str, **environ: str) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
         read(file, text, **environ)
     return caught.value.problems
+
+
+def test_the_schema_is_that_of_the_settings_and_takes_every_example() -> None:
+    kept = json.loads((PROJECT / "config/casedrop.schema.json").read_text())
+    assert kept == schema(), "run: casedrop schema > config/casedrop.schema.json"
+    jsonschema.Draft202012Validator.check_schema(kept)
+    for example in EXAMPLES:
+        text = example.read_text()
+        jsonschema.validate(tomllib.loads(text), kept)
+        named = text.splitlines()[0].removeprefix("#:schema ")
+        assert (example.parent / named).resolve() == PROJECT / "config/casedrop.schema.json"
+
+
+def test_the_schema_refuses_what_the_settings_refuse() -> None:
+    written = {
+        "drops": [{"name": "lung", "root": "/srv", "reader_study": "s", "sockets": [{"socket": "ct"}]}]
+    }
+    jsonschema.validate(written, schema())
+    for wrong in ({"nme": "x"}, {"title": 1}, {"unmatched": "maybe"}, {"reader_study": "a b"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"drops": [written["drops"][0] | wrong]}, schema())
+
+
+PIECE = """[[drops]]
+name = "heart"
+root = "/srv/casedrop/heart"
+reader_study = "heart-2026"
+[[drops.sockets]]
+socket = "mr-image"
+files = "*.mha"
+"""
+
+
+def test_drops_may_stand_in_pieces_beside_the_file(file: Path) -> None:
+    (file.parent / "drops.d").mkdir()
+    (file.parent / "drops.d" / "heart.toml").write_text(PIECE)
+    assert [one.name for one in read(file, DROP + RULE).drops] == ["lung", "heart"]
+    assert [one.name for one in read(file, "").drops] == ["heart"]
+
+
+def test_a_mistake_in_a_piece_is_said_with_its_name(file: Path) -> None:
+    (file.parent / "drops.d").mkdir()
+    piece = file.parent / "drops.d" / "heart.toml"
+    piece.write_text(PIECE.replace("reader_study", "reader_stdy"))
+    assert problems(file, DROP + RULE) == [
+        f'drops.d/heart.toml: drops "heart", reader_study: is missing; it must be {SLUG}.',
+        'drops.d/heart.toml: drops "heart": unknown key "reader_stdy". Did you mean "reader_study"?',
+    ]
+    piece.write_text(PIECE.replace("heart", "lung"))
+    assert any(
+        one.startswith("drops.d/heart.toml: ") and "another drop has this name" in one
+        for one in problems(file, DROP + RULE)
+    )
+    piece.write_text('[platform]\nurl = "https://elsewhere.org"\n' + PIECE)
+    assert problems(file, DROP + RULE) == [
+        'drops.d/heart.toml: holds "platform", but only [[drops]] may stand in it.'
+    ]
+    piece.write_text("[[drops]\n")
+    assert "heart.toml" in problems(file, DROP + RULE)[0]
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)

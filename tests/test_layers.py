@@ -27,10 +27,10 @@ SHARED = {
 }  # fmt: skip
 """What edges may import besides pure modules: the platform, how files are opened and read, and workers."""
 ABOVE = {
-    "admission", "board", "cli", "config", "config_dicom", "config_tables", "contents", "decisions", "demo",
-    "gate", "inspection", "intake", "judge", "keys", "logs", "look_back", "naming", "naming_check", "once",
-    "outgoing", "own_words", "pipeline", "planning", "pseudonym_key", "scan", "service", "start",
-    "table_files", "watched",
+    "admission", "board", "cli", "config", "config_dicom", "config_files", "config_tables", "contents",
+    "decisions", "demo", "gate", "inspection", "intake", "judge", "keys", "logs", "look_back", "naming",
+    "naming_check", "once", "outgoing", "own_words", "pipeline", "planning", "pseudonym_key", "scan",
+    "service", "start", "table_files", "watched",
 }  # fmt: skip
 IMPURE = {
     "os",

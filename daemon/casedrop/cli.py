@@ -253,6 +253,16 @@ def resume(drop: str, config: Config = None) -> None:
 
 
 @app.command()
+def schema() -> None:
+    """Print the JSON schema of the configuration, by which editors complete and check it."""
+    import json  # noqa: PLC0415
+
+    from casedrop.config import schema as made  # noqa: PLC0415
+
+    typer.echo(json.dumps(made(), indent=2))
+
+
+@app.command()
 def keygen(file: Path) -> None:
     """Make the key of pseudonyms. It is never replaced: keep a copy of it apart."""
     from casedrop.pseudonym_key import make  # noqa: PLC0415

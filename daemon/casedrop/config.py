@@ -8,7 +8,6 @@ import difflib
 import os
 import re
 import stat
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,13 +29,13 @@ from pydantic_core import ErrorDetails, core_schema
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from casedrop import config_checks as checks
-from casedrop import config_dicom, config_tables
+from casedrop import config_dicom, config_files, config_tables
 from casedrop.config_checks import Tables
 from casedrop.errors import ConfigurationError
 from casedrop.model import (
@@ -78,7 +77,7 @@ WholePath = Annotated[
 Glob = Annotated[str, AfterValidator(checks.glob)]
 Globs = Annotated[
     tuple[Glob, ...],
-    BeforeValidator(checks.one_or_more),
+    BeforeValidator(checks.one_or_more, json_schema_input_type=str | list[str]),
     Field(description='a pattern such as "*.mha", or a list'),
 ]
 Slug = Annotated[
@@ -354,6 +353,12 @@ TABLES: dict[tuple[str, ...], type[Table]] = {
 """The file's tables by their path."""
 
 
+def schema() -> Json:
+    """The JSON schema of the file, for editors."""
+    made: Json = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Settings.model_json_schema()
+    return made | {"title": "Casedrop's configuration"}
+
+
 def options(table: tuple[str, ...]) -> list[str]:
     """Names of the keys a table of the file may hold."""
     return [field.alias or name for name, field in TABLES[table].model_fields.items()]
@@ -364,7 +369,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
 
     Raises ConfigurationError with every mistake at once.
     """
-    _read_toml(path)
+    written, homes = config_files.read(path)
     known = {
         f"{PREFIX}{table}__{option}".upper(): f"{table}__{option}"
         for (table, *rest) in TABLES.keys() - {(), ("drops",)}
@@ -395,7 +400,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         def settings_customise_sources(  # type: ignore[override]  # the sources offered are not used
             cls, settings_cls: type[BaseSettings], **_: object
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return Variables(settings_cls), TomlConfigSettingsSource(settings_cls, path)
+            return Variables(settings_cls), InitSettingsSource(settings_cls, written)
 
         @model_validator(mode="wrap")
         @classmethod
@@ -405,48 +410,22 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
                 loaded = handler(data)
             except ValidationError as error:
                 details = error.errors(include_url=False)
-                problems.extend(_sentence(detail, data, given) for detail in details if not _echo(detail))
+                problems.extend(
+                    config_files.place(detail["loc"], homes) + _sentence(detail, data, given)
+                    for detail in details
+                    if not _echo(detail)
+                )
             between = (*checks.across(data), *config_dicom.mistakes(data), *config_tables.mistakes(data))
-            problems.extend(f"{checks.where(location, data)}: {text}." for location, text in between)
+            problems.extend(
+                f"{config_files.place(location, homes)}{checks.where(location, data)}: {text}."
+                for location, text in between
+            )
             if problems or loaded is None:
                 raise ConfigurationError(problems)
             return loaded
 
     loaded = Loaded()
     return Settings(**{name: getattr(loaded, name) for name in Settings.model_fields})
-
-
-_TOML_MISTAKES = {
-    "Unescaped": "a backslash within double quotes; paths take /, and patterns stand in single quotes",
-    "hex value": "a backslash within double quotes; paths take /, and patterns stand in single quotes",
-    "Invalid value": "no value TOML knows; text stands in quotes, true and false do not",
-    "twice": "a table that stands there already; each one of a list starts with [[ ]]",
-    "namespace": "a table that stands there already; each one of a list starts with [[ ]]",
-    "overwrite": "a key that stands there already",
-    "Duplicate": "a key that stands there already",
-    "Expected '='": 'a key without "=" and a value',
-    "Unclosed": "a bracket that is not closed",
-    "Unterminated": "a quote that is not closed",
-    "Illegal character": "a quote that is not closed, or a character TOML does not take",
-}
-
-
-def _read_toml(path: Path) -> None:
-    """Raise ConfigurationError unless the file can be read; tomllib's own words may quote it."""
-    try:
-        tomllib.loads(path.read_bytes().decode())
-    except OSError as error:
-        raise ConfigurationError([f"{path}: cannot be read: {error.strerror}."]) from None
-    except UnicodeDecodeError:
-        raise ConfigurationError([f"{path}: is not UTF-8 text; save it as UTF-8."]) from None
-    except ValueError as error:
-        said = str(error)
-        place = re.search(r"\(at (line \d+, column \d+|end of document)\)", said)
-        what = next(
-            (words for piece, words in _TOML_MISTAKES.items() if piece in said),
-            "something TOML does not take",
-        )
-        raise ConfigurationError([f"{path}, {place[1] if place else 'somewhere'}: {what}."]) from None
 
 
 def _sentence(detail: ErrorDetails, data: Tables, given: Mapping[str, str]) -> str:

@@ -174,7 +174,7 @@ def _known(words: tuple[str, ...]) -> AfterValidator:
     return AfterValidator(check)
 
 
-_LIST = BeforeValidator(checks.one_or_more)
+_LIST = BeforeValidator(checks.one_or_more, json_schema_input_type=str | list[str])
 RuleAllow = Annotated[
     tuple[str, ...], _LIST, _known(RULE_ALLOW), Field(description=f"a list of {', '.join(RULE_ALLOW)}")
 ]
