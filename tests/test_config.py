@@ -39,6 +39,7 @@ from casedrop.model import (
     TableValue,
     TextValue,
 )
+from casedrop.settle import is_junk
 
 PROJECT = Path(__file__).parent.parent
 EXAMPLES = [PROJECT / "config/casedrop.toml", *sorted((PROJECT / "config/examples").glob("*.toml"))]
@@ -114,6 +115,14 @@ def test_the_schema_refuses_what_the_settings_refuse() -> None:
     for wrong in ({"nme": "x"}, {"title": 1}, {"unmatched": "maybe"}, {"reader_study": "a b"}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({"drops": [written["drops"][0] | wrong]}, schema())
+
+
+def test_a_set_of_junk_is_called_by_one_name(file: Path) -> None:
+    (drop,) = read(file, DROP + 'ignore = ["@dicom-cd", "*.log"]\n' + RULE).drops
+    for junk in ("DICOMDIR", "viewer/bin/x.dat", "jre/lib/rt.jar", "AUTORUN.INF", "a/b.exe", "x.log"):
+        assert is_junk(junk, drop.ignore)
+    for wanted in ("DICOM/IM0001", "score.json", "scans/1.dcm", "report.pdf", "remark.txt"):
+        assert not is_junk(wanted, drop.ignore)
 
 
 PIECE = """[[drops]]
@@ -405,6 +414,9 @@ MISTAKES = {
     DROP
     + 'title = "{code}"\ncodes = { file = "c.csv", folder = "F", code = "C" }\n'
     + RULE: 'drops "lung", codes, file: must be a whole path that starts with "/".',
+    DROP
+    + 'ignore = ["@dicom-dvd"]\n'
+    + RULE: 'drops "lung", ignore number 1: knows no such set; there is @dicom-cd.',
     DROP
     + 'split = { folders = "*/" }\n'
     + RULE: 'drops "lung", title: must hold {subfolder}, or the parts of a folder would have one title.',

@@ -56,6 +56,7 @@ from casedrop.model import (
     TableValue,
     TextValue,
 )
+from casedrop.settle import IGNORED_SETS
 
 PREFIX = "CASEDROP_"
 TOKEN_VARIABLE = "CASEDROP_PLATFORM__TOKEN"  # noqa: S105
@@ -258,7 +259,11 @@ class _DropTable(Table):
     mode: Annotated[Mode, Field(description='"send" or "rehearse"')] = "send"
     release: Annotated[Release, Field(description='"auto" or "ask"')] = "auto"
     existing_display_set: Annotated[Existing, Field(description='"refuse", "add" or "replace"')] = "refuse"
-    ignore: Globs = ()
+    ignore: Annotated[
+        tuple[Annotated[Glob, AfterValidator(checks.ignored)], ...],
+        BeforeValidator(checks.one_or_more, json_schema_input_type=str | list[str]),
+        Field(description='a pattern such as "*.log", a set such as "@dicom-cd", or a list'),
+    ] = ()
     split: Annotated[_SplitTable | None, Field(description='a table such as { folders = "*/" }')] = None
     ready: Annotated[str, AfterValidator(checks.marker), Field(description="a file name in quotes")] = ""
     identifier_check: Annotated[
@@ -292,6 +297,7 @@ class _DropTable(Table):
             "root": os.path.normpath(self.root),
             "sockets": tuple(table.rule() for table in self.sockets),
             "codes": self.codes.table() if self.codes else None,
+            "ignore": tuple(one for pattern in self.ignore for one in IGNORED_SETS.get(pattern, (pattern,))),
             "split": self.split.split() if self.split else None,
             "tables": tuple(table.table() for table in self.tables),
             "procedure": config_dicom.procedure(

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from casedrop.model import Json
+from casedrop.settle import IGNORED_SETS
 from casedrop.tables import PLACEHOLDER
 
 PATIENCE = 2.0
@@ -78,6 +79,12 @@ def glob(pattern: str) -> str:
         raise ValueError('"." and ".." match nothing, patterns stay within the case folder')
     if pattern.endswith("/"):
         raise ValueError("names a folder; for all files in it end it in /**")
+    return pattern
+
+
+def ignored(pattern: str) -> str:
+    if pattern.startswith("@") and pattern not in IGNORED_SETS:
+        raise ValueError(f"knows no such set; there is {' and '.join(IGNORED_SETS)}")
     return pattern
 
 

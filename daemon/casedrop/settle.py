@@ -22,6 +22,16 @@ JUNK = (
 )  # fmt: skip
 """Names that the systems of the people leave behind; they neither become data nor reset the clock."""
 
+IGNORED_SETS = {
+    "@dicom-cd": (
+        "DICOMDIR", "autorun.*", "*.exe", "*.dll", "*.ocx", "*.msi", "*.cab", "*.jar", "*.bat", "*.cmd", "*.inf",
+        "*.ico", "*.chm", "*.htm", "*.html", "*.css", "*.js", "jre/**", "viewer/**", "IHE_PDI/**", "*.app/**",
+        "README.TXT", "LICENSE*",
+    ),
+}  # fmt: skip
+"""What a drop's `ignore` may call by one name: "@dicom-cd" is what lies beside the images on a patient's disc
+(IHE PDI: DICOMDIR, web pages, viewers and what starts them)."""
+
 TEMPORARY = (
     "*.part", "*.partial", "*.filepart", "*.crdownload", "*.download", "*.tmp", "*.temp", "~$*", ".~lock*",
     ".nfs*", ".smbdelete*", ".goutputstream-*", ".fuse_hidden*", ".syncthing.*", "*.!ut", "*.opdownload",
