@@ -253,6 +253,23 @@ def resume(drop: str, config: Config = None) -> None:
 
 
 @app.command()
+def matrix(
+    drop: str,
+    config: Config = None,
+    expected: Annotated[
+        str, typer.Option(metavar="TABLE", help="A table of the drop: who and what is expected.")
+    ] = "",
+    as_csv: Annotated[bool, typer.Option("--csv", help="With the web addresses, as CSV.")] = False,
+) -> None:
+    """Say which patients and visits are done, failed, waiting or absent."""
+    from casedrop import completeness, matrix  # noqa: PLC0415
+
+    names, found = completeness.look(_settings(config), drop, expected)
+    typer.echo((matrix.as_csv if as_csv else matrix.text)(names, found), nl=not as_csv)
+    raise typer.Exit(0 if all(one.state == matrix.DONE for one in found.values()) else 1)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of the configuration, by which editors complete and check it."""
     import json  # noqa: PLC0415

@@ -17,7 +17,7 @@ from casedrop.grand_challenge import DisplaySet, GrandChallenge
 from casedrop.journal import NAME, Journal
 from casedrop.model import Case, Drop, Held, Json
 from casedrop.near import shown
-from casedrop.settle import is_junk, signature
+from casedrop.settle import signature
 from casedrop.stages import Stage
 from casedrop.watch import list_folder
 
@@ -76,11 +76,8 @@ def release(settings: Settings, which: str, *, every: bool) -> Findings:
 
 
 def _waiting(drop: Drop, name: str) -> list[str]:
-    there = Path(drop.root) / "drop"
-    names = (
-        [name] if name else sorted(one.name for one in there.iterdir() if not is_junk(one.name, drop.ignore))
-    )
-    return [one for one in names if (there / one).is_dir()]
+    there = roots.folders_in(Path(drop.root) / "drop", drop.ignore)
+    return [one for one in there if name in ("", one)]
 
 
 def _let_go(journal: Journal, drop: Drop, folder: str) -> tuple[bool, str]:

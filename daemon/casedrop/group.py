@@ -138,6 +138,7 @@ def group(
         relies_on=tuple(folder.relies_on),
         ignore=drop.ignore,
         part=part.name,
+        groups=tuple(part.groups.items()),
     )
     return Grouping(
         None if _stops(folder) else plan,

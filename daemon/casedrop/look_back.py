@@ -1,17 +1,16 @@
 """Whose pseudonym or code it is: folders and their titles, told on this machine alone."""
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from casedrop import roots
 from casedrop.config import Settings
-from casedrop.errors import ConfigurationError, SetupProblem
+from casedrop.errors import ConfigurationError
 from casedrop.journal import NAME, Journal
 from casedrop.model import Drop
 from casedrop.naming import NamingSource, read_key
 from casedrop.near import shown
-from casedrop.settle import composed, is_junk
+from casedrop.settle import composed
 from casedrop.split import unknown
 from casedrop.titles import title
 
@@ -48,17 +47,9 @@ def _rows(settings: Settings, environ: Mapping[str, str], drop: Drop) -> Iterato
     first = {case.filed_as or case.folder: case.name for case in cases}
     naming = NamingSource(drop, read_key(settings, environ))()
     for place in roots.FOLDERS:
-        for name in _folders(root / place, drop):
+        for name in roots.folders_in(root / place, drop.ignore):
             folder = first.get(name, name)
             yield folder, title(drop, folder, naming, unknown(drop.split))[0], f"{place}/"
     for case in (one for one in cases if one.plan is None or not one.plan.parts):
         said = case.plan.title if case.plan else title(drop, case.name, naming, unknown(drop.split))[0]
         yield case.name, said, case.address if case.committed else f"{case.stage}"
-
-
-def _folders(path: Path, drop: Drop) -> list[str]:
-    try:
-        with os.scandir(path) as found:
-            return [one.name for one in found if one.is_dir() and not is_junk(one.name, drop.ignore)]
-    except OSError as error:
-        raise SetupProblem(f"{path} cannot be read ({error.strerror}). Is the share mounted?") from None

@@ -365,7 +365,7 @@ class Plan:
     besides junk. `existing` is what may be changed where the display set is finished already; `relies_on`
     are required sockets for which the folder has nothing because that display set holds them. `ignore` are
     the drop's patterns as they were then. The plan of a folder that is split has `parts`, each of which becomes a
-    display set, and no title; `part` is the name of one of them.
+    display set, and no title; `part` is the name of one of them, `groups` are the placeholders it fills.
     """
 
     folder: str
@@ -378,6 +378,7 @@ class Plan:
     relies_on: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     part: str = ""
+    groups: tuple[tuple[str, str], ...] = ()
     parts: "tuple[Plan, ...]" = ()
 
     @property

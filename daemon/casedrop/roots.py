@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from casedrop.errors import SetupProblem
+from casedrop.settle import is_junk
 
 IDENTITY = ".casedrop.json"
 FOLDERS = ("drop", "done", "failed")
@@ -164,3 +165,12 @@ def _write(path: Path, identity: Identity) -> None:
         file.flush()
         os.fsync(file.fileno())
     hidden.replace(path / IDENTITY)
+
+
+def folders_in(path: Path, ignore: tuple[str, ...]) -> list[str]:
+    """The names of the folders that are no junk, sorted. Raises SetupProblem."""
+    try:
+        with os.scandir(path) as found:
+            return sorted(one.name for one in found if one.is_dir() and not is_junk(one.name, ignore))
+    except OSError as error:
+        raise SetupProblem(f"{path} cannot be read ({error.strerror}). Is the share mounted?") from None
