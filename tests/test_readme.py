@@ -1,4 +1,4 @@
-"""What the README and the architecture page show is true."""
+"""What the README, the recipes and the architecture page show is true."""
 
 import re
 from pathlib import Path
@@ -12,10 +12,11 @@ from casedrop.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+SHOWN = re.findall(r"```toml\n(.*?)```", README + (ROOT / "docs" / "RULES.md").read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("example", re.findall(r"```toml\n(.*?)```", README, re.DOTALL))
-def test_each_example_of_the_readme_loads(example: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("example", SHOWN)
+def test_each_example_that_is_shown_loads(example: str, tmp_path: Path) -> None:
     path = tmp_path / "casedrop.toml"
     path.write_text(example)
     assert config.load(path, {}).drops
@@ -25,9 +26,8 @@ EXAMPLES = sorted((ROOT / "config").rglob("*.toml"))
 
 
 def test_every_example_can_be_tried_on_the_sandbox(sandbox: Sandbox, tmp_path: Path) -> None:
-    shown = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     platform = GrandChallenge(sandbox.url, lambda: sandbox.token)
-    for text in (*shown, *(path.read_text() for path in EXAMPLES)):
+    for text in (*SHOWN, *(path.read_text() for path in EXAMPLES)):
         (tmp_path / "casedrop.toml").write_text(text)
         for drop in config.load(tmp_path / "casedrop.toml", {}).drops:
             check_platform(platform, drop)

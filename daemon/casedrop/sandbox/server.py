@@ -19,6 +19,7 @@ from casedrop.sandbox.state import Socket, State, Stored, Study, sha256
 
 STUDIES = (
     "lung-2026", "my-reader-study", "airways-2026", "thorax-2026", "visits-2026", "follow-up-2026", "volumes-2026",
+    "retina-2026",
 )  # fmt: skip
 SOCKETS = {
     "generic-medical-image": ("Image", "Image"),
@@ -26,6 +27,10 @@ SOCKETS = {
     "chest-ct": ("Image", "Image"),
     "ct-thin": ("Image", "Image"),
     "ct-thick": ("Image", "Image"),
+    "left-eye": ("Image", "Image"),
+    "right-eye": ("Image", "Image"),
+    "left-grade": ("Integer", "Value"),
+    "right-grade": ("Integer", "Value"),
     "airway-segmentation": ("Segmentation", "Image"),
     "some-score": ("Float", "Value"),
     "airway-score": ("Float", "Value"),
