@@ -12,11 +12,12 @@ import casedrop
 SOURCE = Path(casedrop.__file__).parent
 PURE = {
     "accounts", "annex_e", "answers", "breaker", "chain", "codes", "config_checks", "deidentify",
-    "dicom_model", "dictionary", "done_before", "edited", "errors", "essence", "gaps", "group", "guards",
-    "gz", "header_texts", "headers", "identifiers", "identity", "jpeg", "last_look", "metadata", "metaimage",
+    "dicom_model", "dictionary", "done_before", "edited", "errors", "essence", "gaps", "grids", "group",
+    "guards", "gz", "header_texts", "headers", "identifiers", "identity", "inside", "jpeg", "last_look", "magic",
+    "metadata", "metaimage",
     "mhd", "model", "near", "new_uids", "nifti", "nrrd", "pixel_comments", "placed", "png", "pseudonyms",
     "receipts", "redrop", "reports", "series", "series_rules", "settle", "slices", "spots", "stages",
-    "status", "tiff", "titles", "values",
+    "status", "tiff", "titles", "values", "volumes",
 }  # fmt: skip
 EDGES = {
     "check", "commit", "confirm", "dicom_headers", "file_away", "journal", "ledger", "pack", "prepare",
@@ -27,8 +28,8 @@ SHARED = {
 }  # fmt: skip
 """What edges may import besides pure modules: the platform, how files are opened and read, and workers."""
 ABOVE = {
-    "admission", "board", "cli", "config", "config_dicom", "contents", "decisions", "demo", "gate",
-    "inspection", "intake", "judge", "keys", "logs", "look_back", "naming", "naming_check", "once",
+    "admission", "before_sending", "board", "cli", "config", "config_dicom", "contents", "decisions", "demo",
+    "gate", "inspection", "intake", "judge", "keys", "logs", "look_back", "naming", "naming_check", "once",
     "outgoing", "own_words", "pipeline", "pseudonym_key", "scan", "service", "start", "watched",
 }  # fmt: skip
 IMPURE = {

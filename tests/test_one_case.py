@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from casedrop.grand_challenge import GrandChallenge
-from lab import Lab, mha
+from lab import NO_IMAGE, Lab, mha
 from waiting import wait_for
 
 pytestmark = pytest.mark.long
@@ -64,7 +64,7 @@ def test_a_missing_file_that_comes_in_time_is_waited_for(lab: Lab) -> None:
 
 def test_an_image_the_platform_refuses_fails_and_its_retry_completes_the_same_display_set(lab: Lab) -> None:
     lab.start()
-    lab.move_in("P001", ct__mha=b"no image", score__json=b'{"score": 1}')
+    lab.move_in("P001", ct__mha=NO_IMAGE, score__json=b'{"score": 1}')
     reason = lab.wait_failed("P001")
     assert "could not be imported" in reason
     assert "some-score" in reason

@@ -17,6 +17,7 @@ from casedrop.keys import KEY_BYTES
 from casedrop.model import Drop, Grouping, PlannedSocket, Problem, Procedure, SocketKind
 from casedrop.naming_check import naming_for_plan, naming_words
 from casedrop.pack import named
+from casedrop.prepare import look_inside
 from casedrop.reading import open_below
 from casedrop.reports import identifiable_words, plan_json, plan_text
 from casedrop.scan import not_to_group
@@ -139,6 +140,7 @@ def plan_folder(
     grouping = not_to_group(listing, settings.limits.files)
     grouping = grouping or group_folder(str(folder.resolve()), listing, drop, kinds, naming=naming)
     grouping = _tried_on_one(str(folder.resolve()), grouping)
+    grouping = _looked_inside(str(folder.resolve()), grouping)
     patients = read_patients(str(folder.resolve()), grouping) if show_patient else {}
     if as_json:
         return json.dumps(plan_json(listing, grouping, drop, patients), indent=2), grouping.plan is not None
@@ -154,6 +156,12 @@ def _tried_on_one(folder: str, grouping: Grouping) -> Grouping:
     if not found:
         return grouping
     return replace(grouping, plan=None, problems=(*grouping.problems, *found))
+
+
+def _looked_inside(folder: str, grouping: Grouping) -> Grouping:
+    """What the service finds when it reads the files for their checksums."""
+    found = [problem for socket in _sockets(grouping) for problem in look_inside(folder, socket)]
+    return replace(grouping, plan=None, problems=(*grouping.problems, *found)) if found else grouping
 
 
 def _sockets(grouping: Grouping) -> tuple[PlannedSocket, ...]:

@@ -13,6 +13,7 @@ from casedrop.breaker import IN_A_ROW, Breaker
 from casedrop.errors import (
     CaseProblem,
     FolderChanged,
+    Lacks,
     Refused,
     SetupProblem,
     Stopping,
@@ -57,6 +58,9 @@ class Judge:
         """`case` as the journal has it now, `done` as its thread left it."""
         try:
             done.result()
+        except Lacks as lack:
+            self.journal.save(case, stage=Stage.SETTLING)
+            watched.scanner.lacks(case.folder, case.settled.signature, lack.problems)
         except CaseProblem as problem:
             self._fail(case, problem.problems)
         except FolderChanged:

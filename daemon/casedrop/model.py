@@ -73,6 +73,8 @@ class SocketRule:
     pick: Pick = ""
     allow: tuple[str, ...] = ()
     experimental: bool = False
+    same_grid_as: str = ""
+    """The socket of an image on whose grid this one's voxels lie, "" for any."""
 
 
 ProcedureName = Literal["grand-challenge", "dicom-standard", "already-done", "send-identifiable"]
@@ -154,6 +156,8 @@ class SocketKind:
     slug: str
     kind: str
     super_kind: Literal["Image", "File", "Value"]
+    segments: tuple[int, ...] = ()
+    """The voxel values that a segmentation may hold beside 0 (overlay_segments), () for any."""
 
 
 class EntryKind(StrEnum):
@@ -300,6 +304,8 @@ class PlannedSocket:
     files: tuple[PlannedFile, ...] = ()
     value: Json = None
     image_name: str = ""
+    segments: tuple[int, ...] = ()
+    """As in SocketKind."""
 
     @property
     def fingerprint(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from casedrop import metadata, watch
 from casedrop.dicom_model import HEAD, holds_dicom
 from casedrop.edited import Edited
+from casedrop.inside import cut_off
 from casedrop.metadata import Found
 from casedrop.model import Drop, Grouping, Plan, PlannedFile, Problem, Weight
 from casedrop.near import several, shown
@@ -43,6 +44,8 @@ def _find(folder: str, file: PlannedFile) -> Found:
 
 def _problems(path: str, found: Found, drop: Drop) -> list[Problem]:
     if found.odd:
+        if found.cut:
+            return [cut_off(path, "the gzip has no end")]
         return [_odd(path)] if drop.metadata != "send" else []
     if not found.words or found.neutral:
         return []

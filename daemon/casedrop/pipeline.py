@@ -18,11 +18,11 @@ from casedrop import commit, file_away, receipts, redrop
 from casedrop import confirm as look
 from casedrop.admission import Admission, Need
 from casedrop.answers import Meaning
-from casedrop.errors import CaseProblem, FolderChanged, Refused, Unavailable, Waits
+from casedrop.errors import CaseProblem, FolderChanged, Lacks, Refused, Unavailable, Waits
 from casedrop.grand_challenge import DisplaySet, GrandChallenge
 from casedrop.journal import Journal, TitleHeldError
 from casedrop.ledger import Ledger
-from casedrop.model import Case, Held, Listing, Plan, PlannedFile, Problem, UploadRef, Weight
+from casedrop.model import Case, Held, Listing, Plan, PlannedFile, PlannedSocket, Problem, UploadRef, Weight
 from casedrop.near import shown
 from casedrop.pack import Packer
 from casedrop.prepare import opener, prepare, unchanged
@@ -99,7 +99,7 @@ class Pipeline:
         """Prepare, upload and commit; the case is CONFIRMING afterwards."""
         try:
             return self._delivered(case, place)
-        except FolderChanged:
+        except (FolderChanged, Lacks):
             self.ledger.ended(self.journal.case(case.id), "given back")
             raise
 
@@ -281,8 +281,17 @@ class Pipeline:
         folder = str(place.folder(case))
         check = partial(self._moves, case.id)
         pack = partial(self._packed, case, folder)
-        sockets = tuple(prepare(folder, socket, check, pack) for socket in case.settled.sockets)
-        plan = replace(case.settled, sockets=sockets)
+        sockets: list[PlannedSocket] = []
+        problems: list[Problem] = []
+        for socket in case.settled.sockets:
+            try:
+                sockets.append(prepare(folder, socket, check, pack))
+            except CaseProblem as no:
+                problems += no.problems
+        if problems:
+            is_wrong = any(problem.weight is Weight.WRONG for problem in problems)
+            raise CaseProblem(*problems) if is_wrong else Lacks(*problems)
+        plan = replace(case.settled, sockets=tuple(sockets))
         return self.journal.save(case, stage=Stage.UPLOADING, plan=plan)
 
     def _packed(self, case: Case, folder: str, file: PlannedFile) -> PlannedFile:
