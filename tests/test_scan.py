@@ -255,7 +255,10 @@ def test_a_copy_that_died_after_setting_the_size_is_lacking(root: Root) -> None:
 
 @pytest.mark.parametrize(
     ("content", "word"),
-    [(gzip.compress(bytes(128) + b"DICM" + bytes(100)), "dicom"), (b"PK\3\4" + bytes(100), "archive")],
+    [
+        (gzip.compress(bytes(128) + b"DICM" + bytes(100)), "dicom"),
+        (b"PK\3\4" + bytes(100) + b"PK\5\6" + b"\1" * 16 + bytes(2), "archive"),
+    ],
     ids=["dicom", "archive"],
 )
 def test_dicom_and_archives_in_doubt_never_leave(root: Root, content: bytes, word: str) -> None:
@@ -264,7 +267,7 @@ def test_dicom_and_archives_in_doubt_never_leave(root: Root, content: bytes, wor
     assert found.state is FindingState.WRONG
     assert found.grouping
     assert found.grouping.plan is None
-    assert [one.word for one in found.grouping.problems] == [word]
+    assert word in [one.word for one in found.grouping.problems]
     assert "ct.zip" in found.why
 
 

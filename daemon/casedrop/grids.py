@@ -1,7 +1,7 @@
 """Where the voxels of an image lie, and whether two images lie on one grid. Pure.
 
-Two grids are one if their sizes are, and neither spacing, axes nor origin alone put any voxel more than a tenth of a
-voxel beside its partner. SimpleITK's 1e-6 of a voxel is finer than what NIfTI's float32 can hold (1.5e-5 mm at
+Two grids are one if their sizes are, and neither spacing, axes nor origin alone put a voxel more than a tenth of
+a voxel beside its partner. SimpleITK's 1e-6 of a voxel is finer than what NIfTI's float32 can hold (1.5e-5 mm at
 250 mm, and some 1e-4 in the axes of a quaternion): a mask saved as NIfTI would differ from its own image.
 """
 

@@ -1,17 +1,19 @@
 """What only the whole of a file tells, while it goes by on its way to the checksums. Pure.
 
-Whether gzip, zip and packed voxels are whole (their own checksums), whether voxels are as many as the header says and
-a mask's are its socket's segments, whether JSON parses. Memory does not grow with the file. Not looked at: what comes
-after the first MOST_UNPACKED bytes that an archive holds, entries of a zip that are not deflated or stored (their
-unpackers know no bound), and JSON larger than MOST_JSON.
+Whether gzip, zip and packed voxels are whole (their own checksums), whether voxels are as many as the header says
+and a mask's are its socket's segments, whether JSON parses. Memory does not grow with the file. Not looked at:
+what comes after the first MOST_UNPACKED bytes that an archive holds, entries of a zip that are not deflated or
+stored (their unpackers know no bound), and JSON larger than MOST_JSON.
 """
 
 import array
+import errno
 import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import IO, Protocol
 
 from casedrop import gz
@@ -198,34 +200,56 @@ class Zip:
         """The whole is asked at the end."""
 
     def problems(self, source: IO[bytes]) -> list[Problem]:
-        source.seek(0)
         if is_cut_zip(source):
             return [cut_off(self._path, "the zip has no list of contents at its end")]
         try:
-            with zipfile.ZipFile(source) as packed:
-                broken = self._first_broken(packed)
-        except BROKEN:
+            with broken_zip(), zipfile.ZipFile(source) as packed:
+                members = packed.infolist()[:MOST_MEMBERS]
+                broken = self._first_broken(packed, members)
+        except BrokenZipError:
             return [damaged(self._path, "the zip's list of contents cannot be read")]
         return [damaged(self._path, f"{shown(broken)} in it does not have its checksum")] if broken else []
 
-    def _first_broken(self, packed: zipfile.ZipFile) -> str:
+    def _first_broken(self, packed: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> str:
         left = MOST_UNPACKED
-        members = [one for one in packed.infolist()[:MOST_MEMBERS] if one.compress_type in BOUNDED]
-        for member in members:
+        for member in (one for one in members if one.compress_type in BOUNDED):
             try:
-                with packed.open(member) as file:
+                with broken_zip(), packed.open(member) as file:
                     while left > 0 and (piece := file.read(PIECE)):
                         self._check()
                         left -= len(piece)
-            except BROKEN:
+            except BrokenZipError:
                 return member.filename
         return ""
+
+
+class BrokenZipError(Exception):
+    """A zip is not built as it should be."""
+
+
+@contextmanager
+def broken_zip() -> Iterator[None]:
+    """Raises BrokenZipError for all that zipfile raises on one, OSError for what a disk does."""
+    try:
+        yield
+    except BROKEN:
+        raise BrokenZipError from None
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):
+            raise
+        raise BrokenZipError from None
 
 
 def is_cut_zip(source: IO[bytes]) -> bool:
     """Whether it begins as a zip and nothing in it is a zip's end."""
     source.seek(0)
-    return source.read(4) == b"PK\3\4" and not zipfile.is_zipfile(source)
+    if source.read(4) != b"PK\3\4":
+        return False
+    try:
+        with broken_zip():
+            return not zipfile.is_zipfile(source)
+    except BrokenZipError:
+        return False
 
 
 class Voxels:

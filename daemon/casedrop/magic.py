@@ -2,8 +2,8 @@
 
 Only what is certain is told: beginnings by which readers themselves know a format. Sources: PNG specification 5.2,
 ITU-T T.81 (SOI), TIFF 6.0 and BigTIFF, nifti1.h and nifti2.h (sizeof_hdr), MetaIO (MetaImage::CanRead looks for
-NDims in the first 8000 bytes), the definition of NRRD, PKWARE's APPNOTE 4.3, RFC 1952, ISO/IEC 14496-12 (ftyp), and
-for PDF what readers accept: %PDF within the first 1024 bytes.
+NDims in the first 8000 bytes), the definition of NRRD, PKWARE's APPNOTE 4.3, RFC 1952, ISO/IEC 14496-12 (ftyp),
+and for PDF what readers accept: %PDF within the first 1024 bytes.
 """
 
 from collections.abc import Callable

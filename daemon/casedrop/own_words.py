@@ -44,9 +44,9 @@ def _find(folder: str, file: PlannedFile) -> Found:
 
 def _problems(path: str, found: Found, drop: Drop) -> list[Problem]:
     if found.odd:
-        if found.cut:
-            return [cut_off(path, "the gzip has no end")]
-        return [_odd(path)] if drop.metadata != "send" else []
+        if drop.metadata == "send":
+            return []
+        return [cut_off(path, "the gzip has no end") if found.cut else _odd(path)]
     if not found.words or found.neutral:
         return []
     what = f"{shown(path)}: {several(found.words)} may name somebody"

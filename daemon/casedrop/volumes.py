@@ -104,9 +104,8 @@ def _meta_start(fields: dict[str, str], behind: int | None) -> int | None:
     """`behind` is where the header ends that has its voxels behind it."""
     skipped = int(fields.get("HeaderSize", "0"))
     is_local = fields["ElementDataFile"].upper() == "LOCAL"
-    if is_local is (behind is None) or (
-        skipped and (is_local or _true(fields.get("CompressedData", "False")))
-    ):
+    is_packed = _true(fields.get("CompressedData", "False"))
+    if is_local is (behind is None) or skipped < FROM_THE_END or (skipped and (is_local or is_packed)):
         return None
     return behind if is_local else skipped
 
