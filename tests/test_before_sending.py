@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casedrop import inside, magic, watch
+from casedrop.check import grid_mistakes
 from casedrop.contents import group_folder
 from casedrop.dicom_model import DicomTest
 from casedrop.errors import CaseProblem, FolderChanged
@@ -24,9 +25,10 @@ from casedrop.model import Drop, Grouping, PlannedFile, PlannedSocket, Problem, 
 from casedrop.prepare import look_inside, prepare
 from casedrop.volumes import volume
 from dicoms import write_series
-from lab import mha
+from lab import Lab, mha
 from test_damaged_images import damaged
 from test_metadata import saved
+from waiting import wait_for
 
 KINDS = {
     "ct": SocketKind("ct", "Image", "Image"),
@@ -421,3 +423,48 @@ def test_a_file_that_changes_while_it_is_read_is_not_called_damaged(tmp_path: Pa
 
     with pytest.raises(FolderChanged):
         prepare(str(tmp_path), grouping.plan.sockets[0], stirred, lambda file: file)
+
+
+def test_what_same_grid_as_compares_must_be_images() -> None:
+    drop = Drop("lung", "/lab", "lung", (CT, MASK))
+    assert grid_mistakes(drop, KINDS) == []
+    (text,) = grid_mistakes(drop, KINDS | {"ct": SocketKind("ct", "ZIP file", "File")})
+    assert text == 'drops "lung", socket "mask": same_grid_as compares images, and ct holds ZIP file.'
+
+
+def packed_mha(voxels: bytes = VOXELS) -> bytes:
+    return meta(zlib.compress(voxels), CompressedData="True")
+
+
+@pytest.mark.long
+def test_an_image_found_cut_off_while_it_is_read_is_waited_for_and_then_fails_unsent(lab: Lab) -> None:
+    lab.move_in("P001", ct__mha=packed_mha()[:-9])
+    assert lab.once() == 1
+    assert "ct.mha looks cut off: the packing of its voxels has no end" in lab.wait_failed("P001")
+    assert lab.fates() == []
+    assert not any(method == "POST" for method, _, _ in lab.sandbox.requests)
+
+
+@pytest.mark.long
+def test_a_cut_off_image_that_is_copied_again_in_time_is_done(lab: Lab) -> None:
+    lab.configure(incomplete=60)
+    lab.start()
+    lab.move_in("P001", ct__mha=packed_mha()[:-9])
+    wait_for(lambda: "looks cut off" in lab.case("P001").get("why", ""), 30, "it waits")
+    assert lab.case("P001")["state"] == "lacking"
+    (lab.drop / "P001" / "ct.mha").write_bytes(packed_mha())
+    lab.wait_done("P001")
+
+
+@pytest.mark.long
+def test_all_that_is_wrong_in_whole_files_is_said_at_once_and_by_plan_too(lab: Lab) -> None:
+    files = {"ct__mha": packed_mha()[:-4] + b"oops", "ct_airways__mha": mha(fill=b"\7")}
+    folder = lab.folder("P001", **files)
+    shown = lab.command("plan", str(folder), "--drop", "lung", code=1)
+    folder.rename(lab.drop / "P001")
+    assert lab.once() == 1
+    reason = lab.wait_failed("P001")
+    for text in (shown, reason):
+        assert "ct.mha is damaged" in text
+        assert "ct_airways.mha holds the voxel value 7, and socket airway-segmentation takes only" in text
+    assert lab.fates() == []

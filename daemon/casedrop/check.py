@@ -15,7 +15,7 @@ def check_platform(platform: GrandChallenge, drop: Drop) -> tuple[ReaderStudy, d
         raise SetupProblem("Grand Challenge saw no token in the request: check how the token is given.")
     study = platform.reader_study(drop.reader_study)
     kinds = {rule.socket: platform.socket(rule.socket) for rule in drop.sockets}
-    problems = [*check_rules(drop, kinds), *_no_images(drop, kinds)]
+    problems = [*check_rules(drop, kinds), *grid_mistakes(drop, kinds)]
     if study is None:
         problems.insert(
             0,
@@ -28,7 +28,7 @@ def check_platform(platform: GrandChallenge, drop: Drop) -> tuple[ReaderStudy, d
     return study, {slug: kind for slug, kind in kinds.items() if kind}
 
 
-def _no_images(drop: Drop, kinds: Mapping[str, SocketKind | None]) -> list[str]:
+def grid_mistakes(drop: Drop, kinds: Mapping[str, SocketKind | None]) -> list[str]:
     """What same_grid_as compares, and what it compares with, must be images."""
     pairs = [
         (rule, slug)

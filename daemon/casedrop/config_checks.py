@@ -271,9 +271,10 @@ def _same_grid(
     rule: Tables, sockets: list[tuple[int, Tables]], at: Location
 ) -> Iterator[tuple[Location, str]]:
     """A mask's voxels can lie only where those of another image of the drop do."""
-    if "same_grid_as" not in rule:
-        return
-    named = [other for _, other in sockets if other.get("socket") == rule["same_grid_as"]]
+    slug = rule.get("same_grid_as")
+    if not isinstance(slug, str) or not re.fullmatch("[A-Za-z0-9_-]+", slug):
+        return  # said where the key is checked
+    named = [other for _, other in sockets if other.get("socket") == slug]
     if not {"files", "dicom"} & rule.keys():
         yield at, "goes only with files or dicom"
     if not named:

@@ -293,7 +293,7 @@ class Voxels:
         path, known = self._file.path, self._volume
         found = self._outside.problems(path, "the gzip") if self._outside else []
         if not found and known and known.packed:
-            found = self._inside.problems(path, "the packed voxels")
+            found = self._inside.problems(path, "the packing of its voxels")
         unread = self._inside.unread or (self._outside and self._outside.unread)
         if known and not found and not unread and (known.packed or self._outside) and self._held < known.size:
             found = [shorter(path, self._held, known.size)]
