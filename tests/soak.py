@@ -67,7 +67,7 @@ class Day:
         if self.chance.random() < 0.5:
             files["score__json"] = b'{"score": %d}' % self.cases
         if self.chance.random() < 0.3:
-            files["r__pdf"] = self.chance.randbytes(1000)
+            files["r__pdf"] = b"%PDF" + self.chance.randbytes(1000)
         if self.chance.random() < 0.1:
             del files["ct__mha"]
             files["odd__txt"] = b"no rule takes this"

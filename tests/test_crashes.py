@@ -17,7 +17,7 @@ from lab import NO_IMAGE, Lab, mha
 
 pytestmark = pytest.mark.long
 
-PDF = bytes(range(256)) * (9 << 12)
+PDF = b"%PDF" + bytes(range(256)) * (9 << 12)
 """9 MiB: two parts."""
 
 SMALL = {"ct__mha": mha()}

@@ -90,7 +90,7 @@ class Day(RuleBasedStateMachine):
         if image != "missing":
             files["ct__mha"] = self._image() if image == "good" else NO_IMAGE + b"%d" % self.made
         if pdf:
-            files["r__pdf"] = os.urandom(1000)
+            files["r__pdf"] = b"%PDF" + os.urandom(1000)
         if not odd:
             files["odd__txt"] = b"no rule takes this"
         if not files:
