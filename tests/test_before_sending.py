@@ -110,6 +110,8 @@ BAD_CHECKSUM = gzip.compress(b"text " * 99, mtime=0)[:-8] + bytes(4) + struct.pa
         ("ct.nii.gz", mha(), "ct.nii.gz is no gzip; it begins as a MetaImage"),
         ("ct.mha", b"no image", "ct.mha is no MetaImage, by how it begins"),
         ("ct.nrrd", mha(), "ct.nrrd is no NRRD; it begins as a MetaImage"),
+        ("file.gz", b"never packed", "file.gz is no gzip, by how it begins"),
+        ("ct.png", b"NRRD0004", "ct.png is no PNG; it begins as an NRRD"),
         ("file.pdf", zipped(a=b""), "file.pdf is no PDF; it begins as a zip"),
         ("file.zip", gzip.compress(b"1"), "file.zip is no zip; it begins as a gzip"),
         ("file.mp4", b"%PDF-1.4", "file.mp4 is no MP4; it begins as a PDF"),

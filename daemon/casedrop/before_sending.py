@@ -54,7 +54,7 @@ def _looked_at(
     wrong = {
         path: words for path, head in heads.items() if (words := magic.mistaken(path, head[: magic.HEAD]))
     }
-    if wrong or not files:
+    if wrong or len(files) < len(socket.files):
         return [_mistaken(path, words) for path, words in wrong.items()], ()
     header, data = files[0], files[-1]
     known = volume(header.path, heads[header.path])

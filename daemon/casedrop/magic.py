@@ -60,8 +60,9 @@ MUST: dict[tuple[str, ...], tuple[str, Begins]] = {
     (".pdf",): ("PDF", _is_pdf),
     # ITK also reads a .nii.gz that was never packed: zlib passes it through.
     (".nii.gz",): ("gzip", lambda head: gz.is_one(head) or nifti.is_one(head)),
+    (".gz", ".tgz"): ("gzip", gz.is_one),
 }
-"""Extensions of formats that have one beginning."""
+"""Extensions of formats that have one beginning; the first that fits counts."""
 
 MAY_NOT: dict[tuple[str, ...], str] = {
     (".zip",): "zip",
@@ -87,4 +88,5 @@ def mistaken(path: str, head: bytes) -> str:
 
 
 def _words(name: str, other: str) -> str:
-    return f"is no {name}; it begins as a {other}" if other else f"is no {name}, by how it begins"
+    article = "an" if other in ("MP4", "NRRD") else "a"
+    return f"is no {name}; it begins as {article} {other}" if other else f"is no {name}, by how it begins"
