@@ -17,7 +17,7 @@ PURE = {
     "metadata", "metaimage",
     "mhd", "model", "near", "new_uids", "nifti", "nrrd", "pixel_comments", "placed", "png", "pseudonyms",
     "receipts", "redrop", "reports", "series", "series_rules", "settle", "slices", "spots", "stages",
-    "status", "tiff", "titles", "values", "volumes",
+    "status", "tiff", "titles", "unpacking", "values", "volumes", "voxels",
 }  # fmt: skip
 EDGES = {
     "check", "commit", "confirm", "dicom_headers", "file_away", "journal", "ledger", "pack", "prepare",

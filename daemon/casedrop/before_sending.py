@@ -6,10 +6,10 @@ from dataclasses import replace
 from casedrop import grids, magic, watch
 from casedrop.dicom_model import DicomHeader
 from casedrop.grids import Grids
-from casedrop.inside import shorter
 from casedrop.model import Drop, Grouping, PlannedFile, PlannedSocket, Problem, SocketKind, Weight
 from casedrop.near import shown
 from casedrop.volumes import FROM_THE_END, HEAD, Volume, volume
+from casedrop.voxels import shorter
 
 
 def with_checks(

@@ -9,12 +9,12 @@ from casedrop.before_sending import with_checks
 from casedrop.dicom_model import HEAD, DicomHeader, holds_dicom, looks_like_dicom
 from casedrop.group import MAX_READ, There, dicom_keywords, group, needed, nothing_there
 from casedrop.identity import identifier_problems
-from casedrop.inside import cut_off, is_cut_zip
 from casedrop.model import Drop, Entry, EntryKind, Grouping, Listing, Problem, SocketKind, Weight
 from casedrop.near import several
 from casedrop.own_words import without_metadata
 from casedrop.settle import data
 from casedrop.titles import NAMELESS, Naming
+from casedrop.unpacking import cut_off, is_cut_zip
 
 OWN_TEXTS = (".receipt.json", ".reason.txt", ".late.txt")
 

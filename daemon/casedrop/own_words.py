@@ -7,10 +7,10 @@ from dataclasses import replace
 from casedrop import metadata, watch
 from casedrop.dicom_model import HEAD, holds_dicom
 from casedrop.edited import Edited
-from casedrop.inside import cut_off
 from casedrop.metadata import Found
 from casedrop.model import Drop, Grouping, Plan, PlannedFile, Problem, Weight
 from casedrop.near import several, shown
+from casedrop.unpacking import cut_off
 
 STRIP = 'ask the data manager for metadata = "strip", with which a copy without it is sent'
 SEND = 'if it names nobody, ask the data manager for metadata = "send", with which it is sent as it is'
