@@ -59,6 +59,10 @@ def mha(side: int = 8, fill: bytes = b"\1") -> bytes:
     return header.encode() + fill * side**3
 
 
+NO_IMAGE = b"NDims = 3\nDimSize = 8 8 8\nElementType = MET_NONE\nElementDataFile = LOCAL\n"
+"""What only the platform finds to be none."""
+
+
 class Lab:
     def __init__(self, top: Path, sandbox: Sandbox) -> None:
         self.top = top

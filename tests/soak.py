@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from casedrop.sandbox import Sandbox
-from lab import Lab, mha
+from lab import NO_IMAGE, Lab, mha
 from waiting import wait_for
 
 STATUSES = (500, 502, 503, 429)
@@ -63,11 +63,11 @@ class Day:
         self.cases += 1
         files = {"ct__mha": self._image()}
         if self.chance.random() < 0.1:
-            files["ct__mha"] = f"no image {name}".encode()
+            files["ct__mha"] = NO_IMAGE + name.encode()
         if self.chance.random() < 0.5:
             files["score__json"] = b'{"score": %d}' % self.cases
         if self.chance.random() < 0.3:
-            files["r__pdf"] = self.chance.randbytes(1000)
+            files["r__pdf"] = b"%PDF" + self.chance.randbytes(1000)
         if self.chance.random() < 0.1:
             del files["ct__mha"]
             files["odd__txt"] = b"no rule takes this"

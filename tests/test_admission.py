@@ -47,7 +47,9 @@ def test_a_limit_is_learned_from_a_refusal_and_what_never_fits_is_refused_with_t
 def test_more_cases_than_fit_at_once_all_go_through_one_after_the_other(lab: Lab) -> None:
     lab.sandbox.state.most_bytes = 10 * MIB
     for number in range(4):
-        lab.move_in(f"P{number}", r__pdf=bytes([number]) * (9 * MIB), ct__mha=mha(fill=bytes([number])))
+        lab.move_in(
+            f"P{number}", r__pdf=b"%PDF" + bytes([number]) * (9 * MIB), ct__mha=mha(fill=bytes([number]))
+        )
     assert lab.once() == 0, lab.log.read_text()
     assert sorted(lab.titles()) == ["P0", "P1", "P2", "P3"]
 

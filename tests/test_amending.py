@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from lab import Lab, mha
+from lab import NO_IMAGE, Lab, mha
 from waiting import wait_for
 
 pytestmark = pytest.mark.long
@@ -81,7 +81,7 @@ def test_replacing_sends_what_differs_and_leaves_the_rest(lab: Lab) -> None:
 def test_an_image_that_fails_leaves_no_new_score_beside_the_old_one(lab: Lab) -> None:
     begun(lab, "replace")
     before = lab.values("P001")
-    lab.move_in("P001", ct__mha=b"no image", score__json=b'{"score": 2}')
+    lab.move_in("P001", ct__mha=NO_IMAGE, score__json=b'{"score": 2}')
     assert lab.once() == 1
     assert lab.values("P001") == before
     (lab.failed / "P001" / "ct.mha").write_bytes(mha(9))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import Lab, mha
+from lab import NO_IMAGE, Lab, mha
 from waiting import wait_for
 
 pytestmark = pytest.mark.long
@@ -98,6 +98,6 @@ def test_a_restart_under_another_date_goes_on_with_what_was_sent(lab: Lab, clock
 @pytest.mark.parametrize("jump", ["+5h", "-5h"])
 def test_run_once_tells_of_a_failed_folder_whatever_the_date_does(lab: Lab, clock: Clock, jump: str) -> None:
     lab.sandbox.faults.add(path="upload-sessions/$", status=0, call=lambda: clock.set(jump))
-    lab.move_in("P001", ct__mha=b"no image")
+    lab.move_in("P001", ct__mha=NO_IMAGE)
     assert lab.once(*clock.under) == 1
     lab.wait_failed("P001")

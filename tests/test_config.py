@@ -190,6 +190,7 @@ def test_rules_become_the_records_the_other_modules_use(file: Path) -> None:
         files = ["*.nii", "*.mha"]
         fallback = true
         required = false
+        same_grid_as = "ct-image"
         [[drops.sockets]]
         socket = "c"
         value = false
@@ -210,7 +211,7 @@ def test_rules_become_the_records_the_other_modules_use(file: Path) -> None:
             reader_study="lung-2026",
             sockets=(
                 SocketRule("ct-image", ("*.mha",)),
-                SocketRule("b", ("*.nii", "*.mha"), fallback=True, required=False),
+                SocketRule("b", ("*.nii", "*.mha"), fallback=True, required=False, same_grid_as="ct-image"),
                 SocketRule("c", value=False, has_value=True),
                 SocketRule("d", value_from=JsonValue("score.json", "/score")),
                 SocketRule("e", value_from=TextValue("score.txt")),
@@ -332,6 +333,7 @@ def test_a_drop_of_the_records_makes_settings_too() -> None:
 HTTPS = "platform.url: must begin with https://, or the token would cross the network for all to read."
 ADDRESS = "platform.url: must be a web address like https://grand-challenge.org/api/v1/."
 HERE = 'drops "lung", socket "ct-image"'
+OTHER = "the slug of another socket of this drop"
 MISTAKES = {
     '[platfrom]\nurl = "https://x.org"\n' + GOOD: 'unknown key "platfrom". Did you mean "platform"?',
     '[platform]\nurll = "x"\n' + GOOD: 'platform: unknown key "urll". Did you mean "url"?',
@@ -484,6 +486,15 @@ MISTAKES = {
     GOOD + 'required = "no"\n': f"{HERE}, required: must be true or false.",
     GOOD.replace("ct-image", "CT image"): f'drops "lung", socket number 1, socket: must be {SLUG}.',
     GOOD + RULE: f"{HERE}: another rule fills this socket already.",
+    GOOD
+    + 'same_grid_as = "ct"\n': f"{HERE}, same_grid_as: no rule of this drop fills a socket of that slug.",
+    GOOD + 'same_grid_as = ""\n': f"{HERE}, same_grid_as: must be {OTHER}.",
+    GOOD
+    + 'same_grid_as = "ct-image"\n': f"{HERE}, same_grid_as: names its own socket; it must name that of the image it belongs to.",
+    GOOD
+    + 'same_grid_as = "score"\n[[drops.sockets]]\nsocket = "score"\nvalue = 1\n': f"{HERE}, same_grid_as: names a socket that is filled with a value; it must name that of an image.",
+    GOOD
+    + '[[drops.sockets]]\nsocket = "b"\nvalue = 1\nsame_grid_as = "ct-image"\n': 'drops "lung", socket "b", same_grid_as: goes only with files or dicom.',
     GOOD.replace(
         "files = ", "fallback = true\nvalue = "
     ): f"{HERE}, fallback: goes only with files or dicom.",

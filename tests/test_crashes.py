@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from lab import Lab, mha
+from lab import NO_IMAGE, Lab, mha
 
 pytestmark = pytest.mark.long
 
-PDF = bytes(range(256)) * (9 << 12)
+PDF = b"%PDF" + bytes(range(256)) * (9 << 12)
 """9 MiB: two parts."""
 
 SMALL = {"ct__mha": mha()}
 LARGE = SMALL | {"ct_airways__mha": mha(fill=b"\0"), "r__pdf": PDF, "score__json": b'{"score": 2.5}'}
-FAILING = {"ct__mha": b"no image", "r__pdf": b"%PDF", "score__json": b'{"score": 1}'}
+FAILING = {"ct__mha": NO_IMAGE, "r__pdf": b"%PDF", "score__json": b'{"score": 1}'}
 
 WRITES = "fsync,fdatasync,renameat2,rename,ftruncate,unlink"
 

@@ -27,7 +27,7 @@ from casedrop.config import load
 from casedrop.sandbox import Sandbox
 from casedrop.start import serve
 from casedrop.watch import ignore_lease_signals
-from lab import Lab, mha
+from lab import NO_IMAGE, Lab, mha
 
 STEPS = 20
 PATIENCE = 90
@@ -88,9 +88,9 @@ class Day(RuleBasedStateMachine):
             return
         files = {}
         if image != "missing":
-            files["ct__mha"] = self._image() if image == "good" else b"no image %d" % self.made
+            files["ct__mha"] = self._image() if image == "good" else NO_IMAGE + b"%d" % self.made
         if pdf:
-            files["r__pdf"] = os.urandom(1000)
+            files["r__pdf"] = b"%PDF" + os.urandom(1000)
         if not odd:
             files["odd__txt"] = b"no rule takes this"
         if not files:

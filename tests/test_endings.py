@@ -37,7 +37,7 @@ def big(lab: Lab) -> str:
     whole = hashlib.sha256()
     with (folder / "r.pdf").open("wb") as file:
         for _ in range(PARTS):
-            part = os.urandom(8 * MIB)
+            part = b"%PDF" + os.urandom(8 * MIB - 4)
             whole.update(part)
             file.write(part)
     folder.rename(lab.drop / "P001")

@@ -12,11 +12,12 @@ import casedrop
 SOURCE = Path(casedrop.__file__).parent
 PURE = {
     "accounts", "annex_e", "answers", "breaker", "chain", "codes", "config_checks", "deidentify",
-    "dicom_model", "dictionary", "done_before", "edited", "errors", "essence", "gaps", "group", "guards",
-    "gz", "header_texts", "headers", "identifiers", "identity", "jpeg", "last_look", "matrix", "metadata",
-    "metaimage", "mhd", "model", "near", "new_uids", "nifti", "nrrd", "pixel_comments", "placed", "png",
-    "pseudonyms", "receipts", "redrop", "rehearsal", "reports", "series", "series_rules", "settle", "slices",
-    "split", "spots", "stages", "status", "table_text", "tables", "tiff", "titles", "values",
+    "dicom_model", "dictionary", "done_before", "edited", "errors", "essence", "gaps", "grids", "group",
+    "guards", "gz", "header_texts", "headers", "identifiers", "identity", "inside", "jpeg", "last_look",
+    "magic", "matrix", "metadata", "metaimage", "mhd", "model", "near", "new_uids", "nifti", "nrrd",
+    "pixel_comments", "placed", "png", "pseudonyms", "receipts", "redrop", "rehearsal", "reports", "series",
+    "series_rules", "settle", "slices", "split", "spots", "stages", "status", "table_text", "tables", "tiff",
+    "titles", "unpacking", "values", "volumes", "voxels",
 }  # fmt: skip
 EDGES = {
     "check", "commit", "confirm", "dicom_headers", "file_away", "journal", "ledger", "pack", "prepare",
@@ -27,10 +28,10 @@ SHARED = {
 }  # fmt: skip
 """What edges may import besides pure modules: the platform, how files are opened and read, and workers."""
 ABOVE = {
-    "admission", "board", "cli", "completeness", "config", "config_dicom", "config_files", "config_tables",
-    "contents", "decisions", "demo", "gate", "inspection", "intake", "judge", "keys", "logs", "look_back",
-    "naming", "naming_check", "once", "outgoing", "own_words", "pipeline", "planning", "pseudonym_key",
-    "scan", "service", "start", "table_files", "watched",
+    "admission", "before_sending", "board", "cli", "completeness", "config", "config_dicom", "config_files",
+    "config_tables", "contents", "decisions", "demo", "gate", "inspection", "intake", "judge", "keys", "logs",
+    "look_back", "naming", "naming_check", "once", "outgoing", "own_words", "pipeline", "planning",
+    "pseudonym_key", "scan", "service", "start", "table_files", "watched",
 }  # fmt: skip
 IMPURE = {
     "os",

@@ -14,7 +14,7 @@ from waiting import wait_for
 
 pytestmark = pytest.mark.long
 
-PDF = os.urandom(20 << 20)
+PDF = b"%PDF" + os.urandom(20 << 20)
 """Three parts."""
 
 
@@ -69,7 +69,7 @@ def test_a_line_that_breaks_in_the_middle_of_a_part_costs_that_part_only(
 def test_an_answer_cut_in_its_middle_makes_no_second_set(
     lab: Lab, proxy: Proxy, method: str, path: str
 ) -> None:
-    pdf = os.urandom(300_000)
+    pdf = b"%PDF" + os.urandom(300_000)
 
     def cut_answer() -> None:
         proxy.cut(up=False, after=10)

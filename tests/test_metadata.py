@@ -260,7 +260,7 @@ NDims = 3
 BinaryData = True
 BinaryDataByteOrderMSB = False
 CompressedData = True
-CompressedDataSize = 9
+CompressedDataSize = 17
 TransformMatrix = 1 0 0 0 1 0 0 0 1
 Offset = -1.5 0 3e-05
 CenterOfRotation = 0 0 0
@@ -275,7 +275,7 @@ ITK_sform_corrected = NO
 DimSize = 8 8 8
 ElementType = MET_SHORT
 ElementDataFile = LOCAL
-123456789"""
+""" + zlib.compress(bytes(1024))
 
 HARMLESS: dict[str, tuple[str, bytes]] = {
     "empty nifti": ("a.nii", nifti("")),
@@ -313,7 +313,7 @@ HARMLESS: dict[str, tuple[str, bytes]] = {
     "tifffile": ("a.tif", tiff(270, '{"shape": [8, 8]}')),
     "tool": ("a.tif", tiff(305, "tifffile.py")),
     "raw": ("a.raw", b"\0" * 100),
-    "no image": ("a.mha", b"hello"),
+    "no image": ("a.obj", b"hello"),
 }
 
 
@@ -425,7 +425,7 @@ def test_the_header_of_an_mhd_is_rewritten_without_it(tmp_path: Path) -> None:
         ("a.png", saved("PNG")[:40]),
         ("a.jpg", saved("JPEG")[:-20]),
         ("a.tif", saved("TIFF")[:9]),
-        ("a.nii.gz", gzip.compress(nifti(""))[:60]),
+        ("a.nii.gz", gzip.compress(nifti(""))[:20] + bytes(80)),
         ("a.nrrd", b"NRRD0004\ntype: short\n"),
     ],
     ids=lambda one: one if isinstance(one, str) else "",
@@ -439,6 +439,11 @@ def test_a_damaged_image_is_refused_since_nobody_can_tell(tmp_path: Path, name: 
         assert problem.weight is Weight.WRONG
     (tmp_path / "send").mkdir()
     assert not Lane(tmp_path / "send", name, content, "send").grouped().problems
+
+
+def test_a_gzip_that_has_no_end_yet_is_waited_for(tmp_path: Path) -> None:
+    (problem,) = Lane(tmp_path, "a.nii.gz", gzip.compress(nifti(""))[:60], "strip").grouped().problems
+    assert (problem.word, problem.weight) == ("cut-off", Weight.LACKING)
 
 
 def zipped(**members: bytes) -> bytes:

@@ -67,6 +67,7 @@ def test_a_deep_tree_hard_links_and_a_sparse_file_are_taken_as_they_are(lab: Lab
     (deep / "ct.mha").write_bytes(mha())
     os.link(deep / "ct.mha", tmp_path / "elsewhere.mha")
     with (lab.desk / "P001" / "r.pdf").open("wb") as file:
+        file.write(b"%PDF")
         file.seek(20 << 20)
         file.write(b"end")
     (lab.desk / "P001").rename(lab.drop / "P001")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from casedrop.grand_challenge import GrandChallenge
-from lab import Lab, mha
+from lab import NO_IMAGE, Lab, mha
 from waiting import wait_for
 
 pytestmark = pytest.mark.long
@@ -64,7 +64,7 @@ def test_a_missing_file_that_comes_in_time_is_waited_for(lab: Lab) -> None:
 
 def test_an_image_the_platform_refuses_fails_and_its_retry_completes_the_same_display_set(lab: Lab) -> None:
     lab.start()
-    lab.move_in("P001", ct__mha=b"no image", score__json=b'{"score": 1}')
+    lab.move_in("P001", ct__mha=NO_IMAGE, score__json=b'{"score": 1}')
     reason = lab.wait_failed("P001")
     assert "could not be imported" in reason
     assert "some-score" in reason
@@ -111,7 +111,7 @@ def test_loose_files_and_empty_folders_stay_and_are_no_failure(lab: Lab) -> None
 
 
 def test_a_zero_byte_file_and_a_file_of_several_parts_arrive_whole(lab: Lab) -> None:
-    big = os.urandom(20 << 20)
+    big = b"%PDF" + os.urandom(20 << 20)
     lab.move_in("P001", ct__mha=mha(), r__pdf=b"")
     lab.move_in("P002", ct__mha=mha(), r__pdf=big)
     assert lab.once() == 0
@@ -342,7 +342,7 @@ def _answers_to_parts(lab: Lab) -> list[int]:
 
 def test_a_file_that_is_twice_not_whole_in_its_day_waits_for_a_person_with_the_numbers(lab: Lab) -> None:
     """Of two parts one arrives; then 21 hours pass, and the same again."""
-    lab.move_in("P001", ct__mha=mha(), r__pdf=bytes(16 << 20))
+    lab.move_in("P001", ct__mha=mha(), r__pdf=b"%PDF".ljust(16 << 20, b"\0"))
     for _ in range(2):
         lab.sandbox.requests.clear()
         lab.sandbox.faults.add(method="PUT", path="/2$", cut=True, times=99)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lab import Lab, mha
+from lab import NO_IMAGE, Lab, mha
 from test_shares import fill_up, small_disk
 from waiting import wait_for
 
@@ -63,7 +63,7 @@ def test_a_done_case_is_told_from_its_file_to_its_display_set_and_proved(lab: La
 
 
 def test_a_failed_import_and_its_retry_are_two_attempts_each_with_what_it_sent(lab: Lab) -> None:
-    lab.move_in("P001", ct__mha=b"no image", score__json=SCORE)
+    lab.move_in("P001", ct__mha=NO_IMAGE, score__json=SCORE)
     assert lab.once() == 1
     (lab.failed / "P001" / "ct.mha").write_bytes(mha())
     lab.command("retry", "lung/P001")
@@ -80,7 +80,7 @@ def test_a_failed_import_and_its_retry_are_two_attempts_each_with_what_it_sent(l
         ("some-score", "failed"),
         ("ct-image", "confirmed"),
     ]
-    assert rows[0]["sent_sha256"] == hashlib.sha256(b"no image").hexdigest()
+    assert rows[0]["sent_sha256"] == hashlib.sha256(NO_IMAGE).hexdigest()
 
 
 def test_what_sends_nothing_leaves_no_record(lab: Lab) -> None:

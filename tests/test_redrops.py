@@ -3,7 +3,7 @@
 import pytest
 
 from casedrop.watch import file_system
-from lab import Lab, mha
+from lab import NO_IMAGE, Lab, mha
 from waiting import wait_for
 
 pytestmark = pytest.mark.long
@@ -86,7 +86,7 @@ def test_our_own_texts_that_come_along_with_a_folder_are_recognised(lab: Lab) ->
 
 def test_a_failed_folder_that_comes_back_with_anothers_files_waits_for_a_person(lab: Lab) -> None:
     lab.move_in("P001", **WHOLE)
-    lab.move_in("P002", ct__mha=b"no image", score__json=b'{"score": 2}')
+    lab.move_in("P002", ct__mha=NO_IMAGE, score__json=b'{"score": 2}')
     assert lab.once() == 1
     (lab.failed / "P002" / "ct.mha").write_bytes(mha())
     lab.command("retry", "lung/P002")

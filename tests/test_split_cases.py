@@ -1,10 +1,13 @@
 """A folder with several time points becomes several display sets, through the real service."""
 
+import gzip
 import shutil
 
+import numpy as np
 import pytest
 
 from lab import Lab, mha
+from test_before_sending import nifti
 
 pytestmark = pytest.mark.long
 
@@ -68,6 +71,23 @@ def test_nothing_is_sent_while_one_part_lacks_something(lab: Lab) -> None:
     assert 'In "v2": No file for socket ct-image' in reason
     assert "Nothing." in reason
     assert lab.titles() == []
+
+
+def test_nothing_is_sent_before_every_part_was_read_whole(lab: Lab) -> None:
+    lab.configure(FOLDERS)
+    config = lab.config.read_text().replace('files = "*.mha"', 'files = ["*.mha", "*.nii.gz"]')
+    lab.config.write_text(config)
+    whole = gzip.compress(nifti(np.ones((4, 4, 4), np.int16)), mtime=0)
+    drop_visits(lab, "P001", v1=visit(8), v2={"ct.nii.gz": whole[: len(whole) // 2]})
+    assert lab.once() == 1
+    reason = lab.wait_failed("P001")
+    assert 'In "v2":' in reason
+    assert "cut off" in reason
+    assert lab.titles() == []
+    (lab.failed / "P001" / "v2" / "ct.nii.gz").write_bytes(whole)
+    (lab.failed / "P001").rename(lab.drop / "P001")
+    assert lab.once() == 0, lab.log.read_text()
+    assert sorted(lab.titles()) == ["P001 v1", "P001 v2"]
 
 
 def test_a_file_outside_every_part_is_unmatched(lab: Lab) -> None:

@@ -13,7 +13,7 @@ import pytest
 from casedrop import roots
 from casedrop.sandbox import Sandbox
 from casedrop.sandbox.state import RefusedError, Upload
-from lab import Lab, mha
+from lab import NO_IMAGE, Lab, mha
 from waiting import wait_for
 
 pytestmark = pytest.mark.long
@@ -201,7 +201,7 @@ def test_more_folders_than_the_status_shows_are_all_looked_at_once_more(lab: Lab
 
 def test_what_people_mend_in_failed_is_no_late_file(lab: Lab) -> None:
     lab.start()
-    lab.move_in("P001", ct__mha=b"no image")
+    lab.move_in("P001", ct__mha=NO_IMAGE)
     lab.wait_failed("P001")
     (lab.failed / "P001" / "ct.mha").write_bytes(mha())
     lab.move_in("P002", ct__mha=mha(9))

@@ -1,5 +1,7 @@
 """Whether a drop's set-up is what its rules need: the token's user, the reader study, the sockets."""
 
+from collections.abc import Mapping
+
 from casedrop.answers import Meaning
 from casedrop.errors import Refused, SetupProblem
 from casedrop.grand_challenge import GrandChallenge, ReaderStudy
@@ -13,7 +15,7 @@ def check_platform(platform: GrandChallenge, drop: Drop) -> tuple[ReaderStudy, d
         raise SetupProblem("Grand Challenge saw no token in the request: check how the token is given.")
     study = platform.reader_study(drop.reader_study)
     kinds = {rule.socket: platform.socket(rule.socket) for rule in drop.sockets}
-    problems = check_rules(drop, kinds)
+    problems = [*check_rules(drop, kinds), *grid_mistakes(drop, kinds)]
     if study is None:
         problems.insert(
             0,
@@ -24,6 +26,21 @@ def check_platform(platform: GrandChallenge, drop: Drop) -> tuple[ReaderStudy, d
         raise SetupProblem(*problems)
     _expect_listing(platform, study)
     return study, {slug: kind for slug, kind in kinds.items() if kind}
+
+
+def grid_mistakes(drop: Drop, kinds: Mapping[str, SocketKind | None]) -> list[str]:
+    """What same_grid_as compares, and what it compares with, must be images."""
+    pairs = [
+        (rule, slug)
+        for rule in drop.sockets
+        if rule.same_grid_as
+        for slug in (rule.socket, rule.same_grid_as)
+    ]
+    return [
+        f'drops "{drop.name}", socket "{rule.socket}": same_grid_as compares images, and {slug} holds {kind.kind}.'
+        for rule, slug in pairs
+        if (kind := kinds.get(slug)) and kind.super_kind != "Image"
+    ]
 
 
 def _expect_listing(platform: GrandChallenge, study: ReaderStudy) -> None:

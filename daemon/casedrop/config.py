@@ -219,6 +219,7 @@ class _SocketTable(Table):
     pick: config_dicom.PickOption = ""
     allow: config_dicom.RuleAllow = ()
     experimental: Annotated[StrictBool, Field(description="true or false")] = False
+    same_grid_as: Annotated[Slug, Field(description="the slug of another socket of this drop")] = ""
 
     def rule(self) -> SocketRule:
         return SocketRule(
@@ -233,6 +234,7 @@ class _SocketTable(Table):
             pick=self.pick,
             allow=self.allow,
             experimental=self.experimental,
+            same_grid_as=self.same_grid_as,
         )
 
 

@@ -231,6 +231,7 @@ def across(data: Tables) -> Iterator[tuple[Location, str]]:
         )
         for m, rule in sockets:
             yield from _sources(rule, ("drops", n, "sockets", m))
+            yield from _same_grid(rule, sockets, ("drops", n, "sockets", m, "same_grid_as"))
 
 
 def repeated(
@@ -334,6 +335,24 @@ def _placeholders(drop: Tables, at: Location) -> Iterator[tuple[Location, str]]:
             continue
         meant = ", ".join(f"{{{one}}}" for one in near or known if shown(one))
         yield at, f"unknown placeholder {shown(name) or '(not a short word)'}; {meant} may be meant"
+
+
+def _same_grid(
+    rule: Tables, sockets: list[tuple[int, Tables]], at: Location
+) -> Iterator[tuple[Location, str]]:
+    """A mask's voxels can lie only where those of another image of the drop do."""
+    slug = rule.get("same_grid_as")
+    if not isinstance(slug, str) or not re.fullmatch("[A-Za-z0-9_-]+", slug):
+        return  # said where the key is checked
+    named = [other for _, other in sockets if other.get("socket") == slug]
+    if not {"files", "dicom"} & rule.keys():
+        yield at, "goes only with files or dicom"
+    if not named:
+        yield at, "no rule of this drop fills a socket of that slug"
+    elif named[0] is rule:
+        yield at, "names its own socket; it must name that of the image it belongs to"
+    elif not {"files", "dicom"} & named[0].keys():
+        yield at, "names a socket that is filled with a value; it must name that of an image"
 
 
 def _sources(rule: Tables, at: Location) -> Iterator[tuple[Location, str]]:

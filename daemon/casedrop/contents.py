@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from casedrop import watch
+from casedrop.before_sending import with_checks
 from casedrop.dicom_model import HEAD, DicomHeader, holds_dicom, looks_like_dicom
 from casedrop.group import MAX_READ, There, dicom_keywords, group, needed, nothing_there
 from casedrop.identity import identifier_problems
@@ -15,6 +16,7 @@ from casedrop.own_words import without_metadata
 from casedrop.settle import data
 from casedrop.split import WHOLE, Part, joined, parts, rules_of
 from casedrop.titles import NAMELESS, Naming
+from casedrop.unpacking import cut_off, is_cut_zip
 
 OWN_TEXTS = (".receipt.json", ".reason.txt", ".late.txt")
 
@@ -68,6 +70,7 @@ def _grouped(
     contents = {path: watch.read_head(folder, path, MAX_READ + 1) for path in wanted}
     grouping = group(listing, drop, contents, kinds, there, naming=naming, headers=headers, part=part)
     grouping = without_metadata(folder, drop, grouping)
+    grouping = with_checks(folder, drop, grouping, kinds, headers)
     found = [
         *_as_it_is_problems(grouping, headers),
         *_packed_problems(folder, grouping, headers),
@@ -155,8 +158,10 @@ def _packed_problems(folder: str, grouping: Grouping, headers: Mapping[str, Dico
     claimed = [path for path, sockets in grouping.claims.items() if sockets and path not in headers]
     answers = {path: watch.is_dicom(folder, path) for path in claimed}
     found = [path for path, answer in answers.items() if answer]
-    unclear = [path for path, answer in answers.items() if answer is None]
-    problems = []
+    unread = [path for path, answer in answers.items() if answer is None]
+    cut = [path for path in unread if _is_cut_zip(folder, path)]
+    unclear = [path for path in unread if path not in cut]
+    problems = [cut_off(path, "the zip has no list of contents at its end") for path in cut]
     if found:
         text = (
             f"{several(found)}: DICOM in an archive, or damaged, cannot be de-identified, and Casedrop sends no "
@@ -171,6 +176,11 @@ def _packed_problems(folder: str, grouping: Grouping, headers: Mapping[str, Dico
         )
         problems.append(Problem("archive", text))
     return problems
+
+
+def _is_cut_zip(folder: str, path: str) -> bool:
+    with watch.opened(folder, path) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
+        return is_cut_zip(file)
 
 
 def _cut_off_problems(folder: str, listing: Listing) -> list[Problem]:

@@ -16,6 +16,10 @@ class CaseProblem(CasedropError):
         self.problems = problems
 
 
+class Lacks(CaseProblem):
+    """What was found while the files were read may still come: the folder settles again and waits for it."""
+
+
 class FolderChanged(CasedropError):
     """The folder is not what settled: back to settling."""
 

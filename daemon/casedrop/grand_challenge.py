@@ -104,8 +104,8 @@ class GrandChallenge:
         return ReaderStudy(found[0]["pk"], found[0]["slug"], found[0]["url"]) if found else None
 
     def socket(self, slug: str) -> SocketKind | None:
-        found = self._read("socket", "components/interfaces/", {"slug": slug})["results"]
-        return SocketKind(slug, found[0]["kind"], found[0]["super_kind"]) if found else None
+        results = self._read("socket", "components/interfaces/", {"slug": slug})["results"]
+        return _socket_kind(slug, results[0]) if results else None
 
     def display_sets(self, study_pk: str) -> Iterator[DisplaySet]:
         """All display sets of a study that this user may see, page by page.
@@ -362,6 +362,13 @@ def _display_set(record: dict[str, Any]) -> DisplaySet:
         slug = socket if isinstance(socket, str) else socket["slug"]
         values[slug] = Value(item["pk"], item.get("value"), item.get("file"), item.get("image"))
     return DisplaySet(record["pk"], title, values)
+
+
+def _socket_kind(slug: str, record: dict[str, Any]) -> SocketKind:
+    """Segments are of segmentations only (recording 02)."""
+    segments = record.get("overlay_segments") or []
+    values = tuple(one["voxel_value"] for one in segments) if record["kind"] == "Segmentation" else ()
+    return SocketKind(slug, record["kind"], record["super_kind"], values)
 
 
 def _session(record: dict[str, Any]) -> Session:

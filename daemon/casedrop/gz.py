@@ -5,6 +5,7 @@ Source: RFC 1952, 2.3.
 
 from casedrop.spots import OddFormatError, Spot
 
+MAGIC = b"\x1f\x8b"
 EXTRA, NAME, COMMENT, CHECKSUM = 4, 8, 16, 2
 FIXED = 10
 """Bytes before the fields that may be there."""

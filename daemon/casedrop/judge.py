@@ -13,6 +13,7 @@ from casedrop.breaker import IN_A_ROW, Breaker
 from casedrop.errors import (
     CaseProblem,
     FolderChanged,
+    Lacks,
     Refused,
     SetupProblem,
     Stopping,
@@ -23,6 +24,7 @@ from casedrop.errors import (
 from casedrop.journal import Journal
 from casedrop.logs import Names
 from casedrop.model import Case, Problem
+from casedrop.split import said_of
 from casedrop.stages import AT_REST, Stage
 from casedrop.watched import RECHECK, Watched
 
@@ -57,6 +59,11 @@ class Judge:
         """`case` as the journal has it now, `done` as its thread left it."""
         try:
             done.result()
+        except Lacks as lack:
+            self.journal.save(case, stage=Stage.SETTLING)
+            watched.scanner.lacks(
+                case.folder, case.settled.signature, tuple(said_of(case.part, one) for one in lack.problems)
+            )
         except CaseProblem as problem:
             self._fail(case, problem.problems)
         except FolderChanged:

@@ -38,14 +38,15 @@ UNPACKED = (nrrd, nifti, metaimage)
 class Found:
     """The spots of a file, `packed` where they are those of what its gzip holds.
 
-    `odd` tells a file that is not built as its format says, so that nobody knows what is in it. `neutral` says
-    that the spots are only a file's name, which is never sent.
+    `odd` tells a file that is not built as its format says, so that nobody knows what is in it, `cut` one that
+    ends too early. `neutral` says that the spots are only a file's name, which is never sent.
     """
 
     spots: tuple[Spot, ...] = ()
     packed: bool = False
     odd: bool = False
     neutral: bool = False
+    cut: bool = False
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -100,8 +101,8 @@ def _find_packed(file: IO[bytes], packed_head: bytes) -> Found:
         with gzip.GzipFile(fileobj=file) as unpacked:
             head = unpacked.read(HEAD)
             spots = [spot for one in UNPACKED if one.is_one(head) for spot in one.spots(unpacked)]
-    except BROKEN:
-        return Found(odd=True)
+    except BROKEN as broken:
+        return Found(odd=True, cut=isinstance(broken, EOFError))
     if not spots:
         return Found(tuple(outside), neutral=True)
     return Found(tuple(spots), packed=True)

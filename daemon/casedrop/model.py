@@ -81,6 +81,8 @@ class SocketRule:
     pick: Pick = ""
     allow: tuple[str, ...] = ()
     experimental: bool = False
+    same_grid_as: str = ""
+    """The socket of an image on whose grid this one's voxels lie, "" for any."""
 
 
 Mode = Literal["send", "rehearse"]
@@ -204,6 +206,8 @@ class SocketKind:
     slug: str
     kind: str
     super_kind: Literal["Image", "File", "Value"]
+    segments: tuple[int, ...] = ()
+    """The voxel values that a segmentation may hold beside 0 (overlay_segments), () for any."""
 
 
 class EntryKind(StrEnum):
@@ -350,6 +354,8 @@ class PlannedSocket:
     files: tuple[PlannedFile, ...] = ()
     value: Json = None
     image_name: str = ""
+    segments: tuple[int, ...] = ()
+    """As in SocketKind."""
 
     @property
     def fingerprint(self) -> str:

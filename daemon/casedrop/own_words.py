@@ -10,6 +10,7 @@ from casedrop.edited import Edited
 from casedrop.metadata import Found
 from casedrop.model import Drop, Grouping, Plan, PlannedFile, Problem, Weight
 from casedrop.near import several, shown
+from casedrop.unpacking import cut_off
 
 STRIP = 'ask the data manager for metadata = "strip", with which a copy without it is sent'
 SEND = 'if it names nobody, ask the data manager for metadata = "send", with which it is sent as it is'
@@ -43,7 +44,9 @@ def _find(folder: str, file: PlannedFile) -> Found:
 
 def _problems(path: str, found: Found, drop: Drop) -> list[Problem]:
     if found.odd:
-        return [_odd(path)] if drop.metadata != "send" else []
+        if drop.metadata == "send":
+            return []
+        return [cut_off(path, "the gzip has no end") if found.cut else _odd(path)]
     if not found.words or found.neutral:
         return []
     what = f"{shown(path)}: {several(found.words)} may name somebody"

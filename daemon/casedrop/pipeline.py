@@ -18,12 +18,12 @@ from casedrop import commit, file_away, receipts, redrop
 from casedrop import confirm as look
 from casedrop.admission import Admission, Need
 from casedrop.answers import Meaning
-from casedrop.errors import CaseProblem, FolderChanged, Refused, Unavailable, Waits
+from casedrop.errors import CaseProblem, FolderChanged, Lacks, Refused, Unavailable, Waits
 from casedrop.grand_challenge import DisplaySet, GrandChallenge
 from casedrop.intake import begin_part
 from casedrop.journal import LATE_LOOKS, Journal, TitleHeldError
 from casedrop.ledger import Ledger
-from casedrop.model import Case, Held, Listing, Plan, PlannedFile, Problem, UploadRef, Weight
+from casedrop.model import Case, Held, Listing, Plan, PlannedFile, PlannedSocket, Problem, UploadRef, Weight
 from casedrop.near import shown
 from casedrop.pack import Packer
 from casedrop.prepare import opener, prepare, unchanged
@@ -104,7 +104,7 @@ class Pipeline:
         """Prepare, upload and commit; the case is CONFIRMING afterwards."""
         try:
             return self._delivered(case, place)
-        except FolderChanged:
+        except (FolderChanged, Lacks):
             self.ledger.ended(self.journal.case(case.id), "given back")
             raise
 
@@ -126,6 +126,7 @@ class Pipeline:
             case = self._beside_its_twin(case)
             if case.stage is Stage.FILING:
                 return case
+        self._wait_for_other_parts(case)
         self._refuse_same_files(case)
         if case.set_pk and not case.committed:
             case = commit.still_empty(self.platform, case, save)
@@ -162,6 +163,17 @@ class Pipeline:
         return self.journal.save(
             case, stage=Stage.FILING, target=target, filed_as="", problems=problems, plan=plan
         )
+
+    def _wait_for_other_parts(self, case: Case) -> None:
+        """Nothing of a split folder is sent before all of it was read whole. Raises Waits, FolderChanged."""
+        if not case.head:
+            return
+        head = self.journal.case(case.head)
+        parts = [part for part in self.journal.parts(head) if part.round == case.round]
+        if any(part.stage is Stage.SETTLING for part in parts):
+            raise FolderChanged("Another part of the folder is not whole.")
+        if len(parts) < len(head.settled.parts) or any(part.stage is Stage.PLANNED for part in parts):
+            raise Waits("Its other parts are being read first.", 0.5)
 
     def confirm(self, case: Case, place: Place) -> Case:
         """Look once. FILING when everything is decided; raises Waits while something is still to come."""
@@ -318,8 +330,17 @@ class Pipeline:
         folder = str(place.folder(case))
         check = partial(self._moves, case.id)
         pack = partial(self._packed, case, folder)
-        sockets = tuple(prepare(folder, socket, check, pack) for socket in case.settled.sockets)
-        plan = replace(case.settled, sockets=sockets)
+        sockets: list[PlannedSocket] = []
+        problems: list[Problem] = []
+        for socket in case.settled.sockets:
+            try:
+                sockets.append(prepare(folder, socket, check, pack))
+            except CaseProblem as no:
+                problems += no.problems
+        if problems:
+            is_wrong = any(problem.weight is Weight.WRONG for problem in problems)
+            raise CaseProblem(*problems) if is_wrong else Lacks(*problems)
+        plan = replace(case.settled, sockets=tuple(sockets))
         return self.journal.save(case, stage=Stage.UPLOADING, plan=plan)
 
     def _packed(self, case: Case, folder: str, file: PlannedFile) -> PlannedFile:

@@ -17,6 +17,7 @@ from casedrop.keys import KEY_BYTES
 from casedrop.model import Drop, Grouping, PlannedSocket, Problem, Procedure, SocketKind
 from casedrop.naming_check import naming_for_plan
 from casedrop.pack import named
+from casedrop.prepare import look_inside
 from casedrop.reading import open_below
 from casedrop.reports import plan_json, plan_text, plans
 from casedrop.scan import not_to_group
@@ -51,7 +52,7 @@ def plan_folder(
     naming = naming_for_plan(settings, environ, drop, offline=offline)
     grouping = not_to_group(listing, settings.limits.files)
     grouping = grouping or group_folder(str(folder.resolve()), listing, drop, kinds, naming=naming)
-    grouping = _tried_on_one(str(folder.resolve()), grouping)
+    grouping = _looked_inside(str(folder.resolve()), _tried_on_one(str(folder.resolve()), grouping))
     patients = read_patients(str(folder.resolve()), grouping) if show_patient else {}
     if as_json:
         return json.dumps(plan_json(listing, grouping, drop, patients), indent=2), grouping.plan is not None
@@ -80,7 +81,7 @@ def plan_drop(
         listing = data(list_folder(path), drop.ignore)
         grouping = not_to_group(listing, settings.limits.files)
         grouping = grouping or group_folder(path, listing, drop, kinds, naming=naming)
-        yield from rehearsal.rows(folder, _tried_on_one(path, grouping), titles)
+        yield from rehearsal.rows(folder, _looked_inside(path, _tried_on_one(path, grouping)), titles)
 
 
 def _names(root: Path, drop: Drop) -> list[str]:
@@ -99,6 +100,12 @@ def _tried_on_one(folder: str, grouping: Grouping) -> Grouping:
     if not found:
         return grouping
     return replace(grouping, plan=None, problems=(*grouping.problems, *found))
+
+
+def _looked_inside(folder: str, grouping: Grouping) -> Grouping:
+    """What the service finds when it reads the files for their checksums."""
+    found = [problem for socket in _sockets(grouping) for problem in look_inside(folder, socket)]
+    return replace(grouping, plan=None, problems=(*grouping.problems, *found)) if found else grouping
 
 
 def _sockets(grouping: Grouping) -> tuple[PlannedSocket, ...]:

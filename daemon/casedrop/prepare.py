@@ -5,10 +5,13 @@ import io
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import IO, cast
 
+from casedrop import inside
 from casedrop.errors import CaseProblem, FolderChanged
 from casedrop.headers import HEAD, geometry
-from casedrop.model import Entry, EntryKind, Listing, Plan, PlannedFile, PlannedSocket, SourceFile
+from casedrop.inside import Inside
+from casedrop.model import Entry, EntryKind, Listing, Plan, PlannedFile, PlannedSocket, Problem, SourceFile
 from casedrop.reading import CHUNK, Check, Sums, Witness, looks, open_below, part_size
 from casedrop.strip import Once, copy_without, to_take_out, without_metadata
 
@@ -35,12 +38,12 @@ def prepare(folder: str, socket: PlannedSocket, check: Check, pack: Pack) -> Pla
     """The socket with the checksums of its files.
 
     A file that looks as it did when it was read is not read again. Raises FolderChanged where a file is
-    not what it was, CaseProblem where one may not be sent.
+    not what it was, CaseProblem where one may not be sent, for what is in it too.
     """
 
     def ready(file: PlannedFile) -> PlannedFile:
         if not file.packed or file.sha256:
-            return _seen_again(folder, file, check)
+            return _seen_again(folder, file, check, inside.of(socket, file, check))
         try:
             return pack(file)
         except CaseProblem as no:
@@ -85,9 +88,21 @@ def _differs(before: Entry, after: Entry) -> bool:
     return before != after and not before.kind == after.kind == EntryKind.FOLDER
 
 
-def _seen_again(folder: str, file: PlannedFile, check: Check) -> PlannedFile:
+def look_inside(folder: str, socket: PlannedSocket) -> list[Problem]:
+    """What preparing the socket's files would find in them. Raises FolderChanged, OSError."""
+    found: list[Problem] = []
+    for file in socket.files:
+        if within := inside.of(socket, file, lambda: None):
+            with open_below(folder, file.path) as source:
+                while within.wants and (chunk := source.read(CHUNK)):
+                    within.add(chunk)
+                found += within.problems(cast("IO[bytes]", source))
+    return found
+
+
+def _seen_again(folder: str, file: PlannedFile, check: Check, within: Inside | None = None) -> PlannedFile:
     if not file.packed:
-        return _prepared(folder, file, check)
+        return _prepared(folder, file, check, within)
     return replace(file, packed=tuple(_same(folder, source, check) for source in file.packed))
 
 
@@ -110,7 +125,7 @@ def _same(folder: str, source: SourceFile, check: Check) -> SourceFile:
     return replace(source, size=now[0], mtime_ns=now[1], ctime_ns=now[2])
 
 
-def _prepared(folder: str, file: PlannedFile, check: Check) -> PlannedFile:
+def _prepared(folder: str, file: PlannedFile, check: Check, within: Inside | None) -> PlannedFile:
     settled = (file.size, file.mtime_ns, file.ctime_ns)
     with open_below(folder, file.path) as source:
         now = looks(source)
@@ -120,30 +135,37 @@ def _prepared(folder: str, file: PlannedFile, check: Check) -> PlannedFile:
             raise FolderChanged("A file was changed after it had settled.")
         if file.content is not None:
             return _summed(file, io.BytesIO(file.content.encode("latin-1")), check)
-        read = _read(file, source, check)
+        read = _read(file, source, check, within)
+        problems = within.problems(cast("IO[bytes]", source)) if within else []
         if looks(source) != now:
             raise FolderChanged("A file was changed while it was being read.")
     if file.sha256 not in ("", read.sha256) or file.source_sha256 not in ("", read.source_sha256):
         raise FolderChanged("A file has other contents than when it settled.")
+    if problems:
+        raise CaseProblem(*problems)
     return replace(read, size=now[0], mtime_ns=now[1], ctime_ns=now[2])
 
 
-def _read(file: PlannedFile, source: io.RawIOBase, check: Check) -> PlannedFile:
+def _read(file: PlannedFile, source: io.RawIOBase, check: Check, within: Inside | None) -> PlannedFile:
     """Sums of what is sent of the file, and of the file itself where that is another."""
     if not file.stripped:
-        return _summed(file, source, check)
+        return _summed(file, source, check, within)
     found, witness = to_take_out(source), Witness(source, check)
     with copy_without(witness, found) as copy:
-        read = _summed(file, copy, check)
+        read = _summed(file, copy, check, within)
         return replace(read, stripped_size=copy.tell(), source_sha256=witness.sha256())
 
 
-def _summed(file: PlannedFile, source: io.RawIOBase | io.BytesIO, check: Check) -> PlannedFile:
+def _summed(
+    file: PlannedFile, source: io.RawIOBase | io.BytesIO, check: Check, within: Inside | None = None
+) -> PlannedFile:
     """Read `source` to its end: checksums, and the geometry from the first bytes."""
     sums, head = Sums(part_size(file.size)), b""
     while chunk := source.read(CHUNK):
         check()
         sums.add(chunk)
+        if within:
+            within.add(chunk)
         head += chunk[: HEAD - len(head)]
     shape = geometry(file.upload_name, head)
     return replace(file, sha256=sums.sha256, part_size=sums.part_size, md5s=sums.md5s, geometry=shape)

@@ -83,6 +83,7 @@ class Scanner:
         self._known: dict[str, Known] = {}
         self._headers: dict[str, Headers] = {}
         self._forgotten: set[str] = set()
+        self._lacks: dict[str, tuple[str, tuple[Problem, ...]]] = {}
         self._puzzling: set[str] = set()
         self._stirred = threading.Event()
         self._stopping = False
@@ -108,6 +109,11 @@ class Scanner:
         self._forgotten.add(folder)
         self._stirred.set()
 
+    def lacks(self, folder: str, mark: str, problems: tuple[Problem, ...]) -> None:
+        """What was found lacking when its files were read whole; true as long as its signature is `mark`."""
+        self._lacks[folder] = mark, problems
+        self._stirred.set()
+
     def scan(self, now: float) -> Snapshot:
         """One look at every name under drop/, as if it took no time.
 
@@ -130,6 +136,7 @@ class Scanner:
         for name in (self._known.keys() - names.keys()) | in_hand:
             self._known.pop(name, None)
             self._headers.pop(name, None)
+        self._lacks = {name: one for name, one in self._lacks.items() if name in names}
         self._puzzling &= names.keys()
         self._left += len(self._names - names.keys())
         self._names = frozenset(names)
@@ -267,6 +274,7 @@ class Scanner:
         if kinds is None:
             return replace(finding, why=WAITS_FOR_KINDS, until=None)
         grouping = not_to_group(listing, self.limits.files) or self._grouped(finding.folder, listing, kinds)
+        grouping = self._with_lacks(grouping, finding)
         wrong = [one for one in grouping.problems if one.weight is Weight.WRONG]
         lacking = [one for one in grouping.problems if one.weight is Weight.LACKING]
         until = finding.since + self.limits.incomplete_seconds
@@ -276,6 +284,12 @@ class Scanner:
         state = FindingState.WRONG if wrong or lacking else FindingState.READY
         why = " ".join(one.text for one in (*wrong, *lacking)) or "settled; waits for its turn"
         return replace(finding, state=state, why=why, until=None, grouping=grouping)
+
+    def _with_lacks(self, grouping: Grouping, finding: Finding) -> Grouping:
+        mark, problems = self._lacks.get(finding.folder, ("", ()))
+        if mark != finding.signature:
+            return grouping
+        return replace(grouping, plan=None, problems=(*grouping.problems, *problems))
 
     def _busy(self, listing: Listing) -> str:
         folder = os.path.join(self._path, listing.folder)

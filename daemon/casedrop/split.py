@@ -143,7 +143,8 @@ def joined(folder: str, drop: Drop, groupings: Mapping[str, Grouping], outside: 
 
 
 def said_of(part: str, problem: Problem) -> Problem:
-    return replace(problem, text=f'In "{shown(part)}": {problem.text}')
+    """The problem with the part it is of, as it is for a whole folder."""
+    return problem if not part else replace(problem, text=f'In "{shown(part)}": {problem.text}')
 
 
 def _paths(outside: Listing, drop: Drop) -> tuple[str, ...]:

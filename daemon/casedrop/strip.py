@@ -15,9 +15,10 @@ from casedrop import metadata
 from casedrop.edited import Edited
 from casedrop.errors import CaseProblem, FolderChanged
 from casedrop.metadata import Found
-from casedrop.model import Problem
+from casedrop.model import Problem, Weight
 
-DAMAGED = Problem("damaged", "A packed file (.gz) is damaged or cut off. Copy or save it again.")
+DAMAGED = Problem("damaged", "A packed file (.gz) is damaged. Copy or save it again.")
+CUT_OFF = Problem("cut-off", "A packed file (.gz) looks cut off. Copy it again.", Weight.LACKING)
 
 
 def without_metadata(source: io.RawIOBase) -> io.RawIOBase:
@@ -48,9 +49,9 @@ def copy_without(source: io.RawIOBase, found: Found) -> io.RawIOBase:
         try:
             for chunk in metadata.packed_anew(file, found):
                 copy.write(chunk)
-        except metadata.BROKEN:
+        except metadata.BROKEN as broken:
             copy.close()
-            raise CaseProblem(DAMAGED) from None
+            raise CaseProblem(CUT_OFF if isinstance(broken, EOFError) else DAMAGED) from None
     copy.seek(0)
     return copy
 

@@ -75,13 +75,18 @@ def _hint(text: str, decimal: Decimal | None) -> str:
 
 def from_json(content: bytes, pointer: str, kind: str | None) -> Json:
     """The value at an RFC 6901 pointer of a JSON document."""
+    found = document(content)
+    for step in pointer.split("/")[1:]:
+        found = _step(found, step.replace("~1", "/").replace("~0", "~"))
+    return plain(found, kind)
+
+
+def document(content: bytes) -> Json:
+    """What a whole JSON file holds; NaN and infinity are no JSON."""
     try:
-        document = json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        return json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise ValueProblemError("is not valid JSON (or not UTF-8, or cut off)") from None
-    for step in pointer.split("/")[1:]:
-        document = _step(document, step.replace("~1", "/").replace("~0", "~"))
-    return plain(document, kind)
 
 
 def _step(document: Json, step: str) -> Json:

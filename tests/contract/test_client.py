@@ -112,7 +112,7 @@ def test_a_recorded_failure_is_for_the_one_who_must_act(
 
 
 def test_recorded_records_are_read(client: GrandChallenge) -> None:
-    """19_one_patch_commit.jsonl:13, 14, 5; 03_uploads.jsonl:1; 01_auth_pagination.jsonl:2; 02_sockets.jsonl:2."""
+    """19_one_patch_commit:13, 14, 5; 03_uploads:1; 01_auth_pagination:2; 02_sockets:2, 3."""
     Player.answer = recorded("19", 13)
     found = client.display_set("pk")
     assert found.values["results-json-file"].value == [1]
@@ -135,4 +135,8 @@ def test_recorded_records_are_read(client: GrandChallenge) -> None:
     Player.answer = recorded("02", 2)
     kind = client.socket("t-ct-image")
     assert kind
-    assert kind.super_kind == "Image"
+    assert (kind.super_kind, kind.segments) == ("Image", ())
+    Player.answer = recorded("02", 3)
+    kind = client.socket("t-lung-segmentation")
+    assert kind
+    assert kind.segments == (1,)

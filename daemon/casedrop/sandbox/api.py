@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from casedrop.sandbox.imports import Imports
-from casedrop.sandbox.state import DisplaySet, RefusedError, Session, State, Stored, Upload
+from casedrop.sandbox.state import DisplaySet, RefusedError, Session, Socket, State, Stored, Upload
 from casedrop.sandbox.storage import Storage
 
 HTML_500 = "<!doctype html><html><body><h1>Server Error (500)</h1></body></html>"
@@ -81,8 +81,7 @@ class Api:
 
     def sockets(self, request: Request, _: Any) -> Response:
         found = self.state.sockets.get(request.query_params.get("slug", ""))
-        results = [{"slug": found.slug, "kind": found.kind, "super_kind": found.super_kind}] if found else []
-        return _page(request, results)
+        return _page(request, [_interface(found)] if found else [])
 
     def studies(self, request: Request, _: Any) -> Response:
         found = self.state.studies.get(request.query_params.get("slug", ""))
@@ -198,8 +197,23 @@ class Api:
         kind = self.state.sockets[slug]
         image = f"{_base(request)}/api/v1/cases/images/{value.image}/" if value.image else None
         file = f"{_base(request)}/media/{value.pk}/{value.name}" if value.path else None
-        interface = {"slug": slug, "kind": kind.kind, "super_kind": kind.super_kind}
-        return {"interface": interface, "value": value.value, "file": file, "image": image, "pk": value.pk}
+        return {
+            "interface": _interface(kind),
+            "value": value.value,
+            "file": file,
+            "image": image,
+            "pk": value.pk,
+        }
+
+
+def _interface(found: Socket) -> dict[str, Any]:
+    segments = [{"name": f"s{one}", "visible": True, "voxel_value": one} for one in found.segments]
+    return {
+        "slug": found.slug,
+        "kind": found.kind,
+        "super_kind": found.super_kind,
+        "overlay_segments": segments,
+    }
 
 
 def _anonymous(request: Request) -> Response:

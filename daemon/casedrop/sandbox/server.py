@@ -44,6 +44,8 @@ SOCKETS = {
     "findings-json": ("Anything", "File"),
 }
 """Kind and super kind by slug."""
+SEGMENTS = {"airway-segmentation": (1,)}
+"""Voxel values of segmentations, beside 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +106,10 @@ class Sandbox:
         for slug in STUDIES:
             self.add_reader_study(slug)
         for slug, (kind, super_kind) in SOCKETS.items():
-            self.add_socket(slug, kind, super_kind)
+            self.add_socket(slug, kind, super_kind, SEGMENTS.get(slug, ()))
 
-    def add_socket(self, slug: str, kind: str, super_kind: str) -> None:
-        self.state.sockets[slug] = Socket(slug, kind, super_kind)
+    def add_socket(self, slug: str, kind: str, super_kind: str, segments: tuple[int, ...] = ()) -> None:
+        self.state.sockets[slug] = Socket(slug, kind, super_kind, segments)
 
     def add_reader_study(self, slug: str) -> None:
         self.state.studies[slug] = Study(str(uuid.uuid4()), slug)

@@ -31,6 +31,7 @@ class Socket:
     slug: str
     kind: str
     super_kind: str
+    segments: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
