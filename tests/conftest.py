@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from casedrop.sandbox import Sandbox
 from lab import Lab
+
+settings.register_profile("casedrop", deadline=None)
+settings.load_profile("casedrop")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

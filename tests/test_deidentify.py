@@ -461,7 +461,7 @@ def test_what_is_no_dicom_is_refused_without_a_quote(data: bytes) -> None:
     keyword=st.sampled_from(PLACES),
     inside=st.lists(st.sampled_from(SEQUENCES), min_size=4, max_size=4),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_names_are_found_however_deep_they_stand(depth: int, keyword: str, inside: list[str]) -> None:
     value = {"StudyDate": "20311217", "StudyInstanceUID": f"{ROOT}.31415"}.get(keyword, "Grootmeerval")
     item = Dataset()

@@ -116,18 +116,18 @@ def test_a_missing_slice_waits_is_refused_and_the_folder_put_right_goes_through(
 
 
 def test_a_class_the_platforms_procedure_does_not_know_goes_by_the_standards(lab: Lab) -> None:
-    take_dicom(lab, 'dicom = { Modality = "US" }')
+    take_dicom(lab, 'dicom = { Modality = { not = "CT" } }')
     folder = lab.desk / "P001"
     folder.mkdir()
     (folder / "IM1").write_bytes(written(image(1, US, Modality="US")))
     shutil.copytree(folder, lab.drop / "P001")
     assert lab.once() == 1
     assert 'deidentify = "dicom-standard"' in lab.wait_failed("P001")
-    take_dicom(lab, 'dicom = { Modality = "US" }', 'deidentify = "dicom-standard"')
+    take_dicom(lab, 'dicom = { Modality = { not = "CT" } }', 'deidentify = "dicom-standard"')
     lab.command("retry", "lung/P001")
     assert lab.once() == 1
     assert 'allow = ["burned-in"]' in lab.wait_failed("P001")
-    lab.config.write_text(lab.config.read_text().replace('"US" }', '"US" }\nallow = ["burned-in"]'))
+    lab.config.write_text(lab.config.read_text().replace('"CT" } }', '"CT" } }\nallow = ["burned-in"]'))
     lab.command("retry", "lung/P001")
     assert lab.once() == 0
     data = stored(lab, "P001")

@@ -351,7 +351,7 @@ PIXELS_END = WHOLE.index(b"\xe0\x7f\x10\0OW") + 12 + 64 * 64 * 2
 """Padding stands behind."""
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 1800), st.integers(0, 255)), max_size=6), st.integers(0, len(WHOLE)))
 def test_no_damage_surprises_us(tmp_path: Path, changes: list[tuple[int, int]], kept: int) -> None:
     content = bytearray(WHOLE)

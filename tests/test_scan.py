@@ -446,7 +446,7 @@ def test_a_drop_that_is_not_there_is_a_failure_and_never_an_empty_snapshot(root:
     assert root.scanner.latest is before
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(["look", "data", "junk", "touch"]), st.floats(0.5, 40)),
