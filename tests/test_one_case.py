@@ -400,3 +400,29 @@ def test_a_folder_filed_under_another_name_keeps_its_own_when_it_comes_back(lab:
     assert lab.titles() == ["P001"]
     assert (lab.done / "P001").is_dir()
     assert [one.name for one in lab.failed.iterdir() if not one.name.endswith(".txt")] == ["P001"]
+
+
+def test_a_value_of_a_socket_that_holds_files_goes_as_json(lab: Lab) -> None:
+    rule = '[[drops.sockets]]\nsocket = "findings-json"\nvalue_from = { json = "score.json" }\n'
+    lab.config.write_text(lab.config.read_text() + rule)
+    lab.move_in("P001", ct__mha=mha(), score__json=b'{"score": 2.5, "remark": "gr\xc3\xb6\xc3\x9fer"}')
+    assert lab.once() == 0, lab.log.read_text()
+    sent = json.dumps({"score": 2.5, "remark": "größer"}).encode()
+    assert lab.values("P001")["findings-json"] == {"sha256": hashlib.sha256(sent).hexdigest()}
+    (said,) = [one for one in lab.wait_done("P001")["sockets"] if one["socket"] == "findings-json"]
+    assert said["source"] == "score.json"
+    assert said["files"][0]["path"] == "findings-json.json"
+    (recorded,) = [one for one in lab.records()[0]["sockets"] if one["socket"] == "findings-json"]
+    assert recorded["files"][0]["sources"] == []
+    (lab.done / "P001").rename(lab.desk / "again")
+    (lab.desk / "again").rename(lab.drop / "P001")
+    before = len(lab.sandbox.requests)
+    assert lab.once() == 0
+    assert {method for method, _, _ in lab.sandbox.requests[before:]} == {"GET"}
+
+
+def test_check_tells_that_a_socket_for_files_takes_no_value(lab: Lab) -> None:
+    files = 'socket = "report-pdf"\nfiles = "*.pdf"\nrequired = false'
+    value = 'socket = "report-pdf"\nvalue = 1'
+    lab.config.write_text(lab.config.read_text().replace(files, value))
+    assert "holds a file (PDF file), so it needs `files`" in lab.command("check", code=78)

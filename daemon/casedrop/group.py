@@ -4,6 +4,7 @@ The order of rules never matters: a file that two rules match is a problem that 
 them takes only what no other rule takes (`fallback`).
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -159,6 +160,12 @@ def dicom_keywords(drop: Drop) -> tuple[str, ...]:
     return keywords((*drop.leave_out, *(rule.dicom for rule in drop.sockets if rule.dicom)))
 
 
+NO_JSON = frozenset({
+    "CSV file", "ZIP file", "PDF file", "SQREG file", "Thumbnail jpg", "Thumbnail png", "OBJ file", "MP4 file",
+    "Newick tree-format file", "BIOM format",
+})  # fmt: skip
+"""Kinds of sockets that hold files and no values (CONTRACT.md 2)."""
+
 EXPERIMENTAL = (
     "a DICOM Image Set takes a series by `dicom`, and Grand Challenge's API never tells what became of it. To "
     "send all the same, set experimental = true: after limits.import_seconds the folder is done, and its receipt "
@@ -187,11 +194,15 @@ def check_rules(drop: Drop, kinds: Mapping[str, SocketKind | None]) -> list[str]
             )
         elif odd := series_rules.never_taken(rule, drop.procedure):
             found.append(f"{at}: {odd}")
-        elif not rule.files and rule.dicom is None and kind.super_kind != "Value":
+        elif not rule.files and rule.dicom is None and not _takes_values(kind):
             found.append(
                 f"{at}: the socket holds a file ({kind.kind}), so it needs `files` or `dicom`, not a value."
             )
     return found
+
+
+def _takes_values(kind: SocketKind) -> bool:
+    return kind.super_kind == "Value" or (kind.super_kind == "File" and kind.kind not in NO_JSON)
 
 
 def _files(listing: Listing, drop: Drop) -> dict[str, Entry]:
@@ -409,7 +420,16 @@ def _value_socket(folder: Folder, rule: SocketRule, source: str, read: Any) -> P
     except ValueProblemError as problem:
         folder.wrong("bad-value", f"Socket {rule.socket}: {source} {problem}.")
         return None
+    if folder.kinds and folder.kinds[rule.socket].super_kind == "File":
+        return PlannedSocket(rule.socket, "File", source, (_as_file(rule.socket, value),), value)
     return PlannedSocket(rule.socket, "Value", source, value=value)
+
+
+def _as_file(socket: str, value: Json) -> PlannedFile:
+    """A value of a socket that the platform keeps outside its database (CONTRACT.md 2)."""
+    content = json.dumps(value)
+    name = socket[: NAME_LIMIT - len(".json")] + ".json"
+    return PlannedFile(f"{name}/", name, len(content), 0, 0, 0, content)
 
 
 def _missing(folder: Folder, rule: SocketRule, patterns: tuple[str, ...]) -> None:

@@ -239,6 +239,8 @@ def _versions() -> dict[str, str]:
 
 def _sources(file: PlannedFile, hide: Hide) -> list[Json]:
     """The files of the folder it was made of, each with the sum of its own bytes, "" where it was not taken."""
+    if file.is_made:
+        return []
     if file.packed:
         return [{"path": hide(one.path), "bytes": one.size, "sha256": one.sha256} for one in file.packed]
     return [{"path": hide(file.path), "bytes": file.size, "sha256": file.own_sha256}]

@@ -325,6 +325,11 @@ class PlannedFile:
     """Of the bytes that copy was made from, "" until prepared."""
 
     @property
+    def is_made(self) -> bool:
+        """Whether no file of the folder stands behind it: a value that goes as a file. No file's path ends so."""
+        return self.content is not None and self.path.endswith("/")
+
+    @property
     def own_sha256(self) -> str:
         """Of the file in the folder, "" where it was not summed: never that of anything else."""
         if self.content is not None or self.packed:

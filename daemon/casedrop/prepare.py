@@ -127,6 +127,8 @@ def _same(folder: str, source: SourceFile, check: Check) -> SourceFile:
 
 def _prepared(folder: str, file: PlannedFile, check: Check, within: Inside | None) -> PlannedFile:
     settled = (file.size, file.mtime_ns, file.ctime_ns)
+    if file.is_made:
+        return file if file.sha256 else _summed(file, cast("io.BytesIO", open_source(folder, file)), check)
     with open_below(folder, file.path) as source:
         now = looks(source)
         if now == settled and file.sha256:

@@ -83,7 +83,7 @@ def _not_compared(file: PlannedFile) -> str:
 
 
 def _file(file: PlannedFile) -> dict[str, object]:
-    path = file.path.rstrip("/") if file.packed else file.path
+    path = file.path.rstrip("/")
     said: dict[str, object] = {"path": path, "bytes": file.sent_size, "sha256": file.sha256}
     if not file.packed:
         return said | {"sent_without": list(file.stripped)} if file.stripped else said
