@@ -166,15 +166,20 @@ def items(found: list[Dataset], *, implicit: bool = True, little: bool = True) -
     return out.getvalue()[8 if implicit else 12 :]
 
 
+LONG = frozenset("OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+"""Value representations with four bytes of length (PS3.5, 7.1.2)."""
+
+
 def spliced(data: bytes, tag: int, vr: str, value: bytes) -> bytes:
     """An explicit little endian file with one more element, which is written as said and not as known."""
     before = dcmread(io.BytesIO(data))
     after = before.get_item(min(one for one in before.keys() if one > tag))  # noqa: SIM118
-    long = after.VR in ("OB", "OW", "UN", "SQ", "UT", "UC", "OF", "OD", "UR")
+    long = after.VR in LONG
     start = after.value_tell if isinstance(after, RawDataElement) else after.file_tell
     assert start
     at = start - (12 if long else 8)
-    head = struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, vr.encode(), 0, len(value))
+    form, rest = ("<HH2sHI", (0, len(value))) if vr in LONG else ("<HH2sH", (len(value),))
+    head = struct.pack(form, tag >> 16, tag & 0xFFFF, vr.encode(), *rest)
     return data[:at] + head + value + data[at:]
 
 

@@ -384,7 +384,10 @@ def test_already_done_files_hold_no_private_texts() -> None:
         ("LO", "Meerval", False),
         ("UN", b"Meerval ", False),
         ("UT", "STUDY-007", True),
-        ("UN", b"\1\2\3\0Meerval", True),
+        ("UN", b"\1\2\3\0Meerval", False),
+        ("UN", "Meerval".encode("utf-16-le"), False),
+        ("UN", b"\1\2\3\4", True),
+        ("OB", b"\0\0", True),
         ("DS", "0.25", True),
     ):
         made = read(done())
@@ -429,7 +432,9 @@ def test_what_hides_in_already_done_files_does_not_go_along(data: bytes) -> None
 def test_already_done_files_hold_no_text_in_padding_or_as_a_private_creator() -> None:
     made = read(done())
     made.add_new(0xFFFCFFFC, "OB", b"PADDINGNAME ")
-    assert "private attributes" in refused(clean(written(made)), DONE).text
+    assert "DataSetTrailingPadding" in refused(clean(written(made)), DONE).text
+    made.add_new(0xFFFCFFFC, "OB", bytes(12))
+    sent(clean(written(made)), DONE)
     made = read(done())
     made.private_block(0x0009, "Zwaardvis Hendrika", create=True).add_new(1, "DS", "1.5")
     assert "private attributes" in refused(clean(written(made)), DONE).text
@@ -890,3 +895,47 @@ def test_a_name_is_found_within_a_word_and_in_wide_characters(hidden: str | byte
     data = spliced(written(image()), 0x00080070, "UN", value + b" " * (len(value) % 2))
     for procedure in (GRAND, STANDARD):
         assert refused(data, procedure).word == "names-in-text"
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr", "value"),
+    [
+        (0x00291099, "DS", b"Zwaardvis "),
+        (0x00291099, "IS", b"Zwaardvis "),
+        (0x00291099, "UN", b"SV10\4\3\2\1Zwaardvis "),
+        (0x00089999, "LO", b"Zwaardvis "),
+        (0x00189999, "UN", b"Zwaardvis "),
+        (0x00100012, "LO", b"Zwaardvis "),
+        (0x60004000, "LT", b"Zwaardvis "),
+        (0x60000022, "LO", b"Zwaardvis "),
+        (0x00401102, "ST", b"Zeegrasweg "),
+        (0x00401103, "LO", b"0612399417"),
+        (0x00402017, "LO", b"ORDER 77"),
+        (0x00102160, "SH", b""),
+    ],
+)
+def test_already_done_files_hold_nothing_that_may_be_a_text_of_somebody(
+    tag: int, vr: str, value: bytes
+) -> None:
+    data = spliced(done(), tag, vr, value)
+    if value:
+        assert refused(data, DONE).word == "not-deidentified-yet"
+    else:
+        sent(data, DONE)
+
+
+def test_lengths_of_groups_within_sequences_are_no_change() -> None:
+    made = read(done())
+    made.SourceImageSequence = [Dataset()]
+    made.SourceImageSequence[0].ReferencedSOPInstanceUID = f"{ROOT}.9"
+    item = made.SourceImageSequence[0]
+    item.add_new(0x00080000, "UL", 26)
+    assert "SourceImageSequence" in read(sent(clean(written(made)), DONE))
+
+
+def test_a_word_that_stands_somewhere_for_everybody_is_still_found_elsewhere() -> None:
+    for name, kept in (("Sharp^Hendrika", "SHARP"), ("Head^Hendrika", "HEAD")):
+        made = image(PatientName=name, StudyDescription="", SeriesDescription="", ConvolutionKernel=kept)
+        sent(written(made), STANDARD)
+        made.ICCProfile = f"profile of {kept.title()} Ltd".encode()
+        assert refused(written(made), STANDARD).word == "names-in-text"

@@ -26,7 +26,6 @@ from casedrop.errors import CaseProblem
 from casedrop.essence import (
     PIXEL_TAGS,
     Losses,
-    Values,
     as_slice,
     changed,
     essence,
@@ -99,7 +98,7 @@ def _deidentify(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -
     refuse_comments(dataset, syntax, procedure)
     if procedure.name == "already-done":
         expect_done(dataset, procedure)
-        return _unchanged(dataset, stood, syntax)
+        return _unchanged(data, syntax)
     before, wanted = essence(dataset), words_of_patient(dataset)
     method = _apply(dataset, procedure, key)
     sent = _written(dataset, syntax)
@@ -113,12 +112,15 @@ def _deidentify(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -
     return Deidentified(sent, as_slice(kept), method, changed(stood, stands))
 
 
-def _unchanged(dataset: Dataset, stood: Values, syntax: UID) -> Deidentified:
-    before = essence(dataset)
+def _unchanged(data: bytes, syntax: UID) -> Deidentified:
+    """Read anew: what was decoded to look at it may be written another way."""
+    dataset = dcmread(io.BytesIO(data), force=True)
+    _straighten(dataset)
+    stood = values(dataset)
     sent = _written(dataset, syntax)
     after = dcmread(io.BytesIO(sent))
     _straighten(after)
-    odd = changed(stood, values(after))
+    odd, before = changed(stood, values(after)), essence(dataset)
     if odd or essence(after) != before:
         raise CaseProblem(
             Problem(

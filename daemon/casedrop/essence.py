@@ -190,9 +190,12 @@ def values(dataset: Dataset, place: tuple[int, ...] = ()) -> Values:
 
 
 def changed(before: Values, after: Values) -> tuple[str, ...]:
-    """Keywords of what is no longer there or another, the outermost sequence's for what is nested, sorted."""
+    """Keywords of what is no longer there or another, the outermost sequence's for what is nested, sorted.
+
+    Lengths of groups (retired, PS3.5, 7.2) are none of it.
+    """
     gone = {place for place, value in before.items() if not _same(value, after.get(place))}
-    return tuple(sorted({_outermost(place) for place in gone if place[-1] & 0xFFFF or len(place) > 1}))
+    return tuple(sorted({_outermost(place) for place in gone if place[-1] & 0xFFFF}))
 
 
 def _outermost(place: tuple[int, ...]) -> str:

@@ -127,7 +127,8 @@ def refuse_bytes(
         return
     found = _words(OWN_TEXT.sub(b" ", rest), words)
     kept = [(place, word, value) for place, value in stands.items() for word in _words(value, found)]
-    if found - {word for place, word, value in kept if _is_chance(place, word, value)}:
+    named = {word for place, word, value in kept if not _is_chance(place, word, value)}
+    if named | (found - {word for _, word, _ in kept}):
         raise CaseProblem(
             Problem(
                 "names-in-text",
@@ -184,7 +185,8 @@ def _words(value: bytes, wanted: AbstractSet[str]) -> set[str]:
     found: set[str] = set()
     for encoding in encodings:
         text = value.decode(encoding, "ignore").casefold()
-        found |= wanted & set(re.findall(r"[^\W_]+", text))
         joined = text.replace("\0", "")
+        for one in (text, joined):
+            found |= wanted & set(re.findall(r"[^\W_]+", one))
         found |= {word for word in wanted if len(word) >= LONG and not word.isdigit() and word in joined}
     return found
