@@ -513,7 +513,7 @@ MISTAKES = {
         "key_columns", "decimel = 3\nkey_columns"
     ): f'{AT}: unknown key "decimel". Did you mean "decimal"?',
     VISITS + TABLE + TABLE + USE: 'drops "lung", table "scores": another table has this name.',
-    VISITS + TABLE + RULE: f"{AT}: is used by no socket and not in the title.",
+    VISITS + TABLE + RULE: f"{AT}: is used by no socket, and neither in title nor in order.",
     TABLED.replace('table = "scores"', 'table = "score"').replace(
         "folder = ", 'title = "{table.scores.X}"\nfolder = '
     ): (f'{FROM}, table: unknown table "score"; "scores" may be meant.'),
@@ -523,6 +523,19 @@ MISTAKES = {
     ): (f"{FROM}: must have table and column together."),
     VISITS + 'title = "{table.scores.X}"\n' + RULE: (
         'drops "lung", title: unknown table "scores"; tables are set with [[drops.tables]].'
+    ),
+    DROP + "order = 3\n" + RULE: 'drops "lung", order: must be text such as {visit}.',
+    DROP
+    + 'order = "3"\n'
+    + RULE: 'drops "lung", order: has no placeholder and would be the same for every folder; put in {folder}.',
+    DROP
+    + 'order = "{pseudonym}"\n'
+    + RULE: 'drops "lung", order: must be a whole number, which a pseudonym never is.',
+    VISITS
+    + 'order = "{visit}"\n'
+    + RULE: 'drops "lung", order: unknown placeholder "visit"; {folder}, {patient} may be meant.',
+    VISITS + 'order = "{table.scores.X}"\n' + RULE: (
+        'drops "lung", order: unknown table "scores"; tables are set with [[drops.tables]].'
     ),
     DROP + 'title = "{table.scores}"\n' + RULE: (
         'drops "lung", title: a column of a table is written {table.NAME.COLUMN}.'

@@ -116,9 +116,12 @@ def sessions(platform: GrandChallenge, case: Case, address: Callable[[str], str]
 
 
 def body(case: Case, upload_address: Callable[[str], str], session_address: Callable[[str], str]) -> Json:
-    """The one request: title (once) and every value to send."""
+    """The one request: title and order (once) and every value to send."""
     values = [_value(case, socket, upload_address, session_address) for socket in next_request(case)]
-    return {"values": values} if case.committed else {"title": case.settled.title, "values": values}
+    if case.committed:
+        return {"values": values}
+    order = {"order": case.settled.order} if case.settled.order else {}
+    return {"title": case.settled.title} | order | {"values": values}
 
 
 def _value(

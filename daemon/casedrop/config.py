@@ -253,6 +253,7 @@ class _DropTable(Table):
     title: Annotated[str, AfterValidator(checks.title), Field(description="text such as {folder}")] = (
         "{folder}"
     )
+    order: Annotated[str, AfterValidator(checks.order), Field(description="text such as {visit}")] = ""
     unmatched: Annotated[Literal["fail", "ignore"], Field(description='"fail" or "ignore"')] = "fail"
     existing_display_set: Annotated[Existing, Field(description='"refuse", "add" or "replace"')] = "refuse"
     ignore: Globs = ()

@@ -184,6 +184,7 @@ class Drop:
     leave_out: tuple[DicomRule, ...] = ()
     allow: tuple[str, ...] = ()
     split: Split | None = None
+    order: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,8 +357,9 @@ class Plan:
     `signature` is settle.signature of the listing it was made from, `entries` what that listing held
     besides junk. `existing` is what may be changed where the display set is finished already; `relies_on`
     are required sockets for which the folder has nothing because that display set holds them. `ignore` are
-    the drop's patterns as they were then. The plan of a folder that is split has `parts`, each of which becomes a
-    display set, and no title; `part` is the name of one of them.
+    the drop's patterns as they were then. `order` is the display set's place in its study, 0 where the platform
+    gives it one. The plan of a folder that is split has `parts`, each of which becomes a display set, and no
+    title; `part` is the name of one of them.
     """
 
     folder: str
@@ -371,6 +373,7 @@ class Plan:
     ignore: tuple[str, ...] = ()
     part: str = ""
     parts: "tuple[Plan, ...]" = ()
+    order: int = 0
 
     @property
     def contents(self) -> dict[str, str]:
