@@ -93,8 +93,8 @@ def order(
     if 1 <= place <= LAST:
         return place, []
     words = (
-        f"What the order of the display set is made of ({drop.order}) is no whole number from 1 to {LAST} for this "
-        "folder. Put it right in the folder's name, or in the table it comes from."
+        f"What the order of the display set is made of ({drop.order}) is no whole number from 1 to {LAST} for "
+        "this folder. Put it right in the folder's name, or in the table it comes from."
     )
     return 0, [Problem("bad-order", words)]
 
