@@ -148,6 +148,11 @@ def test_rules_become_the_records_the_other_modules_use(file: Path) -> None:
     )
 
 
+def test_a_drop_that_goes_to_an_archive_has_no_reader_study(file: Path) -> None:
+    (drop,) = read(file, GOOD.replace("reader_study", "archive")).drops
+    assert (drop.archive, drop.reader_study, drop.goes_to) == ("lung-2026", "", "archive lung-2026")
+
+
 def test_tables_become_the_records_the_other_modules_use(file: Path) -> None:
     inside = """
         [[drops.tables]]
@@ -524,6 +529,17 @@ MISTAKES = {
     VISITS + 'title = "{table.scores.X}"\n' + RULE: (
         'drops "lung", title: unknown table "scores"; tables are set with [[drops.tables]].'
     ),
+    GOOD.replace("reader_study", "archive").replace(
+        "lung-2026", "https://x.org/lung-2026/"
+    ): f'drops "lung", archive: must be {SLUG}.',
+    DROP.replace('reader_study = "lung-2026"\n', "")
+    + RULE: 'drops "lung": must have exactly one of reader_study and archive.',
+    DROP
+    + 'archive = "scans-2026"\n'
+    + RULE: 'drops "lung": must have exactly one of reader_study and archive.',
+    DROP.replace("reader_study", "archive")
+    + 'order = "{folder}"\n'
+    + RULE: 'drops "lung", order: goes only with reader_study: the items of an archive have no order.',
     DROP + "order = 3\n" + RULE: 'drops "lung", order: must be text such as {visit}.',
     DROP
     + 'order = "3"\n'

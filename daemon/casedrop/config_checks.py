@@ -223,6 +223,7 @@ def across(data: Tables) -> Iterator[tuple[Location, str]]:
     yield from _roots(drops, data)
     for n, drop in drops:
         sockets = tables(drop, "sockets")
+        yield from _goes_to(drop, ("drops", n))
         yield from _placeholders(drop, ("drops", n))
         yield from _split(drop, ("drops", n))
         yield from repeated(
@@ -271,6 +272,13 @@ def _roots(drops: list[tuple[int, Tables]], data: Tables) -> Iterator[tuple[Loca
                 ("state", "directory"),
                 f"lies in the root of {where(('drops', n), data)}; keep it off the share",
             )
+
+
+def _goes_to(drop: Tables, at: Location) -> Iterator[tuple[Location, str]]:
+    if len(drop.keys() & {"reader_study", "archive"}) != 1:
+        yield at, "must have exactly one of reader_study and archive"
+    if "archive" in drop and "order" in drop:
+        yield (*at, "order"), "goes only with reader_study: the items of an archive have no order"
 
 
 def _own_placeholders(drop: Tables, groups: Iterable[str], at: Location) -> Iterator[tuple[Location, str]]:

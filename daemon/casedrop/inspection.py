@@ -26,7 +26,7 @@ from casedrop.watch import file_system, list_folder
 TRIED = (
     "De-identifying was tried on one file of each series; the service does it for all, and refuses in doubt."
 )
-OFFLINE = "Not asked (offline): whether Grand Challenge has this reader study and these sockets."
+OFFLINE = "Not asked (offline): whether Grand Challenge has this place and these sockets."
 
 Findings = list[tuple[int, str]]
 """(exit code, sentence): 0 is well, 78 is for the administrator, 75 cannot be told now."""
@@ -105,7 +105,7 @@ def _lease_words(path: Path) -> str:
 def _platform_words(platform: GrandChallenge, drop: Drop) -> str:
     study, kinds = check_platform(platform, drop)
     sockets = ", ".join(f"{slug} ({kind.super_kind})" for slug, kind in kinds.items())
-    return f'Drop "{drop.name}": reader study {study.url} with {sockets}.'
+    return f'Drop "{drop.name}": {"archive" if study.archive else "reader study"} {study.url} with {sockets}.'
 
 
 def _tried(look: Callable[[], str]) -> Findings:

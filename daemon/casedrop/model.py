@@ -162,8 +162,9 @@ class Split:
 class Drop:
     """One configured root with its rules. `root` holds ``drop/``, ``done/`` and ``failed/``.
 
-    DICOM series that `leave_out` fits are passed over; `allow` names guards that are let pass (those of a
-    rule's, and dicom_model.FOLDER_GUARDS).
+    Either `reader_study` or `archive` is the slug of where its folders go, the other is "". What is said of reader
+    studies and display sets goes for archives and their items, too. DICOM series that `leave_out` fits are passed
+    over; `allow` names guards that are let pass (those of a rule's, and dicom_model.FOLDER_GUARDS).
     """
 
     name: str
@@ -185,6 +186,12 @@ class Drop:
     allow: tuple[str, ...] = ()
     split: Split | None = None
     order: str = ""
+    archive: str = ""
+
+    @property
+    def goes_to(self) -> str:
+        """In words; no two drops that go to different places say the same."""
+        return f"archive {self.archive}" if self.archive else f"reader study {self.reader_study}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,9 +430,10 @@ class Case:
 
     `folder` is its name in drop/, `first_name` the one it had there first, "" where that is the same.
     `root` is the id in the root's identity file; `platform` and `study` are addresses, so that neither
-    a drop's name nor a changed configuration moves a case. `uploads` goes by file path, `sessions`,
-    `held` and `replaced` (pk of the value before ours) by socket. `patch` is the journalled body of the
-    request whose answer is not known yet, "" when there is none; `asked` are the sockets of the last one.
+    a drop's name nor a changed configuration moves a case; `archive` tells that `study` is an archive.
+    `uploads` goes by file path, `sessions`, `held` and `replaced` (pk of the value before ours) by socket.
+    `patch` is the journalled body of the request whose answer is not known yet, "" when there is none; `asked`
+    are the sockets of the last one.
     """
 
     id: int
@@ -477,6 +485,7 @@ class Case:
     """Of one part of a split folder: the case of the whole folder, which alone moves it."""
     round: int = 0
     """How often a split folder was taken; a part bears the number of the time it was begun at."""
+    archive: bool = False
 
     @property
     def settled(self) -> Plan:
@@ -512,8 +521,24 @@ class Case:
 
     @property
     def address(self) -> str:
-        """The display set's web page."""
+        """The display set's web page; of an archive's item, which has none of its own, the API's."""
+        if self.archive:
+            return f"{self.platform}archives/items/{self.set_pk}/"
         return f"{self.study}display-sets/{self.set_pk}/"
+
+    @property
+    def kind(self) -> str:
+        return "archive item" if self.archive else "display set"
+
+    @property
+    def home(self) -> str:
+        """What its display set is one of."""
+        return "archive" if self.archive else "reader study"
+
+    @property
+    def item(self) -> str:
+        """Its display set, and where people find it."""
+        return f"{self.kind} {self.address}" + (f" (in {self.study})" if self.archive else "")
 
     @property
     def reached(self) -> str:
