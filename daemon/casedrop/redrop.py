@@ -59,8 +59,8 @@ def title_held(holder: Case) -> Problem:
         "title-held",
         f'The title "{holder.settled.title}" belongs to the folder "{shown(holder.name)}" that was taken before '
         f"{where}, and the contents of this one differ. Each title can be used once in the {holder.home}, so "
-        "nothing of this folder was sent. If it is another patient or visit, give the folder another name. If it is "
-        f"to add to or correct that {holder.kind}, ask the data manager (existing_display_set).",
+        "nothing of this folder was sent. If it is another patient or visit, give the folder another name. If it "
+        f"is to add to or correct that {holder.kind}, ask the data manager (existing_display_set).",
     )
 
 
