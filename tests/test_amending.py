@@ -49,6 +49,17 @@ def test_only_what_was_forgotten_is_added_and_the_rest_stays(lab: Lab) -> None:
     assert json.loads(receipt.read_text())["amended"] == ["airway-segmentation"]
 
 
+def test_an_amendment_leaves_the_order_as_it_was(lab: Lab) -> None:
+    folder = "folder = '(?P<patient>P\\d+)_(?P<visit>\\d+)'"
+    lab.configure(f'{folder}\ntitle = "{{patient}}"\norder = "{{visit}}"\nexisting_display_set = "add"')
+    lab.move_in("P001_3", **FIRST)
+    assert lab.once() == 0
+    lab.move_in("P001_5", ct_airways__mha=MASK)
+    assert lab.once() == 0, lab.log.read_text()
+    (made,) = lab.sandbox.display_sets("lung-2026")
+    assert ("airway-segmentation" in made.values, made.order) == (True, 3)
+
+
 def test_a_whole_folder_with_one_file_more_sends_only_that(lab: Lab) -> None:
     begun(lab, "add")
     since = len(lab.sandbox.requests)

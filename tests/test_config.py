@@ -145,11 +145,10 @@ def test_drops_may_stand_in_pieces_beside_the_file(file: Path) -> None:
 def test_a_mistake_in_a_piece_is_said_with_its_name(file: Path) -> None:
     (file.parent / "drops.d").mkdir()
     piece = file.parent / "drops.d" / "heart.toml"
-    piece.write_text(PIECE.replace("reader_study", "reader_stdy"))
-    assert problems(file, DROP + RULE) == [
-        f'drops.d/heart.toml: drops "heart", reader_study: is missing; it must be {SLUG}.',
-        'drops.d/heart.toml: drops "heart": unknown key "reader_stdy". Did you mean "reader_study"?',
-    ]
+    piece.write_text(PIECE.replace('files = "*.mha"', 'fils = "*.mha"'))
+    assert problems(file, DROP + RULE)[0] == (
+        'drops.d/heart.toml: drops "heart", socket "mr-image": unknown key "fils". Did you mean "files"?'
+    )
     piece.write_text(PIECE.replace("heart", "lung"))
     assert any(
         one.startswith("drops.d/heart.toml: ") and "another drop has this name" in one
@@ -219,6 +218,11 @@ def test_rules_become_the_records_the_other_modules_use(file: Path) -> None:
             ),
         ),
     )
+
+
+def test_a_drop_that_goes_to_an_archive_has_no_reader_study(file: Path) -> None:
+    (drop,) = read(file, GOOD.replace("reader_study", "archive")).drops
+    assert (drop.archive, drop.reader_study, drop.goes_to) == ("lung-2026", "", "archive lung-2026")
 
 
 def test_tables_become_the_records_the_other_modules_use(file: Path) -> None:
@@ -599,7 +603,7 @@ MISTAKES = {
         "key_columns", "decimel = 3\nkey_columns"
     ): f'{AT}: unknown key "decimel". Did you mean "decimal"?',
     VISITS + TABLE + TABLE + USE: 'drops "lung", table "scores": another table has this name.',
-    VISITS + TABLE + RULE: f"{AT}: is used by no socket and not in the title.",
+    VISITS + TABLE + RULE: f"{AT}: is used by no socket, and neither in title nor in order.",
     TABLED.replace('table = "scores"', 'table = "score"').replace(
         "folder = ", 'title = "{table.scores.X}"\nfolder = '
     ): (f'{FROM}, table: unknown table "score"; "scores" may be meant.'),
@@ -609,6 +613,30 @@ MISTAKES = {
     ): (f"{FROM}: must have table and column together."),
     VISITS + 'title = "{table.scores.X}"\n' + RULE: (
         'drops "lung", title: unknown table "scores"; tables are set with [[drops.tables]].'
+    ),
+    GOOD.replace("reader_study", "archive").replace(
+        "lung-2026", "https://x.org/lung-2026/"
+    ): f'drops "lung", archive: must be {SLUG}.',
+    DROP.replace('reader_study = "lung-2026"\n', "")
+    + RULE: 'drops "lung": must have exactly one of reader_study and archive.',
+    DROP
+    + 'archive = "scans-2026"\n'
+    + RULE: 'drops "lung": must have exactly one of reader_study and archive.',
+    DROP.replace("reader_study", "archive")
+    + 'order = "{folder}"\n'
+    + RULE: 'drops "lung", order: goes only with reader_study: the items of an archive have no order.',
+    DROP + "order = 3\n" + RULE: 'drops "lung", order: must be text such as {visit}.',
+    DROP
+    + 'order = "3"\n'
+    + RULE: 'drops "lung", order: has no placeholder and would be the same for every folder; put in {folder}.',
+    DROP
+    + 'order = "{pseudonym}"\n'
+    + RULE: 'drops "lung", order: must be a whole number, which a pseudonym never is.',
+    VISITS
+    + 'order = "{visit}"\n'
+    + RULE: 'drops "lung", order: unknown placeholder "visit"; {folder}, {patient} may be meant.',
+    VISITS + 'order = "{table.scores.X}"\n' + RULE: (
+        'drops "lung", order: unknown table "scores"; tables are set with [[drops.tables]].'
     ),
     DROP + 'title = "{table.scores}"\n' + RULE: (
         'drops "lung", title: a column of a table is written {table.NAME.COLUMN}.'

@@ -390,7 +390,7 @@ def test_bytes_that_are_no_utf8_are_shown_as_such() -> None:
         (CT, None, "no socket"),
         (CT, SocketKind("ct-image", "String", "Value"), "`value`"),
         (CT, SocketKind("ct-image", "DICOM Image Set", "Image"), "experimental = true"),
-        (SCORE, SocketKind("some-score", "Anything", "File"), "`files`"),
+        (SCORE, SocketKind("some-score", "PDF file", "File"), "`files`"),
     ],
 )
 def test_a_rule_that_does_not_fit_its_socket_is_a_setup_finding(

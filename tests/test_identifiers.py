@@ -240,6 +240,15 @@ def test_a_value_out_of_the_folders_name_is_what_is_sent_of_it(folder: Path) -> 
     assert text.startswith("The value of socket remark")
 
 
+def test_an_order_that_is_the_patients_number_is_refused(folder: Path) -> None:
+    write(folder / "a.dcm", header(**JANE | {"PatientID": "4711008"}))
+    drop = replace(LAB, folder=r"(?P<code>\w+)_(?P<number>\d+)", title="{code}", order="{number}")
+    renamed = folder.rename(folder.parent / "P1_4711008")
+    (text,) = said(renamed, drop)
+    assert text.startswith("The order holds what the DICOM headers of the folder have as PatientID,")
+    assert not said(renamed.rename(folder.parent / "P1_17"), drop)
+
+
 def test_which_attributes_count_is_the_drops_and_none_is_off(folder: Path) -> None:
     write(folder / "a.dcm", header(**JANE, InstitutionName="St. Mary"))
     renamed = folder.rename(folder.parent / "PAT-00417 St Mary")

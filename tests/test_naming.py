@@ -53,6 +53,13 @@ def test_a_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
         pseudonym_key.make(tmp_path / "nowhere" / "key")
 
 
+def test_an_archive_has_other_pseudonyms_than_the_reader_study_of_the_same_slug() -> None:
+    study = Drop("lung", "/lab", "lung-2026", ())
+    archive = replace(study, reader_study="", archive="lung-2026")
+    made = {NamingSource(one, bytes(32))().pseudonym("P1") for one in (study, archive)}
+    assert made == {pseudonym(bytes(32), "lung-2026", "P1"), pseudonym(bytes(32), "archive lung-2026", "P1")}
+
+
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o660, 0o601])
 def test_a_key_that_others_can_read_or_change_is_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "key"

@@ -32,6 +32,16 @@ def test_image_segmentation_report_and_score_become_one_display_set(lab: Lab) ->
     assert not list(lab.drop.iterdir())
 
 
+def test_a_display_set_gets_its_order_with_its_title_and_0_is_refused(lab: Lab) -> None:
+    lab.configure("folder = 'P\\d+_(?P<visit>\\d+)'\norder = \"{visit}\"")
+    for visit in (30, 7, 0):
+        lab.move_in(f"P001_{visit}", ct__mha=mha(visit or 8))
+    assert lab.once() == 1
+    found = [(one.title, one.order) for one in lab.sandbox.display_sets("lung-2026")]
+    assert found == [("P001_7", 7), ("P001_30", 30)]
+    assert "({visit}) is no whole number from 1" in lab.wait_failed("P001_0")
+
+
 @pytest.mark.parametrize(
     "name", ["Pat ient (1)", "Müller", 'it\'s "quoted"', "x" * 200, "a%20b&c", "con:aux?*|", "-rf"]
 )

@@ -471,6 +471,22 @@ def test_a_title_is_made_of_a_column_whatever_its_name() -> None:
     assert groups(drop, "P1_1") == {"patient": "P1", "visit": "1", "folder": "P1_1"}
 
 
+def test_an_order_out_of_a_column_is_waited_for_once_with_the_rest_of_its_row() -> None:
+    drop = replace(VISITS, order="{table.scores.No}")
+    wanted = ("Patient", "Visit", "X", "No")
+    assert tables.columns(drop, SCORES) == wanted
+
+    def made(row: str) -> Grouping:
+        return grouped(drop, of_text(f"Patient,Visit,X,No\n{row}", wanted=wanted))
+
+    assert (plan := made("P1,1,4.5,017\n").plan)
+    assert plan.order == 17
+    assert words(made("")) == [("no-row", Weight.LACKING)]
+    assert words(made("P1,1,4.5,\n")) == [("empty-cell", Weight.LACKING)]
+    assert words(made("P1,1,4.5,SECRET\n")) == [("bad-order", Weight.WRONG)]
+    assert "SECRET" not in made("P1,1,4.5,SECRET\n").problems[0].text
+
+
 def test_a_table_in_the_folder_is_taken_and_has_one_row() -> None:
     grouping = grouped(INSIDE, d__csv=b"X;Y\n4,5;1\n")
     assert words(grouping) == [("bad-value", Weight.WRONG)]
@@ -546,11 +562,12 @@ def test_a_row_that_changes_while_the_folder_waits_counts_once_it_was_seen_twice
 def test_values_and_titles_out_of_a_table_from_check_to_the_platform(lab: Lab) -> None:
     lab.sandbox.add_socket("lung-volume", "Float", "Value")
     table = lab.top / "scores.xlsx"
-    head = ["Patient", "Visit", "Study code", "Lung volume"]
-    saved(table, head, ["P1", 1, "A 17", 4.5], ["P2", 1, "A 18", 3], ["P2", 1, "A 18", 3])
+    head = ["Patient", "Visit", "Study code", "Lung volume", "No"]
+    saved(table, head, ["P1", 1, "A 17", 4.5, 7], ["P2", 1, "A 18", 3, 8], ["P2", 1, "A 18", 3, 8])
     lab.configure(
         f"""folder = '(?P<patient>P\\d+)_(?P<visit>\\d+)'
         title = "{{table.scores.Study code}}"
+        order = "{{table.scores.No}}"
         [[drops.tables]]
         name = "scores"
         file = "{table}"
@@ -563,15 +580,17 @@ def test_values_and_titles_out_of_a_table_from_check_to_the_platform(lab: Lab) -
     assert f"ok The table scores {table} has rows for 2 folders, by Patient and Visit." in said
     assert f"PROBLEM The table scores {table}: the same Patient and Visit in rows 3 and 4." in said
     folder = lab.folder("P1_1", ct__mha=mha())
-    assert 'Display set "A 17"' in lab.command("plan", str(folder), "--offline")
+    assert 'Display set "A 17" (order 7)' in lab.command("plan", str(folder), "--offline")
     folder.rename(lab.drop / "P1_1")
     lab.move_in("P2_1", ct__mha=mha(9))
     lab.move_in("P3_1", ct__mha=mha(10))
     assert lab.once() == 1
     (made,) = lab.sandbox.display_sets("lung-2026")
-    assert (made.title, made.values["lung-volume"]) == ("A 17", 4.5)
+    assert (made.title, made.order, made.values["lung-volume"]) == ("A 17", 7, 4.5)
     assert "rows 3 and 4" in lab.wait_failed("P2_1")
     assert "has no row for this folder by Patient and Visit" in lab.wait_failed("P3_1")
     saved(table, ["Patient", "Visit"])
     said = lab.command("check", "--offline", code=78)
-    assert f"PROBLEM The table scores {table} has no column Lung volume and none Study code" in said
+    assert (
+        f"PROBLEM The table scores {table} has no column Lung volume and none Study code and none No" in said
+    )

@@ -1,5 +1,6 @@
 """What display sets are called: templates, pseudonyms and tables of codes."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -12,7 +13,7 @@ from casedrop.group import group
 from casedrop.model import CodeTable, Drop, Entry, EntryKind, Listing, Problem, SocketRule, Weight
 from casedrop.pseudonyms import LETTERS, fingerprint, outside, pseudonym
 from casedrop.tables import TableProblemError, indexed
-from casedrop.titles import Naming, title
+from casedrop.titles import Naming, order, title
 
 KEY = bytes(range(32))
 TABLE = CodeTable("/codes.csv", "Folder", "Code")
@@ -113,6 +114,36 @@ def test_folder_names_are_compared_as_the_table_and_a_mac_write_them() -> None:
 def test_what_is_no_such_table_says_why(content: bytes, why: str) -> None:
     with pytest.raises(TableProblemError, match=why):
         parse(content)
+
+
+def ordered(name: str, template: str = "{visit}") -> tuple[int, list[str]]:
+    rules = replace(drop("{folder}", r"P\d+_(?P<visit>.*)"), order=template)
+    place, problems = order(rules, name, KEYED)
+    return place, [one.word for one in problems]
+
+
+@given(st.integers(1, 2**31 - 1), st.text("0", max_size=3))
+def test_an_order_is_a_whole_number_in_the_folders_name(number: int, zeros: str) -> None:
+    assert ordered(f"P1_{zeros}{number}") == (number, [])
+    assert ordered(f"P1_{number} ") == (number, [])
+    assert ordered(f"P1_{number}", "") == (0, [])
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "000", str(2**31), "9" * 200, "-1", "+1", "1.0", "1,0", "1e3", "", "x", "٣"]
+)
+def test_an_order_that_is_none_is_refused_and_only_its_template_is_named(text: str) -> None:
+    assert ordered(f"P1_{text}") == (0, ["bad-order"])
+    rules = replace(drop("{folder}", r"(?P<visit>.*)"), order="{visit}")
+    ((said,)) = order(rules, "CANARY", KEYED)[1]
+    assert "({visit}) is no whole number from 1 to 2147483647" in said.text
+    assert "CANARY" not in said.text
+
+
+def test_a_folder_this_drop_does_not_take_is_told_so_once() -> None:
+    rules = replace(drop("{folder}", r"P\d+_(?P<visit>\d+)"), order="{visit}")
+    found = group(Listing("x", (Entry("a.mha", EntryKind.FILE, 5),)), rules, {}, None)
+    assert [one.word for one in found.problems] == ["folder-name"]
 
 
 @given(st.binary(max_size=200), st.text(max_size=5))

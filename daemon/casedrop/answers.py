@@ -66,6 +66,7 @@ TABLE = (
     _row("create_upload", (400,), r"too many uploads", Meaning.QUOTA),
     _row("presign", (403,), r"Upload limit reached", Meaning.QUOTA),
     _row("create_display_set", (400,), r"Object with slug=.* does not exist", Meaning.SETUP),
+    _row("create_display_set", (400,), r"Invalid hyperlink", Meaning.SETUP),
     _row("", (400,), r"title, \w+ must make a unique set", Meaning.TITLE_TAKEN),
     _row("", (400,), r"cannot be changed, as answers for it already exist", Meaning.CLOSED),
     _row("update_display_set", (400,), r"Object with slug=.* does not exist", Meaning.SETUP),

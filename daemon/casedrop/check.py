@@ -1,4 +1,4 @@
-"""Whether a drop's set-up is what its rules need: the token's user, the reader study, the sockets."""
+"""Whether a drop's set-up is what its rules need: the token's user, the reader study or archive, the sockets."""
 
 from collections.abc import Mapping
 
@@ -13,14 +13,15 @@ def check_platform(platform: GrandChallenge, drop: Drop) -> tuple[ReaderStudy, d
     """The drop's reader study and sockets. Raises SetupProblem with everything that is wrong."""
     if platform.whoami() == "AnonymousUser":
         raise SetupProblem("Grand Challenge saw no token in the request: check how the token is given.")
-    study = platform.reader_study(drop.reader_study)
+    platform = platform.of(archive=bool(drop.archive))
+    study = platform.reader_study(drop.archive or drop.reader_study)
     kinds = {rule.socket: platform.socket(rule.socket) for rule in drop.sockets}
     problems = [*check_rules(drop, kinds), *grid_mistakes(drop, kinds)]
     if study is None:
         problems.insert(
             0,
-            f'The reader study "{drop.reader_study}" does not exist, or this token\'s user may not see it. '
-            "Check the slug in the configuration, or ask the study's editors to add the user as an editor.",
+            f"There is no {drop.goes_to}, or this token's user may not see it. Check the slug in the "
+            "configuration, or ask its editors to add the user as an editor.",
         )
     if problems or study is None:
         raise SetupProblem(*problems)
@@ -48,5 +49,5 @@ def _expect_listing(platform: GrandChallenge, study: ReaderStudy) -> None:
         next(platform.display_sets(study.pk), None)
     except Refused as no:
         if no.meaning in (Meaning.FORBIDDEN, Meaning.GONE):
-            raise SetupProblem(f'The display sets of "{study.slug}" may not be listed.') from None
+            raise SetupProblem(f'What is in "{study.slug}" may not be listed.') from None
         raise

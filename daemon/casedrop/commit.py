@@ -60,10 +60,11 @@ def shell(platform: GrandChallenge, case: Case, save: Save) -> Case:
 def _made(platform: GrandChallenge, case: Case) -> DisplaySet:
     """Always under the same title: a request thought lost that comes through late cannot make a second one."""
     try:
-        return platform.create_display_set(case.study_slug, case.one_time_title)
+        study = case.study_pk if case.archive else case.study_slug
+        return platform.create_display_set(study, case.one_time_title)
     except Refused as no:
         if no.meaning is Meaning.TITLE_TAKEN:
-            raise Unclear("The empty display set has come to be meanwhile.", answered=True) from None
+            raise Unclear(f"The empty {case.kind} has come to be meanwhile.", answered=True) from None
         raise
 
 
@@ -81,7 +82,7 @@ def still_empty(platform: GrandChallenge, case: Case, save: Save) -> Case:
     if current.title == case.one_time_title and not current.values:
         return case
     raise Waits(
-        f"The display set {case.address}, made for this folder, holds something Casedrop does not remember "
+        f"The {case.item}, made for this folder, holds something Casedrop does not remember "
         "having sent: somebody changed it, or the journal is a restored one. Compare it with the folder. If it "
         "is right, `casedrop accept` files the folder as done; if not, delete it on Grand Challenge.",
         PERSON,
@@ -116,9 +117,12 @@ def sessions(platform: GrandChallenge, case: Case, address: Callable[[str], str]
 
 
 def body(case: Case, upload_address: Callable[[str], str], session_address: Callable[[str], str]) -> Json:
-    """The one request: title (once) and every value to send."""
+    """The one request: title and order (once) and every value to send."""
     values = [_value(case, socket, upload_address, session_address) for socket in next_request(case)]
-    return {"values": values} if case.committed else {"title": case.settled.title, "values": values}
+    if case.committed:
+        return {"values": values}
+    order = {"order": case.settled.order} if case.settled.order else {}
+    return {"title": case.settled.title} | order | {"values": values}
 
 
 def _value(
@@ -202,7 +206,7 @@ def _existing(platform: GrandChallenge, case: Case) -> DisplaySet:
 
 def deleted(case: Case) -> Waits:
     return Waits(
-        f"Its display set {case.address} is gone from Grand Challenge or hidden from this user. Casedrop "
+        f"Its {case.item} is gone from Grand Challenge or hidden from this user. Casedrop "
         "does not make a second one by itself. If it was deleted on purpose, move the folder out of drop/; "
         "to make a new one, `casedrop retry DROP/NAME`.",
         PERSON,
@@ -215,7 +219,7 @@ def _refused(case: Case, no: Refused, save: Save, *, repeat: bool) -> Case:
     match no.meaning:
         case Meaning.GONE if not case.committed and not repeat:
             save(case, stage=Stage.UPLOADING, patch="", set_pk="", one_time_title="")
-            raise Unclear("The empty display set was deleted by someone; a new one is made.", answered=True)
+            raise Unclear(f"The empty {case.kind} was deleted by someone; a new one is made.", answered=True)
         case Meaning.GONE:
             raise deleted(case)
         case Meaning.UPLOAD_DIED:
@@ -225,7 +229,7 @@ def _refused(case: Case, no: Refused, save: Save, *, repeat: bool) -> Case:
             save(case, stage=Stage.UPLOADING, patch="")
             raise title_held(case)
         case Meaning.FORBIDDEN:
-            raise SetupProblem("The token's user may no longer edit this reader study.")
+            raise SetupProblem(f"The token's user may no longer edit this {case.home}.")
         case Meaning.CLOSED:
             save(case, stage=Stage.UPLOADING, patch="")
             raise closed(case)
@@ -236,8 +240,8 @@ def _refused(case: Case, no: Refused, save: Save, *, repeat: bool) -> Case:
 
 def title_held(case: Case) -> Waits:
     return Waits(
-        f'The reader study already holds a display set titled "{case.settled.title}", and it was not made '
-        "from this folder by this Casedrop. Casedrop never touches such a set. Rename or delete it on Grand "
+        f'The {case.home} already holds the {case.kind} "{case.settled.title}", and it was not made from this '
+        "folder by this Casedrop. Casedrop never touches such a one. Rename or delete it on Grand "
         "Challenge, or move the folder out of drop/. If it holds this very folder, `casedrop accept` compares the "
         "two and files the folder as done.",
         PERSON,
@@ -256,6 +260,6 @@ def closed(case: Case) -> CaseProblem:
 def _value_refused(sockets: list[str], no: Refused) -> Problem:
     return Problem(
         "value-refused",
-        f"Grand Challenge refused the values of this display set (sent: {', '.join(sockets)}). It said: "
+        f"Grand Challenge refused the values for this folder (sent: {', '.join(sockets)}). It said: "
         f"{no.text or no.status}. Nothing of it was stored. Correct the file or value that it names.",
     )

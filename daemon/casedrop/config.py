@@ -252,11 +252,13 @@ class _DropTable(Table):
         Field(pattern=r"^[A-Za-z0-9._-]{1,60}$", description="1 to 60 letters, digits, dots, - and _"),
     ]
     root: WholePath
-    reader_study: Slug
+    reader_study: Slug = ""
+    archive: Slug = ""
     folder: Expression | None = None
     title: Annotated[str, AfterValidator(checks.title), Field(description="text such as {folder}")] = (
         "{folder}"
     )
+    order: Annotated[str, AfterValidator(checks.order), Field(description="text such as {visit}")] = ""
     unmatched: Annotated[Literal["fail", "ignore"], Field(description='"fail" or "ignore"')] = "fail"
     mode: Annotated[Mode, Field(description='"send" or "rehearse"')] = "send"
     release: Annotated[Release, Field(description='"auto" or "ask"')] = "auto"

@@ -147,6 +147,12 @@ def title(title: str) -> str:
     return title
 
 
+def order(order: str) -> str:
+    if "{pseudonym" in order:
+        raise ValueError("must be a whole number, which a pseudonym never is")
+    return title(order)
+
+
 def key_columns(value: object) -> object:
     fits = isinstance(value, dict) and value and all(isinstance(one, str) and one for one in value.values())
     if not fits:
@@ -224,7 +230,8 @@ def across(data: Tables) -> Iterator[tuple[Location, str]]:
     yield from _roots(drops, data)
     for n, drop in drops:
         sockets = tables(drop, "sockets")
-        yield from _placeholders(drop, ("drops", n, "title"))
+        yield from _goes_to(drop, ("drops", n))
+        yield from _placeholders(drop, ("drops", n))
         yield from _split(drop, ("drops", n))
         yield from repeated(
             sockets, "socket", ("drops", n, "sockets"), "another rule fills this socket already"
@@ -275,6 +282,13 @@ def _roots(drops: list[tuple[int, Tables]], data: Tables) -> Iterator[tuple[Loca
             )
 
 
+def _goes_to(drop: Tables, at: Location) -> Iterator[tuple[Location, str]]:
+    if len(drop.keys() & {"reader_study", "archive"}) != 1:
+        yield at, "must have exactly one of reader_study and archive"
+    if "archive" in drop and "order" in drop:
+        yield (*at, "order"), "goes only with reader_study: the items of an archive have no order"
+
+
 def _own_placeholders(drop: Tables, groups: Iterable[str], at: Location) -> Iterator[tuple[Location, str]]:
     """{pseudonym} and {code} are not for groups, and a table of codes is there to be used."""
     own = {"pseudonym", "code"} if "codes" in drop else {"pseudonym"}
@@ -318,10 +332,20 @@ def _split(drop: Tables, at: Location) -> Iterator[tuple[Location, str]]:
 def _placeholders(drop: Tables, at: Location) -> Iterator[tuple[Location, str]]:
     try:
         groups = [*re.compile(drop.get("folder") or "").groupindex, *of_parts(drop)]
-        parts = list(string.Formatter().parse(drop.get("title") or ""))
-    except (re.error, OverflowError, RecursionError, TypeError, ValueError):
+    except (re.error, OverflowError, RecursionError, TypeError):
         return  # said where the key is checked
-    yield from _own_placeholders(drop, groups, at[:-1])
+    yield from _own_placeholders(drop, groups, at)
+    for key in ("title", "order"):
+        yield from _unknown_placeholders(drop, drop.get(key), groups, (*at, key))
+
+
+def _unknown_placeholders(
+    drop: Tables, template: Any, groups: list[str], at: Location
+) -> Iterator[tuple[Location, str]]:
+    try:
+        parts = list(string.Formatter().parse(template or ""))
+    except (TypeError, ValueError):
+        return  # said where the key is checked
     names = [spec if name == "pseudonym" and spec else name for _, name, spec, _ in parts if name is not None]
     known = ["folder", *groups, *(["code"] if "codes" in drop else [])]
     columns = {name for name in names if PLACEHOLDER.fullmatch(name)}

@@ -4,6 +4,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from casedrop.config_checks import Location, Tables, of_parts, real, repeated, shown, tables
 from casedrop.roots import FOLDERS
@@ -26,7 +27,7 @@ def mistakes(data: Tables) -> Mistakes:
             yield from _keys(table, drop, (*at, m, "key_columns"))
             yield from _place(table.get("file"), roots, (*at, m, "file"))
             if table.get("name") not in [name for _, name in uses]:
-                yield (*at, m), "is used by no socket and not in the title"
+                yield (*at, m), "is used by no socket, and neither in title nor in order"
         yield from _place(_inside(drop.get("codes"), "file"), roots, ("drops", n, "codes", "file"))
         yield from _unknown(uses, [str(table.get("name")) for _, table in listed])
 
@@ -66,10 +67,9 @@ def _uses(drop: Tables, at: Location) -> Mistakes:
     for m, rule in tables(drop, "sockets"):
         if isinstance(name := _inside(rule.get("value_from"), "table"), str):
             yield (*at, "sockets", m, "value_from", "table"), name
-    try:
-        yield from (((*at, "title"), name) for name, _ in asked(str(drop.get("title") or "")))
-    except ValueError:
-        return  # said where the key is checked
+    for key in ("title", "order"):
+        with suppress(ValueError):  # said where the key is checked
+            yield from (((*at, key), name) for name, _ in asked(str(drop.get(key) or "")))
 
 
 def _unknown(uses: list[tuple[Location, str]], known: list[str]) -> Mistakes:

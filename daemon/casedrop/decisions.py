@@ -34,7 +34,7 @@ def accept(settings: Settings, environ: Mapping[str, str], which: str, *, every:
     chosen = list(_chosen(settings, journal, which))
     if not chosen and which:
         raise ConfigurationError([f"{which} is not under way: `casedrop status` lists what is."])
-    found = [_accepted(platform, journal, drop, case) for drop, case in chosen]
+    found = [_accepted(platform.of(archive=case.archive), journal, drop, case) for drop, case in chosen]
     return [one for one in found if one] or [(True, "No folder waits for that.")]
 
 
@@ -58,7 +58,10 @@ def retry(
         return [_moved_back(drop, name, there[name])]
     token = read_token(settings, environ)
     platform = GrandChallenge(settings.platform.url, lambda: token)
-    found = [_made_anew(platform, journal, case) for _, case in _chosen(settings, journal, which)]
+    found = [
+        _made_anew(platform.of(archive=case.archive), journal, case)
+        for _, case in _chosen(settings, journal, which)
+    ]
     if found:
         return found
     raise ConfigurationError([f"There is no {name} in failed/ of {drop.name}, and none under way."])
@@ -185,7 +188,7 @@ def _accepted(platform: GrandChallenge, journal: Journal, drop: Drop, case: Case
         held, differences = _compared(platform, case, found)
     except CasedropError as problem:
         return False, f"{name}: {problem}"
-    page = replace(case, set_pk=found.pk).address
+    page = f"the {replace(case, set_pk=found.pk).item}"
     if differences:
         return False, f"{name}: {page} is not this folder: {'; '.join(differences)}. Nothing is changed."
     journal.wish(case.id, {"accept": found.pk, "held": {slug: asdict(value) for slug, value in held.items()}})
@@ -236,4 +239,4 @@ def _made_anew(platform: GrandChallenge, journal: Journal, case: Case) -> tuple[
         if no.meaning is not Meaning.GONE:
             raise
     journal.wish(case.id, "anew")
-    return True, f"{shown(case.called)}: its display set is gone. The running service makes a new one."
+    return True, f"{shown(case.called)}: its {case.kind} is gone. The running service makes a new one."

@@ -4,6 +4,7 @@ Every method raises errors.SetupProblem (token, rights, address), errors.Unavail
 errors.Unclear (it may have been done) or errors.Refused (a definite no), by the table in answers.
 """
 
+import copy
 import html
 import json
 import os
@@ -30,10 +31,13 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ReaderStudy:
+    """Or an archive, where `archive` says so."""
+
     pk: str
     slug: str
     url: str
-    """The study's web page."""
+    """Its web page."""
+    archive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class DisplaySet:
+    """Or an item of an archive."""
+
     pk: str
     title: str
     values: dict[str, Value]
@@ -78,7 +84,13 @@ class Session:
 
 
 class GrandChallenge:
-    """One server as one user. `url` ends in "/"; `token` is asked before every request."""
+    """One server as one user. `url` ends in "/"; `token` is asked before every request.
+
+    What it says of reader studies and their display sets goes for archives and their items where `archive` is
+    set: the requests are the same but for a few names (seen on a real server, recordings 10 and 19).
+    """
+
+    archive = False
 
     def __init__(self, url: str, token: Callable[[], str], connections: int = 16) -> None:
         self.url = url
@@ -90,6 +102,12 @@ class GrandChallenge:
         self._platform = httpx.Client(base_url=url, limits=limits, timeout=timeout, verify=tls)
         self._storage = httpx.Client(limits=limits, timeout=timeout, verify=tls)
 
+    def of(self, *, archive: bool) -> "GrandChallenge":
+        """The same server over the same connections, for archives or for reader studies."""
+        found = copy.copy(self)
+        found.archive = archive
+        return found
+
     def close(self) -> None:
         self._platform.close()
         self._storage.close()
@@ -100,8 +118,8 @@ class GrandChallenge:
 
     def reader_study(self, slug: str) -> ReaderStudy | None:
         """None where it does not exist or this user may not see it: the platform does not tell which."""
-        found = self._read("reader_study", "reader-studies/", {"slug": slug})["results"]
-        return ReaderStudy(found[0]["pk"], found[0]["slug"], found[0]["url"]) if found else None
+        found = self._read("reader_study", self._studies, {"slug": slug})["results"]
+        return ReaderStudy(found[0]["pk"], slug, found[0]["url"], self.archive) if found else None
 
     def socket(self, slug: str) -> SocketKind | None:
         results = self._read("socket", "components/interfaces/", {"slug": slug})["results"]
@@ -110,34 +128,34 @@ class GrandChallenge:
     def display_sets(self, study_pk: str) -> Iterator[DisplaySet]:
         """All display sets of a study that this user may see, page by page.
 
-        Raises Unavailable where the study changed between two pages: a page could then miss one.
+        Raises Unavailable where a page may have missed one: the study changed between two pages, or one stood
+        on both, since the items of an archive are in no certain order.
         """
+        seen: set[str] = set()
         offset, count = 0, None
+        which = "archive" if self.archive else "reader_study"
         while True:
-            page = self._read(
-                "display_sets",
-                "reader-studies/display-sets/",
-                {"reader_study": study_pk, "limit": PAGE, "offset": offset},
-            )
-            if count not in (None, page["count"]):
-                raise Unavailable("The reader study changed while it was being listed.")
+            page = self._read("display_sets", self._sets, {which: study_pk, "limit": PAGE, "offset": offset})
+            offset += len(page["results"])
+            seen |= {one["pk"] for one in page["results"]}
+            if count not in (None, page["count"]) or len(seen) < offset:
+                raise Unavailable("What the reader study or archive holds changed while it was being listed.")
             count = page["count"]
             yield from map(_display_set, page["results"])
-            offset += len(page["results"])
             if not page["next"] or not page["results"]:
                 return
 
     def display_set(self, pk: str) -> DisplaySet:
-        return _display_set(self._read("display_set", f"reader-studies/display-sets/{pk}/"))
+        return _display_set(self._read("display_set", f"{self._sets}{pk}/"))
 
-    def create_display_set(self, study_slug: str, title: str) -> DisplaySet:
-        body = {"reader_study": study_slug, "title": title}
-        return _display_set(self._write("create_display_set", "POST", "reader-studies/display-sets/", body))
+    def create_display_set(self, study: str, title: str) -> DisplaySet:
+        """`study` is a reader study's slug, or an archive's pk."""
+        body = {"archive": f"{self.url}{self._studies}{study}/"} if self.archive else {"reader_study": study}
+        return _display_set(self._write("create_display_set", "POST", self._sets, body | {"title": title}))
 
     def update_display_set(self, pk: str, body: Json) -> DisplaySet:
         """PATCH: everything in `body` is taken, or nothing (seen on a real server, recording 19)."""
-        path = f"reader-studies/display-sets/{pk}/"
-        return _display_set(self._write("update_display_set", "PATCH", path, body))
+        return _display_set(self._write("update_display_set", "PATCH", f"{self._sets}{pk}/", body))
 
     def create_upload(self, filename: str) -> Upload:
         return self._upload("create_upload", "POST", "uploads/", {"filename": filename})
@@ -213,6 +231,14 @@ class GrandChallenge:
                 response.read()
                 _expect_success("download", response, host="storage")
             yield from response.iter_bytes(CHUNK)
+
+    @property
+    def _studies(self) -> str:
+        return "archives/" if self.archive else "reader-studies/"
+
+    @property
+    def _sets(self) -> str:
+        return self._studies + ("items/" if self.archive else "display-sets/")
 
     def _upload(self, request: str, method: str, path: str, body: Json = None) -> Upload:
         response = self._send(request, method, path, body)
@@ -310,8 +336,8 @@ def _setup_text(request: str, status: int) -> str:
         return "Grand Challenge does not accept the token: it is wrong, expired or revoked."
     if request in ("create_display_set", "update_display_set"):
         return (
-            "Grand Challenge does not know the reader study or a socket named in the rules, or this token's "
-            "user may not edit the reader study: `casedrop check` tells which."
+            "Grand Challenge does not know the reader study or archive, or a socket named in the rules, or this "
+            "token's user may not edit it: `casedrop check` tells which."
         )
     return f"What answers at platform.url says {status}: that is not the address of the API (…/api/v1/)."
 

@@ -122,7 +122,8 @@ def group(
     folder = Folder(name, drop, files, contents, kinds, {path: [] for path in files}, dicom=dicom)
     folder.tables, folder.groups = naming.tables, titles.groups(drop, listing.folder, part.groups)
     title, problems = titles.title(drop, listing.folder, naming, part.groups)
-    folder.problems += problems
+    order, more = titles.order(drop, listing.folder, naming, part.groups)
+    folder.problems += dict.fromkeys([*problems, *more])
     folder.there = there(title) if drop.existing_display_set != "refuse" else frozenset()
     _claim(folder)
     sockets = [planned for rule in drop.sockets if (planned := _socket(folder, rule))]
@@ -140,6 +141,7 @@ def group(
         ignore=drop.ignore,
         part=part.name,
         groups=tuple(part.groups.items()),
+        order=order,
     )
     return Grouping(
         None if _stops(folder) else plan,

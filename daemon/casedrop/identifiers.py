@@ -81,12 +81,17 @@ def problems(plan: Plan, title: str, wanted: frozenset[Needle]) -> list[Problem]
             '(title = "{pseudonym}").'
         )
         found.append(_problem("The title", named, advice))
+    if said := _named_in(plan.order, wanted):
+        found.append(_problem("The order", said, "Ask the data manager for another one."))
     for socket in plan.sockets:
-        said = {keyword for text in _texts(socket.value) for keyword in keywords_in(text, wanted)}
-        if said:
+        if said := _named_in(socket.value, wanted):
             advice = "Take it out of the file it comes from."
-            found.append(_problem(f"The value of socket {socket.socket}", sorted(said), advice))
+            found.append(_problem(f"The value of socket {socket.socket}", said, advice))
     return found
+
+
+def _named_in(value: Json, wanted: frozenset[Needle]) -> list[str]:
+    return sorted({keyword for text in _texts(value) for keyword in keywords_in(text, wanted)})
 
 
 def _problem(what: str, keywords: Iterable[str], advice: str) -> Problem:

@@ -9,7 +9,7 @@ from casedrop.pseudonyms import outside
 
 
 def identifier_problems(drop: Drop, grouping: Grouping, headers: Iterable[DicomHeader]) -> list[Problem]:
-    """What of the title and the plain values would name a patient, by attribute.
+    """What of the title, the order and the plain values would name a patient, by attribute.
 
     Every file counts: files of one series may differ in their headers.
     """

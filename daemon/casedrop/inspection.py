@@ -92,7 +92,7 @@ def _lease_words(path: Path) -> str:
 def _platform_words(platform: GrandChallenge, drop: Drop) -> str:
     study, kinds = check_platform(platform, drop)
     sockets = ", ".join(f"{slug} ({kind.super_kind})" for slug, kind in kinds.items())
-    return f'Drop "{drop.name}": reader study {study.url} with {sockets}.'
+    return f'Drop "{drop.name}": {"archive" if study.archive else "reader study"} {study.url} with {sockets}.'
 
 
 def _tried(look: Callable[[], str]) -> Findings:

@@ -13,7 +13,7 @@ from casedrop.stages import Stage
 AT_FIRST = {"filed_as": "", "tries": 0, "late_looks": 0, "amends": False, "asked": ()}
 """Whatever was before: each time a folder is taken, this begins anew."""
 
-PLACES = ("root", "folder", "platform", "study", "study_pk", "study_slug")
+PLACES = ("root", "folder", "platform", "study", "study_pk", "study_slug", "archive")
 OF_THE_FOLDER = ("folder", "first_name", "device", "inode", "round")
 """What a part has from the whole folder's case."""
 
@@ -117,7 +117,7 @@ def _journalled(
     }
     study = to.study
     new = Case(0, to.root, finding.folder, to.platform, study.url, study.pk, study.slug, Stage.PLANNED, 0.0)
-    return _put(journal, new, again, facts)
+    return _put(journal, replace(new, archive=study.archive), again, facts)
 
 
 def _put(journal: Journal, like: Case, again: Case | None, facts: dict[str, Any]) -> Case:

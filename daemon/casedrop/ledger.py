@@ -166,7 +166,7 @@ def began(case: Case, drop: str, sockets: Iterable[PlannedSocket], hide: Hide) -
         "event": "began",
         "case": case.id,
         "platform": urlsplit(case.platform).netloc,
-        "study": case.study_slug,
+        "study": f"archive {case.study_slug}" if case.archive else case.study_slug,
         "display_set": case.reached,
         "drop": drop,
         "versions": _versions() if any(_is_deidentified(one) for one in sockets) else {},

@@ -170,8 +170,9 @@ class Split:
 class Drop:
     """One configured root with its rules. `root` holds ``drop/``, ``done/`` and ``failed/``.
 
-    DICOM series that `leave_out` fits are passed over; `allow` names guards that are let pass (those of a
-    rule's, and dicom_model.FOLDER_GUARDS).
+    Either `reader_study` or `archive` is the slug of where its folders go, the other is "". What is said of reader
+    studies and display sets goes for archives and their items, too. DICOM series that `leave_out` fits are passed
+    over; `allow` names guards that are let pass (those of a rule's, and dicom_model.FOLDER_GUARDS).
     """
 
     name: str
@@ -194,6 +195,13 @@ class Drop:
     split: Split | None = None
     mode: Mode = "send"
     release: Release = "auto"
+    order: str = ""
+    archive: str = ""
+
+    @property
+    def goes_to(self) -> str:
+        """In words; no two drops that go to different places say the same."""
+        return f"archive {self.archive}" if self.archive else f"reader study {self.reader_study}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,8 +383,9 @@ class Plan:
     `signature` is settle.signature of the listing it was made from, `entries` what that listing held
     besides junk. `existing` is what may be changed where the display set is finished already; `relies_on`
     are required sockets for which the folder has nothing because that display set holds them. `ignore` are
-    the drop's patterns as they were then. The plan of a folder that is split has `parts`, each of which becomes a
-    display set, and no title; `part` is the name of one of them, `groups` are the placeholders it fills.
+    the drop's patterns as they were then. `order` is the display set's place in its study, 0 where the platform
+    gives it one. The plan of a folder that is split has `parts`, each of which becomes a display set, and no
+    title; `part` is the name of one of them, `groups` are the placeholders it fills.
     """
 
     folder: str
@@ -391,6 +400,7 @@ class Plan:
     part: str = ""
     groups: tuple[tuple[str, str], ...] = ()
     parts: "tuple[Plan, ...]" = ()
+    order: int = 0
 
     @property
     def contents(self) -> dict[str, str]:
@@ -440,9 +450,10 @@ class Case:
 
     `folder` is its name in drop/, `first_name` the one it had there first, "" where that is the same.
     `root` is the id in the root's identity file; `platform` and `study` are addresses, so that neither
-    a drop's name nor a changed configuration moves a case. `uploads` goes by file path, `sessions`,
-    `held` and `replaced` (pk of the value before ours) by socket. `patch` is the journalled body of the
-    request whose answer is not known yet, "" when there is none; `asked` are the sockets of the last one.
+    a drop's name nor a changed configuration moves a case; `archive` tells that `study` is an archive.
+    `uploads` goes by file path, `sessions`, `held` and `replaced` (pk of the value before ours) by socket.
+    `patch` is the journalled body of the request whose answer is not known yet, "" when there is none; `asked`
+    are the sockets of the last one.
     """
 
     id: int
@@ -494,6 +505,7 @@ class Case:
     """Of one part of a split folder: the case of the whole folder, which alone moves it."""
     round: int = 0
     """How often a split folder was taken; a part bears the number of the time it was begun at."""
+    archive: bool = False
 
     @property
     def settled(self) -> Plan:
@@ -529,8 +541,24 @@ class Case:
 
     @property
     def address(self) -> str:
-        """The display set's web page."""
+        """The display set's web page; of an archive's item, which has none of its own, the API's."""
+        if self.archive:
+            return f"{self.platform}archives/items/{self.set_pk}/"
         return f"{self.study}display-sets/{self.set_pk}/"
+
+    @property
+    def kind(self) -> str:
+        return "archive item" if self.archive else "display set"
+
+    @property
+    def home(self) -> str:
+        """What its display set is one of."""
+        return "archive" if self.archive else "reader study"
+
+    @property
+    def item(self) -> str:
+        """Its display set, and where people find it."""
+        return f"{self.kind} {self.address}" + (f" (in {self.study})" if self.archive else "")
 
     @property
     def reached(self) -> str:

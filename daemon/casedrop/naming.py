@@ -65,7 +65,7 @@ class NamingSource:
     """The naming of one drop as it is now; the same object as long as nothing has changed."""
 
     def __init__(self, drop: Drop, key: bytes | None) -> None:
-        self._pseudonym = partial(pseudonym, key, drop.reader_study) if key else without_key
+        self._pseudonym = partial(pseudonym, key, drop.reader_study or drop.goes_to) if key else without_key
         self._codes = drop.codes
         self.files = [TableFile(one, columns(drop, one)) for one in drop.tables if one.file]
         if drop.codes:

@@ -100,6 +100,10 @@ class Pipeline:
     """When a case in a thread last read a byte or began a line (boot clock)."""
     titles: dict[str, tuple[float, frozenset[str]]] = field(default_factory=dict)
 
+    def of(self, case: Case) -> "Pipeline":
+        """The same one for the kind of place the case goes to, which may not be the drop's any more."""
+        return replace(self, platform=self.platform.of(archive=case.archive))
+
     def deliver(self, case: Case, place: Place) -> Case:
         """Prepare, upload and commit; the case is CONFIRMING afterwards."""
         try:
@@ -273,7 +277,7 @@ class Pipeline:
             case = self.journal.save(case, amends=True, set_pk=current.pk, committed=True, held=held)
         except TitleHeldError as other:
             raise Waits(
-                f'Waits for the folder "{shown(other.holder.name)}", which changes the same display set.', 10
+                f'Waits for the folder "{shown(other.holder.name)}", which changes the same {case.kind}.', 10
             ) from None
         wanted = commit.to_send(case)
         if problems := redrop.not_to_amend(case, current.values, wanted):
@@ -311,6 +315,9 @@ class Pipeline:
                 raise Waits("Grand Challenge is still working on the earlier try.", SESSION_SECONDS)
 
     def _expect_open(self, case: Case) -> None:
+        """An archive's items are always open."""
+        if case.archive:
+            return
         try:
             self.platform.update_display_set(case.set_pk, {})
         except Refused as no:
@@ -556,14 +563,14 @@ def _deleted(gone: Waits) -> Problem:
 def _extra_sockets(case: Case, extra: list[str]) -> Problem:
     return Problem(
         "extra-socket",
-        f"The display set {case.address} already holds {', '.join(extra)}, for which this folder has "
+        f"The {case.item} already holds {', '.join(extra)}, for which this folder has "
         "nothing. Casedrop removes nothing from Grand Challenge. Put the missing file back into the folder, "
-        "or ask an editor of the reader study to remove that value.",
+        f"or ask an editor of the {case.home} to remove that value.",
     )
 
 
 def _changed_after(case: Case) -> Problem:
-    where = f" as {case.address}" if case.set_pk else ""
+    where = f" as the {case.item}" if case.set_pk else ""
     return Problem(
         "changed-after-upload",
         f"Everything was uploaded and confirmed{where}, but the folder was changed afterwards, so "

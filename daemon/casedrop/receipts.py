@@ -22,7 +22,7 @@ def text(case: Case, parts: Sequence[Case], now: float) -> str:
 
 
 def receipt(case: Case, parts: Sequence[Case], now: float) -> str:
-    """JSON: version, folder, reader_study, confirmed (UTC), left_out, and what _display_set says.
+    """JSON: version, folder, reader_study (or archive), confirmed (UTC), left_out, and what _display_set says.
 
     A split folder has display_sets instead, a list of the same, each with its part.
     """
@@ -31,7 +31,7 @@ def receipt(case: Case, parts: Sequence[Case], now: float) -> str:
     record = {
         "version": VERSION,
         "folder": case.name,
-        "reader_study": case.study_slug,
+        "archive" if case.archive else "reader_study": case.study_slug,
         "confirmed": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
         "left_out": [*plan.left_out, *(path for part in plan.parts for path in part.left_out)],
     }
@@ -43,7 +43,7 @@ def receipt(case: Case, parts: Sequence[Case], now: float) -> str:
 
 
 def _display_set(case: Case) -> dict[str, object]:
-    """Title, display_set (web page), sockets, not_confirmed, already_uploaded and amended.
+    """Title, display_set (Case.address), sockets, not_confirmed, already_uploaded and amended.
 
     `not_confirmed` are sockets of which Grand Challenge does not tell what became (DICOM image sets).
     `already_uploaded` tells that nothing was sent: an earlier folder is this very display set; `amended` are
@@ -130,7 +130,7 @@ def _table(parts: Sequence[Case]) -> str:
 
 def _state(part: Case) -> str:
     if part.stage is Stage.DONE:
-        return f"complete, {part.address}. It is not sent again."
+        return f"complete, the {part.item}. It is not sent again."
     return f"not complete. {_on_platform(part)}"
 
 
@@ -138,13 +138,13 @@ def _on_platform(case: Case) -> str:
     if not case.set_pk:
         return "Nothing."
     if not case.committed:
-        return f"An empty display set ({case.one_time_title}). It is used for this folder when it is tried again."
+        return f"An empty {case.kind} ({case.one_time_title}). It is used for this folder when it is tried again."
     if case.amends and not case.asked:
-        return f"The display set {case.address} is as it was; nothing of this folder was sent."
+        return f"The {case.item} is as it was; nothing of this folder was sent."
     known = sorted(name for name, value in case.held.items() if value.pk)
     held = f"Confirmed in it: {', '.join(known)}" if known else "Nothing in it is confirmed"
     return (
-        f"The display set {case.address} exists and readers can see it. {held}. It may be incomplete until this "
+        f"The {case.item} exists and readers can see it. {held}. It may be incomplete until this "
         "folder is tried again."
     )
 

@@ -33,7 +33,7 @@ def not_to_amend(case: Case, there: Mapping[str, object], wanted: Iterable[Plann
     taken = sorted(one.socket for one in wanted if one.socket in there and one.socket not in case.added)
     if case.settled.existing == "add" and taken:
         text = (
-            f"The display set {case.address} is finished and already holds {several(taken)}, with other contents "
+            f"The {case.item} is finished and already holds {several(taken)}, with other contents "
             'than this folder has. This drop only adds what a display set lacks (existing_display_set = "add"). '
             "Remove those files from the folder, or ask the data manager to allow replacing."
         )
@@ -47,26 +47,26 @@ def lacking(case: Case, there: Mapping[str, object]) -> list[Problem]:
     if not gone:
         return []
     text = (
-        f"There is nothing in the folder for the required {several(gone)}, and the display set does not hold it "
+        f"There is nothing in the folder for the required {several(gone)}, and the {case.kind} does not hold it "
         "any more. Put the missing files into the folder."
     )
     return [Problem("missing-file", text)]
 
 
 def title_held(holder: Case) -> Problem:
-    where = f"as {holder.address}" if holder.committed else "and is on its way"
+    where = f"as the {holder.item}" if holder.committed else "and is on its way"
     return Problem(
         "title-held",
         f'The title "{holder.settled.title}" belongs to the folder "{shown(holder.name)}" that was taken before '
-        f"{where}, and the contents of this one differ. Each title can be used once in a reader study, so nothing "
-        "of this folder was sent. If it is another patient or visit, give the folder another name. If it is to "
-        "add to or correct that display set, ask the data manager (existing_display_set).",
+        f"{where}, and the contents of this one differ. Each title can be used once in the {holder.home}, so "
+        "nothing of this folder was sent. If it is another patient or visit, give the folder another name. If it "
+        f"is to add to or correct that {holder.kind}, ask the data manager (existing_display_set).",
     )
 
 
 def same_files(other: Case) -> Waits:
     """The guard against a patient's files in another patient's folder."""
-    state = f"done as {other.address}" if other.committed else "on its way"
+    state = f"done as the {other.item}" if other.committed else "on its way"
     return Waits(
         f'It holds the very same files as the folder "{shown(other.name)}", which is {state}. One of the '
         "two is probably in the wrong folder. Move this one out of drop/; or, if both are right, `casedrop retry "
@@ -78,7 +78,7 @@ def same_files(other: Case) -> Waits:
 
 def twin_deleted(twin: Case) -> Waits:
     return Waits(
-        f"It was uploaded before as {twin.address}, which is gone from Grand Challenge or hidden from this user. "
+        f"It was uploaded before as the {twin.item}, which is gone from Grand Challenge or hidden from this user. "
         "If it was deleted on purpose, move the folder out of drop/; to make a new one, `casedrop retry "
         "DROP/NAME`.",
         PERSON,

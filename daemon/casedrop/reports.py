@@ -42,7 +42,9 @@ def plan_text(listing: Listing, grouping: Grouping, drop: Drop, patients: Patien
             for text in problems:
                 lines += _wrapped(f"- {text}")
     for plan in plans(grouping):
-        lines += ["", f'Display set "{plan.title}" in reader study {drop.reader_study}']
+        order = f" (order {plan.order})" if plan.order else ""
+        kind = "Archive item" if drop.archive else "Display set"
+        lines += ["", f'{kind} "{plan.title}"{order} in {drop.goes_to}']
         for socket in plan.sockets:
             lines += _wrapped(f"{socket.socket} ({socket.super_kind}) = {_value(socket)}")
     if grouping.plan is None:
@@ -97,8 +99,8 @@ def plan_json(
 
     `files` are those of no series. A series has number, description, modality, slices, rows_columns, files
     (how many), bytes, folder, fate, sockets, and patient_name and patient_id where they were asked for.
-    A display set has part ("" of a whole folder), title, reader_study and sockets ([{socket, super_kind, source,
-    value or files}]); there is none where a problem is lacking or wrong.
+    A display set has part ("" of a whole folder), title, order (null: the last), reader_study (or archive) and
+    sockets ([{socket, super_kind, source, value or files}]); there is none where a problem is lacking or wrong.
     """
     in_series = grouping.in_series
     return {
@@ -115,7 +117,8 @@ def plan_json(
             {
                 "part": plan.part,
                 "title": plan.title,
-                "reader_study": drop.reader_study,
+                "order": plan.order or None,
+                "archive" if drop.archive else "reader_study": drop.archive or drop.reader_study,
                 "sockets": [_socket(socket) for socket in plan.sockets],
             }
             for plan in plans(grouping)

@@ -287,7 +287,7 @@ class Service:
 
     def _start(self, watched: Watched, case: Case, attempt: Attempt, now: float) -> None:
         place = _place(watched)
-        pipeline, threads = watched.pipeline, watched.threads
+        pipeline, threads = watched.pipeline.of(case), watched.threads
         blocked = bool(self.breaker.open(now))
         if case.stage is Stage.FILING:
             attempt.running = threads.filing.submit(pipeline.file, case, place)

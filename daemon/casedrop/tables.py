@@ -79,16 +79,16 @@ class Found:
     decimal: Decimal
 
 
-def asked(title: str) -> list[tuple[str, str]]:
-    """The tables and columns that a title is made of: {table.NAME.COLUMN}."""
-    names = [name or "" for _, name, _, _ in string.Formatter().parse(title)]
+def asked(template: str) -> list[tuple[str, str]]:
+    """The tables and columns that a title or an order is made of: {table.NAME.COLUMN}."""
+    names = [name or "" for _, name, _, _ in string.Formatter().parse(template)]
     return [(found[1], found[2]) for name in names if (found := PLACEHOLDER.fullmatch(name))]
 
 
 def columns(drop: Drop, rule: LabTable) -> tuple[str, ...]:
-    """The columns that are read of a table, each once: of the keys, of sockets and of the title."""
+    """The columns that are read of a table, each once: of the keys, of sockets, title and order."""
     origins = [one.value_from for one in drop.sockets if isinstance(one.value_from, TableValue)]
-    wanted = [(one.table, one.column) for one in origins] + asked(drop.title)
+    wanted = [(one.table, one.column) for one in origins] + asked(drop.title) + asked(drop.order)
     values = [column for table, column in wanted if table == rule.name]
     return tuple(dict.fromkeys([*(column for _, column in rule.keys), *values]))
 

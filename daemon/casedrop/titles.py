@@ -1,4 +1,4 @@
-"""What a display set is called: the drop's template, filled from the folder's name. Pure."""
+"""What a display set is called and where it stands: the drop's templates, filled for a folder. Pure."""
 
 import re
 import string
@@ -15,6 +15,9 @@ from casedrop.tables import Tables, asked, cell, text
 
 LIMIT = 255
 """Characters of a title (seen on a real server, recording 05)."""
+
+LAST = 2**31 - 1
+"""The highest order; the lowest is 1, since 0 stands for the last place (seen on a real server, recording 05)."""
 
 PSEUDONYM, CODE = "pseudonym", "code"
 """Placeholders of their own, beside {folder} and the groups of the drop's expression."""
@@ -66,28 +69,52 @@ def title(
 
     `of_part` are the placeholders of its part, where it is split. "" where there is no title.
     """
-    if drop.folder and not re.fullmatch(drop.folder, composed(name)):
+    if not _fits(drop, name):
         words = f'The folder\'s name "{shown(name)}" is not what this drop takes ({drop.folder}).'
         return "", [Problem("folder-name", words)]
     known = groups(drop, name, of_part)
     if empty := [group for group in linked(drop.title) if not known[group].strip()]:
         words = f'The folder\'s name "{shown(name)}" has nothing for {empty[0]}, which makes its title.'
         return "", [Problem("folder-name", f"{words} Rename the folder.")]
-    found = _looked_up(drop, name, known, naming)
+    rendered, problems = _rendered(drop, drop.title, name, naming, known)
+    return rendered, problems or _unusable(rendered)
+
+
+def order(
+    drop: Drop, name: str, naming: Naming, of_part: Mapping[str, str] = MappingProxyType({})
+) -> tuple[int, list[Problem]]:
+    """As `title`: the display set's place in its study, 0 where none is asked for, or there is none."""
+    if not drop.order or not _fits(drop, name):
+        return 0, []
+    rendered, problems = _rendered(drop, drop.order, name, naming, groups(drop, name, of_part))
+    if problems:
+        return 0, problems
+    place = int(rendered) if re.fullmatch(r"\d{1,99}", rendered, re.ASCII) else 0
+    if 1 <= place <= LAST:
+        return place, []
+    words = (
+        f"What the order of the display set is made of ({drop.order}) is no whole number from 1 to {LAST} for "
+        "this folder. Put it right in the folder's name, or in the table it comes from."
+    )
+    return 0, [Problem("bad-order", words)]
+
+
+def _fits(drop: Drop, name: str) -> bool:
+    return not drop.folder or re.fullmatch(drop.folder, composed(name)) is not None
+
+
+def _rendered(
+    drop: Drop, template: str, name: str, naming: Naming, known: Mapping[str, str]
+) -> tuple[str, list[Problem]]:
+    """The template filled, stripped and in NFC; "" where something for it is wrong or lacking."""
+    found: dict[str, str | Problem] = {CODE: code(naming.codes, name)} if drop.codes else {}
+    for table, column in asked(template):
+        there = cell(naming.tables, known, table, column)
+        found[f"table.{table}.{column}"] = there if isinstance(there, Problem) else text(there.value).strip()
     if problems := [one for one in found.values() if isinstance(one, Problem)]:
         return "", list(dict.fromkeys(problems))
     fields = {PSEUDONYM: _Pseudonym(naming.pseudonym, known), **known, **found}
-    rendered = composed(_filled(drop.title, fields).strip())
-    return rendered, _unusable(rendered)
-
-
-def _looked_up(drop: Drop, name: str, known: Mapping[str, str], naming: Naming) -> dict[str, str | Problem]:
-    """What tables have for the title, by placeholder."""
-    found: dict[str, str | Problem] = {CODE: code(naming.codes, name)} if drop.codes else {}
-    for table, column in asked(drop.title):
-        there = cell(naming.tables, known, table, column)
-        found[f"table.{table}.{column}"] = there if isinstance(there, Problem) else text(there.value).strip()
-    return found
+    return composed(_filled(template, fields).strip()), []
 
 
 def _filled(template: str, fields: Mapping[str, object]) -> str:

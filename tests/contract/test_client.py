@@ -69,11 +69,15 @@ REFUSALS: list[tuple[str, int, Call, Meaning]] = [
     ("05", 67, lambda c: c.update_display_set("pk", {}), Meaning.CLOSED),
     ("06", 36, lambda c: c.upload("pk"), Meaning.GONE),
     ("06", 53, lambda c: c.update_display_set("pk", {}), Meaning.UPLOAD_DIED),
+    ("10", 3, lambda c: c.of(archive=True).create_display_set("pk", "t"), Meaning.TITLE_TAKEN),
+    ("10", 21, lambda c: c.of(archive=True).update_display_set("pk", {}), Meaning.REFUSED),
+    ("10", 27, lambda c: c.of(archive=True).display_set("pk"), Meaning.GONE),
     ("16", 3, part, Meaning.URL_EXPIRED),
     ("16", 4, part, Meaning.URL_EXPIRED),
     ("19", 15, lambda c: c.update_display_set("pk", {}), Meaning.UPLOAD_DIED),
     ("19", 21, lambda c: c.update_display_set("pk", {}), Meaning.TITLE_TAKEN),
     ("19", 29, lambda c: c.update_display_set("pk", {}), Meaning.CLOSED),
+    ("19", 42, lambda c: c.of(archive=True).update_display_set("pk", {}), Meaning.TITLE_TAKEN),
 ]
 
 FAILURES: list[tuple[str, int, Call, type[Exception]]] = [
@@ -83,6 +87,8 @@ FAILURES: list[tuple[str, int, Call, type[Exception]]] = [
     ("01", 8, lambda c: c.create_upload("x"), SetupProblem),
     ("05", 14, lambda c: c.create_display_set("s", "t"), SetupProblem),
     ("05", 45, lambda c: c.update_display_set("pk", {}), SetupProblem),
+    ("10", 4, lambda c: c.of(archive=True).create_display_set("pk", "t"), SetupProblem),
+    ("10", 9, lambda c: c.of(archive=True).create_display_set("pk", "t"), SetupProblem),
     ("12", 2, lambda c: c.create_upload("x"), Unavailable),
     ("17", 1, lambda c: c.whoami(), Unavailable),
     ("17", 2, lambda c: c.create_upload("x"), Unclear),
@@ -112,7 +118,8 @@ def test_a_recorded_failure_is_for_the_one_who_must_act(
 
 
 def test_recorded_records_are_read(client: GrandChallenge) -> None:
-    """19_one_patch_commit:13, 14, 5; 03_uploads:1; 01_auth_pagination:2; 02_sockets:2, 3."""
+    """19_one_patch_commit.jsonl:13, 14, 5; 03_uploads.jsonl:1; 01_auth_pagination.jsonl:2; 02_sockets.jsonl:2, 3;
+    10_archives.jsonl:1, 2, 20, 24."""
     Player.answer = recorded("19", 13)
     found = client.display_set("pk")
     assert found.values["results-json-file"].value == [1]
@@ -130,6 +137,20 @@ def test_recorded_records_are_read(client: GrandChallenge) -> None:
     study = client.reader_study("upload-target")
     assert study
     assert study.slug == "upload-target"
+    Player.answer = recorded("10", 1)
+    archive = client.of(archive=True).reader_study("upload-archive")
+    assert archive
+    assert archive.archive
+    assert archive.url.endswith("/archives/upload-archive/")
+    for number, row, sockets in (("10", 20, ["t-ct-image", "t-report-pdf", "t-score-float"]), ("10", 2, [])):
+        Player.answer = recorded(number, row)
+        item = client.of(archive=True).display_set("pk")
+        assert (item.title, sorted(item.values)) == ("item-1795488238", sockets)
+    Player.answer = recorded("10", 24)
+    assert [one.title for one in client.of(archive=True).display_sets("pk")] == [
+        "arch-1795488238",
+        "item-1795488238",
+    ]
     Player.answer = recorded("01", 4)
     assert client.reader_study("upload-target") is None
     Player.answer = recorded("02", 2)

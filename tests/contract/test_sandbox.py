@@ -14,12 +14,13 @@ from typing import Any
 import httpx
 import pytest
 
-from casedrop.errors import Unavailable
+from casedrop.answers import Meaning
+from casedrop.errors import Refused, Unavailable
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.sandbox import Sandbox
 from waiting import wait_for
 
-STUDY = "upload-target"
+STUDY, ARCHIVE = "upload-target", "upload-archive"
 SOCKETS = {
     "t-score-float": ("Float", "Value"),
     "t-count-int": ("Integer", "Value"),
@@ -32,7 +33,18 @@ SOCKETS = {
     "t-ct-image": ("Image", "Image"),
     "generic-medical-image": ("Image", "Image"),
 }
-READ = ("pk", "title", "order", "s3_upload_id", "status", "api_url", "error_message", "image_set", "user")
+READ = (
+    "pk",
+    "title",
+    "order",
+    "archive",
+    "s3_upload_id",
+    "status",
+    "api_url",
+    "error_message",
+    "image_set",
+    "user",
+)
 RECORDED = sorted((Path(__file__).parent / "recorded" / "sandbox").glob("*.jsonl"))
 HEADER = (
     b"NDims = 3\nDimSize = 4 4 4\nElementSpacing = 1 1 2\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
@@ -50,6 +62,7 @@ def _rows() -> Iterator[Any]:
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox(import_seconds=0.02) as running:
         running.add_reader_study(STUDY)
+        running.add_archive(ARCHIVE)
         for slug, (kind, super_kind) in SOCKETS.items():
             running.add_socket(slug, kind, super_kind)
         yield running
@@ -58,7 +71,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def client(sandbox: Sandbox) -> Iterator[GrandChallenge]:
     made = GrandChallenge(sandbox.url, lambda: sandbox.token)
-    for held in sandbox.display_sets(STUDY):
+    for held in (*sandbox.display_sets(STUDY), *sandbox.archive_items(ARCHIVE)):
         sandbox.delete_display_set(held.pk)
     yield made
     made.close()
@@ -97,8 +110,16 @@ def _ids(client: GrandChallenge, sandbox: Sandbox, situation: str) -> dict[str, 
     if situation == "consumed":
         value = {"interface": "t-ct-image", "upload_session": session.api_url}
         client.update_display_set(display_set.pk, {"values": [value]})
+    archives = client.of(archive=True)
+    archive = archives.reader_study(ARCHIVE)
+    assert archive
+    titles = ("item", "second") if situation == "item" else ("casedrop-x",)
+    item, *more = (archives.create_display_set(archive.pk, title).pk for title in titles)
     return {
         "base": client.url,
+        "archive": archive.pk,
+        "item": item,
+        "second_item": more[0] if more else "",
         "upload": str(uuid.uuid4()) if situation == "consumed" else upload.pk,
         "s3": upload.s3_upload_id,
         "session": session.pk,
@@ -217,6 +238,47 @@ def test_a_patch_with_one_bad_value_changes_nothing(client: GrandChallenge) -> N
     assert list(answer.json()["values"][0]) == []
     assert client.display_set(found.pk) == found
     assert client.session(session.pk).status == "Queued"
+
+
+def test_an_archives_items_are_made_filled_and_listed_apart_from_display_sets(client: GrandChallenge) -> None:
+    """Recordings 10 and 19 (rows 31 to 43): the same commit, and no order."""
+    archives = client.of(archive=True)
+    archive = archives.reader_study(ARCHIVE)
+    assert archive
+    assert (archive.slug, archive.archive, client.reader_study(ARCHIVE)) == (ARCHIVE, True, None)
+    item = archives.create_display_set(archive.pk, "casedrop-x")
+    session = client.create_session([sent(client, "ct.mha", HEADER + bytes(128))])
+    bad = [{"interface": "t-score-float", "value": "x"}]
+    good = [{"interface": "t-ct-image", "upload_session": session.api_url}]
+    with pytest.raises(Refused):
+        archives.update_display_set(item.pk, {"title": "A1", "values": good + bad})
+    assert archives.display_set(item.pk) == item
+    assert client.session(session.pk).status == "Queued"
+    archives.update_display_set(item.pk, {"title": "A1", "values": good})
+    wait_for(lambda: archives.display_set(item.pk).values, what="the image is attached")
+    assert [(one.pk, one.title) for one in archives.display_sets(archive.pk)] == [(item.pk, "A1")]
+    with pytest.raises(Refused) as no:
+        client.display_set(item.pk)
+    assert no.value.meaning is Meaning.GONE
+
+
+def test_a_list_that_is_in_another_order_from_page_to_page_misses_none_unseen(
+    client: GrandChallenge, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recording 10 row 22: the newer item came first."""
+    archives = client.of(archive=True)
+    archive = archives.reader_study(ARCHIVE)
+    assert archive
+    for title in ("one", "two"):
+        archives.create_display_set(archive.pk, title)
+    monkeypatch.setattr("casedrop.grand_challenge.PAGE", 1)
+    assert {one.title for one in archives.display_sets(archive.pk)} == {"one", "two"}
+    listed = archives.display_sets(archive.pk)
+    assert next(listed).title == "one"
+    there = list(sandbox.state.study_sets(archive.pk))
+    monkeypatch.setattr(sandbox.state, "study_sets", lambda _: there[::-1])
+    with pytest.raises(Unavailable):
+        next(listed)
 
 
 def test_a_first_part_below_five_mebibytes_is_refused_at_the_end(client: GrandChallenge) -> None:

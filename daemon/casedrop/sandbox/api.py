@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from casedrop.sandbox.imports import Imports
-from casedrop.sandbox.state import DisplaySet, RefusedError, Session, Socket, State, Stored, Upload
+from casedrop.sandbox.state import DisplaySet, RefusedError, Session, Socket, State, Stored, Study, Upload
 from casedrop.sandbox.storage import Storage
 
 HTML_500 = "<!doctype html><html><body><h1>Server Error (500)</h1></body></html>"
@@ -35,6 +35,9 @@ class Api:
             ("/api/v1/reader-studies/", ["GET"], self.studies),
             ("/api/v1/reader-studies/display-sets/", ["GET", "POST"], self.display_sets),
             ("/api/v1/reader-studies/display-sets/{pk}/", ["GET", "PATCH"], self.display_set),
+            ("/api/v1/archives/", ["GET"], self.archives),
+            ("/api/v1/archives/items/", ["GET", "POST"], self.items),
+            ("/api/v1/archives/items/{pk}/", ["GET", "PATCH"], self.item),
             ("/api/v1/uploads/", ["GET", "POST"], self.uploads),
             ("/api/v1/uploads/{pk}/", ["GET"], self.upload),
             (f"{multipart}/generate-presigned-urls/", ["PATCH"], self.presign),
@@ -92,23 +95,34 @@ class Api:
         if request.method == "POST":
             made = self.state.make_display_set(body)
             return JSONResponse(self._display_set(request, made), 201)
-        found = self.state.study_sets(self._filter(request))
+        found = self.state.study_sets(_filter(request, "reader_study", self.state.studies))
         return _page(request, [self._display_set(request, one) for one in found])
 
-    def _filter(self, request: Request) -> str:
-        study = request.query_params.get("reader_study", "")
-        if not _is_uuid(study):
-            raise RefusedError(400, {"reader_study": [f"“{study}” is not a valid UUID."]})
-        if study not in {one.pk for one in self.state.studies.values()}:
-            text = "Select a valid choice. That choice is not one of the available choices."
-            raise RefusedError(400, {"reader_study": [text]})
-        return study
-
     def display_set(self, request: Request, body: Any) -> Response:
-        found = _found(self.state.display_sets, request, "No DisplaySet matches the given query.")
+        known = self.state.sets_of(archive=False)
+        found = _found(known, request, "No DisplaySet matches the given query.")
         if request.method == "PATCH":
             self.imports.patch(found, body)
         return JSONResponse(self._display_set(request, found))
+
+    def archives(self, request: Request, _: Any) -> Response:
+        """Without their slugs."""
+        found = self.state.archives.get(request.query_params.get("slug", ""))
+        url = f"{_base(request)}/archives/{found.slug}/" if found else ""
+        return _page(request, [{"pk": found.pk, "url": url}] if found else [])
+
+    def items(self, request: Request, body: Any) -> Response:
+        if request.method == "POST":
+            made = self.state.make_item(body)
+            return JSONResponse(self._item(request, made), 201)
+        found = self.state.study_sets(_filter(request, "archive", self.state.archives))
+        return _page(request, [self._item(request, one) for one in found])
+
+    def item(self, request: Request, body: Any) -> Response:
+        found = _found(self.state.sets_of(archive=True), request, "No ArchiveItem matches the given query.")
+        if request.method == "PATCH":
+            self.imports.patch(found, body)
+        return JSONResponse(self._item(request, found))
 
     def uploads(self, request: Request, body: Any) -> Response:
         if request.method == "POST":
@@ -182,16 +196,22 @@ class Api:
         return found
 
     def _display_set(self, request: Request, one: DisplaySet) -> dict[str, Any]:
-        values = [self._value(request, slug, value) for slug, value in one.values.items()]
         return {
             "pk": one.pk,
             "title": one.title,
             "title_safe": html.escape(one.title),
             "reader_study": f"{_base(request)}/api/v1/reader-studies/{one.study.pk}/",
-            "values": values,
+            "values": self._values(request, one),
             "order": one.order,
             "api_url": f"{_base(request)}/api/v1/reader-studies/display-sets/{one.pk}/",
         }
+
+    def _item(self, request: Request, one: DisplaySet) -> dict[str, Any]:
+        archive = f"{_base(request)}/api/v1/archives/{one.study.pk}/"
+        return {"pk": one.pk, "title": one.title, "archive": archive, "values": self._values(request, one)}
+
+    def _values(self, request: Request, one: DisplaySet) -> list[dict[str, Any]]:
+        return [self._value(request, slug, value) for slug, value in one.values.items()]
 
     def _value(self, request: Request, slug: str, value: Stored) -> dict[str, Any]:
         kind = self.state.sockets[slug]
@@ -214,6 +234,16 @@ def _interface(found: Socket) -> dict[str, Any]:
         "super_kind": found.super_kind,
         "overlay_segments": segments,
     }
+
+
+def _filter(request: Request, which: str, known: dict[str, Study]) -> str:
+    pk = request.query_params.get(which, "")
+    if not _is_uuid(pk):
+        raise RefusedError(400, {which: [f"“{pk}” is not a valid UUID."]})
+    if pk not in {one.pk for one in known.values()}:
+        text = "Select a valid choice. That choice is not one of the available choices."
+        raise RefusedError(400, {which: [text]})
+    return pk
 
 
 def _anonymous(request: Request) -> Response:

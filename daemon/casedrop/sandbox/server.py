@@ -21,6 +21,7 @@ STUDIES = (
     "lung-2026", "my-reader-study", "airways-2026", "thorax-2026", "visits-2026", "follow-up-2026", "volumes-2026",
     "retina-2026",
 )  # fmt: skip
+ARCHIVES = ("scans-2026",)
 SOCKETS = {
     "generic-medical-image": ("Image", "Image"),
     "ct-image": ("Image", "Image"),
@@ -102,9 +103,11 @@ class Sandbox:
             self._thread.join(0.5)
 
     def furnish(self) -> None:
-        """The reader studies and sockets of every example in the README and in config/."""
+        """The reader studies, archives and sockets of every example in the README and in config/."""
         for slug in STUDIES:
             self.add_reader_study(slug)
+        for slug in ARCHIVES:
+            self.add_archive(slug)
         for slug, (kind, super_kind) in SOCKETS.items():
             self.add_socket(slug, kind, super_kind, SEGMENTS.get(slug, ()))
 
@@ -114,11 +117,21 @@ class Sandbox:
     def add_reader_study(self, slug: str) -> None:
         self.state.studies[slug] = Study(str(uuid.uuid4()), slug)
 
+    def add_archive(self, slug: str) -> None:
+        self.state.archives[slug] = Study(str(uuid.uuid4()), slug, archive=True)
+
     def display_sets(self, study: str) -> list[Holding]:
+        return self._holdings(self.state.studies[study])
+
+    def archive_items(self, archive: str) -> list[Holding]:
+        """Their `order` means nothing."""
+        return self._holdings(self.state.archives[archive])
+
+    def _holdings(self, study: Study) -> list[Holding]:
         with self.state.lock:
             return [
                 Holding(one.pk, one.title, one.order, {slug: self._held(v) for slug, v in one.values.items()})
-                for one in self.state.study_sets(self.state.studies[study].pk)
+                for one in self.state.study_sets(study.pk)
             ]
 
     def _held(self, value: Stored) -> Any:

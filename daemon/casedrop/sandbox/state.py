@@ -1,6 +1,7 @@
 """What the sandbox holds, and the platform's rules over it."""
 
 import hashlib
+import re
 import secrets
 import shutil
 import tempfile
@@ -36,8 +37,11 @@ class Socket:
 
 @dataclass(slots=True)
 class Study:
+    """Or an archive, whose display sets are items."""
+
     pk: str
     slug: str
+    archive: bool = False
 
 
 @dataclass(slots=True)
@@ -104,6 +108,7 @@ class State:
         self.token = secrets.token_hex(32)
         self.sockets: dict[str, Socket] = {}
         self.studies: dict[str, Study] = {}
+        self.archives: dict[str, Study] = {}
         self.display_sets: dict[str, DisplaySet] = {}
         self.uploads: dict[str, Upload] = {}
         self.sessions: dict[str, Session] = {}
@@ -131,6 +136,21 @@ class State:
         if study is None:
             slug = body.get("reader_study")
             raise RefusedError(400, {"reader_study": [f"Object with slug={slug} does not exist."]})
+        return self._made(study, body)
+
+    def make_item(self, body: dict[str, Any]) -> DisplaySet:
+        """Into an archive by its address, of which only the path counts (recording 10)."""
+        if "archive" not in body:
+            raise RefusedError(400, {"archive": ["This field is required."]})
+        found = re.search(r"/api/v1/archives/([^/]+)/$", str(body["archive"]))
+        if found is None:
+            raise RefusedError(400, {"archive": ["Invalid hyperlink - No URL match."]})
+        for archive in self.archives.values():
+            if archive.pk == found[1]:
+                return self._made(archive, body)
+        raise RefusedError(400, {"archive": ["Invalid hyperlink - Object does not exist."]})
+
+    def _made(self, study: Study, body: dict[str, Any]) -> DisplaySet:
         if body.get("values"):
             raise RefusedError(400, ["Values can only be added via update"])
         title = self.checked_title(study, body.get("title", ""), None)
@@ -149,7 +169,8 @@ class State:
             raise RefusedError(400, {"title": ["Ensure this field has no more than 255 characters."]})
         others = (one for one in self.display_sets.values() if one.study is study and one is not own)
         if title and any(one.title == title for one in others):
-            text = "The fields title, reader_study must make a unique set."
+            kind = "archive" if study.archive else "reader_study"
+            text = f"The fields title, {kind} must make a unique set."
             raise RefusedError(400, {"non_field_errors": [text]})
         return title
 
@@ -229,6 +250,9 @@ class State:
         with self.lock:
             for upload in self.uploads.values():
                 upload.created -= timedelta(hours=hours)
+
+    def sets_of(self, *, archive: bool) -> dict[str, DisplaySet]:
+        return {pk: one for pk, one in self.display_sets.items() if one.study.archive is archive}
 
     def study_sets(self, study_pk: str) -> Iterator[DisplaySet]:
         yield from sorted(
