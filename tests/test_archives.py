@@ -8,7 +8,7 @@ import pytest
 
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.sandbox import Sandbox
-from lab import Lab, mha
+from lab import NO_IMAGE, Lab, mha
 from waiting import wait_for
 
 pytestmark = pytest.mark.long
@@ -106,7 +106,7 @@ def test_an_item_that_is_done_may_get_what_was_forgotten(lab: Lab) -> None:
 
 
 def test_what_is_said_of_an_item_names_its_archives_page_too(lab: Lab) -> None:
-    lab.move_in("P001", ct__mha=b"no image", score__json=b'{"score": 1}')
+    lab.move_in("P001", ct__mha=NO_IMAGE, score__json=b'{"score": 1}')
     assert lab.once() == 1
     reason = lab.wait_failed("P001")
     assert "The archive item http" in reason

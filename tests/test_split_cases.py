@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from lab import Lab, mha
+from lab import NO_IMAGE, Lab, mha
 from test_before_sending import nifti
 
 pytestmark = pytest.mark.long
@@ -101,10 +101,10 @@ def test_a_file_outside_every_part_is_unmatched(lab: Lab) -> None:
 
 def test_where_one_part_fails_a_retry_sends_only_that(lab: Lab) -> None:
     lab.configure(FOLDERS)
-    drop_visits(lab, "P001", v1=visit(8, 1), v2={"ct.mha": b"no image at all", "score.json": b'{"score": 2}'})
+    drop_visits(lab, "P001", v1=visit(8, 1), v2={"ct.mha": NO_IMAGE, "score.json": b'{"score": 2}'})
     assert lab.once() == 1
     reason = lab.wait_failed("P001")
-    assert '- "v1": complete, http' in reason
+    assert '- "v1": complete, the display set http' in reason
     assert '- "v2": not complete.' in reason
     assert 'In "v2": Socket ct-image: Grand Challenge could not use' in reason
     before = len(lab.sandbox.requests)
