@@ -104,7 +104,8 @@ def _drop_folders(desk: Path, drop: Path) -> threading.Thread:
         _score(desk / name)
     (desk / "P003_no_score" / "score.json").unlink()
     (desk / "P004_broken" / "ct.mha").write_bytes(b"this is not an image")
-    _image(desk / "P005_all_three" / "ct_airways.mha")
+    mask = bytes(voxel & 1 for voxel in os.urandom(SIDE**3))
+    (desk / "P005_all_three" / "ct_airways.mha").write_bytes(_mha(mask))
     (desk / "P006_dicom").mkdir()
     _series(desk / "P006_dicom")
     _score(desk / "P006_dicom")
@@ -122,7 +123,7 @@ def _drop_folders(desk: Path, drop: Path) -> threading.Thread:
 
 def _copy_slowly(folder: Path) -> None:
     folder.mkdir()
-    whole = _mha()
+    whole = _mha(os.urandom(SIDE**3))
     with (folder / "ct.mha").open("wb") as file:
         for part in range(4):
             file.write(whole[part * len(whole) // 4 : (part + 1) * len(whole) // 4])
@@ -131,13 +132,13 @@ def _copy_slowly(folder: Path) -> None:
     _score(folder)
 
 
-def _mha() -> bytes:
+def _mha(voxels: bytes) -> bytes:
     header = (
         f"ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
         f"DimSize = {SIDE} {SIDE} {SIDE}\nElementSpacing = 0.7 0.7 1.5\nElementType = MET_UCHAR\n"
         "ElementDataFile = LOCAL\n"
     )
-    return header.encode() + os.urandom(SIDE**3)
+    return header.encode() + voxels
 
 
 def _series(folder: Path) -> None:
@@ -161,7 +162,7 @@ def _series(folder: Path) -> None:
 
 
 def _image(path: Path) -> None:
-    path.write_bytes(_mha())
+    path.write_bytes(_mha(os.urandom(SIDE**3)))
 
 
 def _score(folder: Path) -> None:
