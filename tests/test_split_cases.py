@@ -84,7 +84,7 @@ def test_where_one_part_fails_a_retry_sends_only_that(lab: Lab) -> None:
     drop_visits(lab, "P001", v1=visit(8, 1), v2={"ct.mha": b"no image at all", "score.json": b'{"score": 2}'})
     assert lab.once() == 1
     reason = lab.wait_failed("P001")
-    assert '- "v1": complete, http' in reason
+    assert '- "v1": complete, the display set http' in reason
     assert '- "v2": not complete.' in reason
     assert 'In "v2": Socket ct-image: Grand Challenge could not use' in reason
     before = len(lab.sandbox.requests)

@@ -26,7 +26,7 @@ from casedrop.watch import file_system, list_folder
 TRIED = (
     "De-identifying was tried on one file of each series; the service does it for all, and refuses in doubt."
 )
-OFFLINE = "Not asked (offline): whether Grand Challenge has this place and these sockets."
+OFFLINE = "Not asked (offline): whether Grand Challenge has this reader study or archive, and these sockets."
 
 Findings = list[tuple[int, str]]
 """(exit code, sentence): 0 is well, 78 is for the administrator, 75 cannot be told now."""
