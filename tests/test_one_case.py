@@ -134,7 +134,7 @@ def test_a_title_the_platform_already_holds_waits_for_a_person(lab: Lab) -> None
     lab.move_in("P001", ct__mha=mha())
     assert lab.once() == 75
     assert (lab.drop / "P001").is_dir()
-    assert "never touches such a set" in lab.case("P001")["why"]
+    assert "never touches what it did not make" in lab.case("P001")["why"]
     assert not any(path.endswith("uploads/") for method, path, _ in lab.sandbox.requests if method == "POST")
 
 

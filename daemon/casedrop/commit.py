@@ -241,7 +241,7 @@ def _refused(case: Case, no: Refused, save: Save, *, repeat: bool) -> Case:
 def title_held(case: Case) -> Waits:
     return Waits(
         f'The {case.home} already holds the {case.kind} "{case.settled.title}", and it was not made from this '
-        "folder by this Casedrop. Casedrop never touches such a one. Rename or delete it on Grand "
+        "folder by this Casedrop. Casedrop never touches what it did not make. Rename or delete it on Grand "
         "Challenge, or move the folder out of drop/. If it holds this very folder, `casedrop accept` compares the "
         "two and files the folder as done.",
         PERSON,
