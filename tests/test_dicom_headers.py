@@ -390,31 +390,32 @@ EACH = {
 BINARY = {"Rows", "Columns"}
 
 
-def wild(draw: st.DrawFn, made: Dataset, keyword: str) -> None:
-    """Text of any kind in place of numbers, which pydicom itself would not write."""
-    count = EACH[keyword]
+def wild(keyword: str) -> st.SearchStrategy[Any]:
+    """What stands in place of numbers: as many as there should be, or not."""
     if keyword in BINARY:
-        setattr(made, keyword, draw(st.integers(0, 65535)))
-    else:
-        texts = draw(st.lists(WILD, min_size=count, max_size=count) | st.lists(WILD, max_size=count + 1))
-        made[keyword] = DataElement(keyword, "LO", texts)
+        return st.integers(0, 65535)
+    count = EACH[keyword]
+    alike = WILD.map(lambda one: [one] * count)
+    return alike | st.lists(WILD, min_size=count, max_size=count) | st.lists(WILD, max_size=count + 1)
 
 
 @st.composite
 def wild_series(draw: st.DrawFn) -> list[Dataset]:
-    """Slices, or a file of frames, some of whose numbers are damaged."""
-    odd = draw(st.sets(st.sampled_from(sorted(EACH)), max_size=3))
+    """Slices, or a file of frames, some of whose numbers are damaged: in each alike, or in each another way."""
     if draw(st.booleans()):
-        found = [*slices(draw(st.integers(1, 5)), draw(st.sampled_from(["CT", "MR"])), ImageType=["DERIVED"])]
-        inner = found
+        found = [*slices(draw(st.integers(1, 5)), draw(st.sampled_from(["CT", "MR"])))]
+        holders = found
     else:
         found = [enhanced(*range(draw(st.integers(1, 6))))]
         frames = found[0].PerFrameFunctionalGroupsSequence
-        inner = [*found, *(group[0] for one in frames for group in one.values())]
-    for made in inner:
-        for keyword in sorted(odd):
-            if keyword in made or made in found:
-                wild(draw, made, keyword)
+        holders = [*found, *(group.value[0] for one in frames for group in one)]
+    for keyword in draw(st.lists(st.sampled_from(sorted(EACH)), max_size=3, unique=True)):
+        inner = [one for one in holders if keyword in one] or found
+        values = draw(
+            wild(keyword).map(lambda one: [one] * 6) | st.lists(wild(keyword), min_size=6, max_size=6)
+        )
+        for one, value in zip(inner, values, strict=False):
+            one[keyword] = DataElement(keyword, "US" if keyword in BINARY else "LO", value)
     return found
 
 
