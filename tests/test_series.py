@@ -605,13 +605,25 @@ def test_a_hole_between_the_frames_of_one_file_is_missed() -> None:
     [
         frames(0, 2.5, 50, 52.5, 100, 102.5),
         frames(0, 2.5, 5, 7.5, 107.5, 110, 112.5, 115),
+        frames(0, 4, 8, 12, 25.8, 29.8, 33.8, 37.8),
+        frames(0, 4, 8, 28, 32, 36, 56, 60, 64),
         frames(0, 20, 60),
         frames(0, 20, 40, 80, 100, 120, image_type=("ORIGINAL", "PRIMARY", "LOCALIZER")),
         frames(0, 5, 10, 15, 20, 22.5, 25, 27.5, 30),
         frames(0, 5, 10, *(12.5 + 2.5 * n for n in range(20))),
         frames(0, 2.5, 6.1, 7.5, 9),
     ],
-    ids=["slabs of 2", "slabs of 4", "three frames", "localizer", "thick and thin", "few thick", "uneven"],
+    ids=[
+        "slabs of 2",
+        "slabs of 4",
+        "off the step",
+        "slabs of 3",
+        "three frames",
+        "localizer",
+        "thick and thin",
+        "few thick",
+        "uneven",
+    ],
 )
 def test_frames_of_one_file_that_lie_apart_on_purpose_are_whole(file: Headers) -> None:
     assert made(file).plan

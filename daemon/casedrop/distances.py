@@ -13,7 +13,7 @@ ROUNDED = (0.1, 0.01)
 TINY = 1e-3
 """Part of a unit or a step by which floats may be off it."""
 
-MOST_LOST = 5
+MOST_LOST = 3
 """Slices that may lack in one hole of a file; more lie between slabs."""
 
 
@@ -63,11 +63,13 @@ def _fit(gaps: list[float], steps: list[int], slack: float) -> bool:
     )
 
 
-def few_holes(lost: list[int] | None) -> bool:
-    """Whether slices that lack leave one stack: slabs lie farther apart, thick slices side by side."""
+def few_holes(gaps: list[float], slack: float) -> bool:
+    """Whether slices that lack leave one stack: slabs lie farther apart or off the step, thick ones side by side."""
+    lost, step = slices_lost(gaps, [], slack), median_low(gaps)
     if lost is None or max(lost) > MOST_LOST or 3 * lost.count(0) < 2 * len(lost):
         return False
-    return not any(a and b for a, b in pairwise(lost))
+    off = max(abs(gap - (one + 1) * step) for gap, one in zip(gaps, lost, strict=True))
+    return off <= UNEVEN * step + 2 * slack and not any(a and b for a, b in pairwise(lost))
 
 
 def rounding(axis: Sequence[float]) -> float:

@@ -78,7 +78,7 @@ def _frame_problems(stack: Stack) -> Iterator[Problem]:
     inner = Stack(stack.called, frames)
     places = _places(inner)
     even = len({len(place.paths) for place in places}) == 1
-    if even and len(places) >= FEWEST_PLACES and few_holes(slices_lost(_gaps(places), [], _slack(inner))):
+    if even and len(places) >= FEWEST_PLACES and few_holes(_gaps(places), _slack(inner)):
         yield from (replace(one, weight=Weight.WRONG) for one in _by_distance(inner, places))
 
 
