@@ -64,7 +64,7 @@ def _fit(gaps: list[float], steps: list[int], slack: float) -> bool:
 
 
 def few_holes(gaps: list[float], slack: float) -> bool:
-    """Whether slices that lack leave one stack: slabs lie farther apart or off the step, thick ones side by side."""
+    """Whether slices that lack leave one stack: slabs lie farther apart or off the step, thick ones in a row."""
     lost, step = slices_lost(gaps, [], slack), median_low(gaps)
     if lost is None or max(lost) > MOST_LOST or 3 * lost.count(0) < 2 * len(lost):
         return False
