@@ -632,6 +632,11 @@ def test_frames_of_one_file_that_lie_apart_on_purpose_are_whole(file: Headers) -
     assert not said(made(file))
 
 
+def test_three_frames_of_one_file_may_lie_beside_each_other() -> None:
+    scout = replace(frames(0, 20, 40)["enh"], frame_positions=((0, 0, 0), (30, 0, 20), (0, 0, 40)))
+    assert not said(made({"enh": scout}))
+
+
 def test_what_rule_and_drop_allow_goes_into_the_procedure() -> None:
     drop = Drop(
         "d", "/d", "d", (), procedure=Procedure("dicom-standard"), allow=("changed-size", "several-studies")

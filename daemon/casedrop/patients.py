@@ -38,7 +38,7 @@ def patients_problem(headers: Files) -> Problem | None:
 
 def _names(headers: Files) -> dict[str, str]:
     """Family and given name by path; of names under one id that begin alike, the shortest."""
-    known = {(one.patient, one.family_given) for one in headers.values() if one.patient}
+    known = {(one.patient, one.family_given) for one in headers.values()}
     return {
         path: next((start for start in one.beginnings if (one.patient, start) in known), one.family_given)
         for path, one in headers.items()
