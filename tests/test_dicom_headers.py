@@ -9,6 +9,7 @@ import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
@@ -21,8 +22,12 @@ from pydicom.uid import (
 )
 
 from casedrop import dicom_headers
-from casedrop.dicom_model import DicomHeader
-from dicoms import CLASSES, ENHANCED_MR, data_set, sample, write
+from casedrop.dicom_model import SERIES_GUARDS, DicomHeader
+from casedrop.guards import series_problems
+from casedrop.model import Procedure
+from casedrop.patients import patients_problem
+from casedrop.series import series_of
+from dicoms import CLASSES, ENHANCED_MR, data_set, sample, slices, write
 
 
 def look(path: Path, *keywords: str) -> DicomHeader | None:
@@ -258,6 +263,18 @@ def test_family_and_given_name_are_the_same_however_accents_and_the_rest_are_wri
     assert len(called(tmp_path, *names)) == 1
 
 
+def test_a_name_in_one_piece_begins_as_family_and_given_name_do(tmp_path: Path) -> None:
+    names = ("Berg^Jörg", "BERG JOERG MARIE", "Berg^Jörg Marie", "Berg", "Marie Berg Jörg", "")
+    short, piece, long, family, other, none = (
+        read(write(tmp_path / f"{n}", data_set(PatientName=name, SpecificCharacterSet="ISO_IR 192")))
+        for n, name in enumerate(names)
+    )
+    assert short.beginnings == (short.family_given,)
+    assert piece.beginnings == long.beginnings == (short.family_given, piece.family_given)
+    assert short.family_given not in other.beginnings
+    assert family.beginnings == none.beginnings == ()
+
+
 def test_other_families_and_given_names_stay_others(tmp_path: Path) -> None:
     assert (
         len(called(tmp_path, "Doe^Jane", "Doe^John", "Roe^Jane", "Doe", "^^M", "山田^太郎", "山田^花子")) == 7
@@ -341,9 +358,79 @@ def test_a_damaged_position_of_a_frame_says_nothing(tmp_path: Path, damage: byte
     assert (found.frame_positions, found.frames) == ((), 2)
 
 
+@pytest.mark.parametrize(
+    "axes",
+    [["1e400"] * 6, ["1e200"] * 6, ["nan"] * 6, [0] * 6, [1, 0, 0, 1, 0, 0], [2, 0, 0, 0, 1, 0], [1, 0, 0]],
+    ids=["infinite", "huge", "no number", "nothing", "one axis twice", "too long", "half"],
+)
+def test_an_orientation_that_is_none_says_nothing(tmp_path: Path, axes: list[Any]) -> None:
+    found = read(write(tmp_path / "x", enhanced(0, 2.5, turned=[axes, axes])))
+    assert (found.orientation, found.frame_positions) == (None, ())
+    assert read(write(tmp_path / "y", data_set(ImageOrientationPatient=axes))).orientation is None
+
+
+def test_a_rounded_orientation_is_one(tmp_path: Path) -> None:
+    axes = [0.71, 0.71, 0, 0, 0, -1.004]
+    assert read(write(tmp_path / "x", data_set(ImageOrientationPatient=axes))).orientation == tuple(axes)
+
+
 def test_names_are_read_for_those_who_ask(tmp_path: Path) -> None:
     with write(tmp_path / "x", data_set()).open("rb") as file:
         assert dicom_headers.patient(file.fileno()) == ("Doe^Jane", "4711")
+
+
+WILD = st.sampled_from(
+    ["", "0", "-0", "1e-320", "1e-9", "1e-3", "1", "-2.5", "0.1", "9e14", "1e15", "1e200", "-1e400", "nan", "inf"]
+) | st.floats().map(str)  # fmt: skip
+EACH = {
+    "ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2, "SliceThickness": 1,
+    "SpacingBetweenSlices": 1, "InstanceNumber": 1, "SeriesNumber": 1, "NumberOfFrames": 1, "EchoTime": 1,
+    "Rows": 1, "Columns": 1,
+}  # fmt: skip
+BINARY = {"Rows", "Columns"}
+
+
+def wild(keyword: str) -> st.SearchStrategy[Any]:
+    """What stands in place of numbers: as many as there should be, or not."""
+    if keyword in BINARY:
+        return st.integers(0, 65535)
+    count = EACH[keyword]
+    alike = WILD.map(lambda one: [one] * count)
+    return alike | st.lists(WILD, min_size=count, max_size=count) | st.lists(WILD, max_size=count + 1)
+
+
+@st.composite
+def wild_series(draw: st.DrawFn) -> list[Dataset]:
+    """Slices, or a file of frames, some of whose numbers are damaged: in each alike, or in each another way."""
+    if draw(st.booleans()):
+        found = [*slices(draw(st.integers(1, 5)), draw(st.sampled_from(["CT", "MR"])))]
+        holders = found
+    else:
+        found = [enhanced(*range(draw(st.integers(1, 6))))]
+        frames = found[0].PerFrameFunctionalGroupsSequence
+        holders = [*found, *(group.value[0] for one in frames for group in one)]
+    for keyword in draw(st.lists(st.sampled_from(sorted(EACH)), max_size=3, unique=True)):
+        inner = [one for one in holders if keyword in one] or found
+        values = draw(
+            wild(keyword).map(lambda one: [one] * 6) | st.lists(wild(keyword), min_size=6, max_size=6)
+        )
+        for one, value in zip(inner, values, strict=False):
+            one[keyword] = DataElement(keyword, "US" if keyword in BINARY else "LO", value)
+    return found
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(wild_series())
+def test_whatever_the_numbers_of_a_series_are_it_is_judged(tmp_path: Path, found: list[Dataset]) -> None:
+    headers = {
+        f"{n}": read(write(tmp_path / f"{n}", one, ImplicitVRLittleEndian)) for n, one in enumerate(found)
+    }
+    assert not any(one.broken and not one.series for one in headers.values()), "each is read"
+    for allow in ((), SERIES_GUARDS):
+        for series in series_of(headers, dict.fromkeys(headers, 1)):
+            for problem in series_problems(series, Procedure(), allow):
+                assert problem.word in (*SERIES_GUARDS, "unsupported-class")
+    assert patients_problem(headers) is None
 
 
 WHOLE = sample("MR_small.dcm").read_bytes()

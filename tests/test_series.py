@@ -351,6 +351,21 @@ def test_thin_slices_whose_positions_an_exporter_rounded_are_whole(step: float, 
     assert "slice 17 of 40 (between a/0016 and a/0018)" in text(made(headers))
 
 
+@pytest.mark.parametrize("step", [0.1, 0.2])
+def test_a_lost_slice_is_missed_where_thin_steps_are_exact_and_the_files_numbered_anew(step: float) -> None:
+    """Such positions look rounded to 0.1 mm, but rounding would leave other distances too."""
+    headers = stack(12, step=step)
+    del headers["a/0007"]
+    anew = {path: replace(one, instance=n) for n, (path, one) in enumerate(headers.items(), 1)}
+    assert "slice 7 of 12 (between a/0006 and a/0008)" in text(made(anew))
+
+
+def test_positions_that_rounding_put_at_two_distances_are_whole() -> None:
+    """0.3 mm from -64.25 on, to 0.1 mm: 0.2 and 0.4 mm apart by turns."""
+    headers = rounded(4, 0.3, -64.25, 1)
+    assert made(headers).plan
+
+
 @pytest.mark.parametrize("uid", ["a.1", "other"])
 def test_a_slice_that_is_there_twice_is_wrong_and_named(uid: str) -> None:
     twice = stack(5)
@@ -579,10 +594,47 @@ def test_a_hole_between_the_frames_of_one_file_is_missed() -> None:
     holed = made(frames(0, 2.5, 7.5, 10))
     assert said(holed) == [("missing-slices", Weight.WRONG)]
     assert "slice 3 of 5 (between frame 2 and frame 3)" in text(holed)
-    echoes = 0, 0, 2.5, 2.5, 7.5, 7.5
+    echoes = 0, 0, 2.5, 2.5, 7.5, 7.5, 10, 10
     assert words(made(frames(*echoes))) == {"missing-slices"}
-    assert made(frames(*echoes, 7.5)).plan, "frames of several kinds say nothing"
+    assert made(frames(*echoes, 10)).plan, "frames of several kinds say nothing"
     assert made(frames(5, 5, 5)).plan, "time points of one place"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        frames(0, 2.5, 50, 52.5, 100, 102.5),
+        frames(0, 2.5, 5, 7.5, 107.5, 110, 112.5, 115),
+        frames(0, 4, 8, 12, 25.8, 29.8, 33.8, 37.8),
+        frames(0, 4, 8, 28, 32, 36, 56, 60, 64),
+        frames(0, 2.5, 7.5, 10, 15, 17.5, 22.5, 25),
+        frames(0, 20, 60),
+        frames(0, 20, 40, 80, 100, 120, image_type=("ORIGINAL", "PRIMARY", "LOCALIZER")),
+        frames(0, 5, 10, 15, 20, 22.5, 25, 27.5, 30),
+        frames(0, 5, 10, *(12.5 + 2.5 * n for n in range(20))),
+        frames(0, 2.5, 6.1, 7.5, 9),
+    ],
+    ids=[
+        "slabs of 2",
+        "slabs of 4",
+        "off the step",
+        "slabs of 3",
+        "pairs",
+        "three frames",
+        "localizer",
+        "thick and thin",
+        "few thick",
+        "uneven",
+    ],
+)
+def test_frames_of_one_file_that_lie_apart_on_purpose_are_whole(file: Headers) -> None:
+    assert made(file).plan
+    assert not said(made(file))
+
+
+def test_three_frames_of_one_file_may_lie_beside_each_other() -> None:
+    scout = replace(frames(0, 20, 40)["enh"], frame_positions=((0, 0, 0), (30, 0, 20), (0, 0, 40)))
+    assert not said(made({"enh": scout}))
 
 
 def test_what_rule_and_drop_allow_goes_into_the_procedure() -> None:
@@ -773,12 +825,32 @@ def test_two_names_under_one_id_are_two_patients() -> None:
     assert "several-patients" not in words(made(renamed))
 
 
+def test_a_name_that_only_lacks_words_of_the_other_is_the_same_under_one_id() -> None:
+    short: dict[str, Any] = {"family_given": "a b", "beginnings": ("a b",)}
+    long: dict[str, Any] = {"family_given": "a b c", "beginnings": ("a b", "a b c")}
+    one_series = stack(6, patient_name="a b", **short)
+    one_series["a/0003"] = replace(one_series["a/0003"], patient_name="a b c", **long)
+    assert made(one_series).plan
+    other = replace(one_series["a/0003"], family_given="a b d", beginnings=("a b", "a b d"))
+    assert made(one_series | {"a/0004": replace(other, instance=4, position=(0, 0, 7.5))}).plan
+    apart = stack(6, patient_name="a b d", family_given="a b d", beginnings=("a b", "a b d"))
+    apart["a/0003"] = replace(apart["a/0003"], patient_name="a b c", **long)
+    assert words(made(apart)) == {"several-patients"}
+    nameless = {path: replace(one, patient="") for path, one in one_series.items()}
+    assert words(made(nameless)) == {"several-patients"}
+
+
 def test_each_second_slice_is_missed_where_the_headers_tell_the_distance() -> None:
     headers = {
         path: one for n, (path, one) in enumerate(stack(9, between=2.5, thickness=2.5).items()) if n % 2 == 0
     }
     assert "slice 2 of 9" in text(made(headers))
     assert made(stack(9, between=0.5, thickness=2.5)).plan
+
+
+@pytest.mark.parametrize("between", [1e-320, 1e-9, -1e-9])
+def test_a_distance_that_is_none_tells_nothing(between: float) -> None:
+    assert made(stack(9, between=between, thickness=0)).plan
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import logging
+import math
 import os
 import re
 import secrets
@@ -25,6 +26,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 from casedrop import header_texts
 from casedrop.dicom_model import ENHANCED, HEAD, DicomHeader, Needle, looks_like_dicom
 from casedrop.identifiers import HeaderText, needles
+from casedrop.slices import normal_of
 
 _SALT = secrets.token_bytes(32)
 """Another at each start: a digest is good for comparing within this process only."""
@@ -55,6 +57,10 @@ _MOST_UNPACKED = 1 << 32
 _BUFFER = 16384
 _MOST = 1e15
 """Numbers from here on, and what is none (NaN), are damage that would break arithmetic."""
+_MOST_COSINE = 1.01
+"""A direction cosine that was rounded is not more."""
+_LEAST_NORMAL = 0.9
+"""Length of what stands upright on two rounded axes; much less, and they are none."""
 _PLAIN_LETTERS = str.maketrans({"\u00e6": "a", "\u0153": "o", "\u00f8": "o", "\u0142": "l"})
 """Letters of names that Unicode does not take apart into a plain one and an accent."""
 
@@ -162,40 +168,59 @@ def _header(data: Dataset, keywords: tuple[str, ...], whole: bool | None) -> Dic
         getattr(data, "file_meta", Dataset()), "MediaStorageSOPClassUID"
     )
     name = "" if (known := UID(sop_class).name) == sop_class else known
-    orientation, places = _frames(data) if sop_class in ENHANCED else (None, ())
     image = whole is not None or "Image Storage" in name or "Rows" in data
-    rows, columns = _whole_number(data, "Rows"), _whole_number(data, "Columns")
-    return DicomHeader(
+    plain = DicomHeader(
         sop_class=sys.intern(sop_class),
         class_name=sys.intern(str(name)),
         image=image,
         broken=image and not whole,
-        instance_uid=_text(data, "SOPInstanceUID"),
-        study=sys.intern(_text(data, "StudyInstanceUID")),
-        series=sys.intern(_text(data, "SeriesInstanceUID")),
-        frame_of_reference=sys.intern(_text(data, "FrameOfReferenceUID")),
-        patient=_digest(_text(data, "PatientID")),
-        patient_name=_digest(_name_words(_text(data, "PatientName"))),
-        family_given=_digest(_family_given(_text(data, "PatientName"))),
-        birth_date=_digest(_text(data, "PatientBirthDate")),
-        identity_removed=_text(data, "PatientIdentityRemoved").upper() == "YES",
         burned_in=_text(data, "BurnedInAnnotation").upper() == "YES",
         modality=sys.intern(_text(data, "Modality")),
+        image_type=tuple(map(sys.intern, _texts(data, "ImageType"))),
+        taken=_taken(data),
+        echo=_number(data, "EchoTime"),
+        values=tuple((word, tuple(map(sys.intern, _texts(data, word)))) for word in keywords),
+    )
+    return _with_place(_with_origin(plain, data), data)
+
+
+def _with_origin(header: DicomHeader, data: Dataset) -> DicomHeader:
+    """Of whom it is, and of which study and series."""
+    family_given = _family_given(_text(data, "PatientName"))
+    return replace(
+        header,
+        patient=_digest(_text(data, "PatientID")),
+        patient_name=_digest(_sorted_words(_name_words(_text(data, "PatientName")))),
+        family_given=_digest(_sorted_words(family_given)),
+        beginnings=tuple(
+            _digest(_sorted_words(family_given[:count])) for count in range(2, len(family_given) + 1)
+        ),
+        birth_date=_digest(_text(data, "PatientBirthDate")),
+        identity_removed=_text(data, "PatientIdentityRemoved").upper() == "YES",
+        study=sys.intern(_text(data, "StudyInstanceUID")),
+        series=sys.intern(_text(data, "SeriesInstanceUID")),
+        instance_uid=_text(data, "SOPInstanceUID"),
         description=sys.intern(_text(data, "SeriesDescription")),
         number=_whole_number(data, "SeriesNumber"),
         instance=_whole_number(data, "InstanceNumber"),
-        image_type=tuple(map(sys.intern, _texts(data, "ImageType"))),
+    )
+
+
+def _with_place(header: DicomHeader, data: Dataset) -> DicomHeader:
+    """Where its pixels lie, and how many there are."""
+    orientation, places = _frames(data) if header.sop_class in ENHANCED else (None, ())
+    rows, columns = _whole_number(data, "Rows"), _whole_number(data, "Columns")
+    return replace(
+        header,
+        frame_of_reference=sys.intern(_text(data, "FrameOfReferenceUID")),
         position=_numbers(data, "ImagePositionPatient", 3),
-        orientation=orientation or _numbers(data, "ImageOrientationPatient", 6),
+        orientation=orientation or _cosines(_numbers(data, "ImageOrientationPatient", 6)),
         spacing=_numbers(data, "PixelSpacing", 2),
         thickness=_number(data, "SliceThickness"),
         between=_number(data, "SpacingBetweenSlices"),
         size=(rows, columns) if rows and columns else None,
         frames=max(_whole_number(data, "NumberOfFrames") or 1, 1),
         frame_positions=places,
-        taken=_taken(data),
-        echo=_number(data, "EchoTime"),
-        values=tuple((word, tuple(map(sys.intern, _texts(data, word)))) for word in keywords),
     )
 
 
@@ -211,14 +236,19 @@ def _looked_for(
     return needles(texts, identifying, removed=removed)
 
 
-def _name_words(name: str) -> str:
-    """Without what programs write in different ways: order and signs; of several scripts the first."""
+def _name_words(name: str) -> list[str]:
+    """Without the signs that programs write in different ways; of several scripts the first."""
     first = next((part for part in name.split("=") if part.strip()), "")
-    return " ".join(sorted(re.findall(r"[^\W_]+", first.casefold())))
+    return re.findall(r"[^\W_]+", first.casefold())
 
 
-def _family_given(name: str) -> str:
-    """The first two components (PS3.5, 6.2.1), accents and the e that stands for some left out."""
+def _sorted_words(words: list[str]) -> str:
+    """Programs put them in different orders."""
+    return " ".join(sorted(words))
+
+
+def _family_given(name: str) -> list[str]:
+    """The words of the first two components (PS3.5, 6.2.1), accents and the e that stands for some left out."""
     first = next((part for part in name.split("=") if part.strip()), "")
     short = "^".join(first.split("^")[:2]).casefold().translate(_PLAIN_LETTERS)
     plain = "".join(one for one in unicodedata.normalize("NFKD", short) if not unicodedata.combining(one))
@@ -262,13 +292,13 @@ def _frames(data: Dataset) -> tuple[tuple[float, ...] | None, tuple[tuple[float,
         turned = {_of_frame(one, "PlaneOrientationSequence", "ImageOrientationPatient") for one in frames}
         places = tuple(_of_frame(one, "PlanePositionSequence", "ImagePositionPatient") for one in frames)
         numbers = {_of_frame(one, "FrameContentSequence", "InStackPositionNumber") for one in frames}
-        orientation = next(iter(turned), None) or _numbers(data, "ImageOrientationPatient", 6)
+        orientation = _cosines(next(iter(turned), None) or _numbers(data, "ImageOrientationPatient", 6))
         one_stack = len(stacks) == len(turned) == 1 and (
             numbers == {None} or len(numbers) == len(set(places))
         )
         one_stack = one_stack and len(frames) == data.NumberOfFrames
         known = all(len(one) == 3 and all(map(_sensible, one)) for one in places)  # noqa: PLR2004
-        if one_stack and known and len(orientation or ()) == 6:  # noqa: PLR2004
+        if one_stack and known and orientation:
             return orientation, places
     except Exception:  # noqa: BLE001  what cannot be read tells nothing
         return None, ()
@@ -300,6 +330,13 @@ def _numbers(data: Dataset, keyword: str, count: int) -> tuple[float, ...] | Non
     except ValueError:
         return None
     return found if len(found) == count and all(map(_sensible, found)) else None
+
+
+def _cosines(found: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    """None where these are no direction cosines of two axes that stand upright on each other."""
+    if found is None or len(found) != 6 or not all(abs(one) <= _MOST_COSINE for one in found):  # noqa: PLR2004
+        return None
+    return found if math.hypot(*normal_of(found)) >= _LEAST_NORMAL else None
 
 
 def _sensible(number: float) -> bool:

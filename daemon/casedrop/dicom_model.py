@@ -48,7 +48,7 @@ ENHANCED = frozenset(
         "1.2.840.10008.5.1.4.1.1.130",
     }
 )
-"""Enhanced CT, MR and PET, also legacy converted: frames are slices, and no place is left out on purpose."""
+"""Enhanced CT, MR and PET, also legacy converted: frames are slices; those of slabs and localizers lie apart."""
 
 GRAND_CHALLENGE_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", WHOLE_SLIDE})
 """CT Image, MR Image and VL Whole Slide Microscopy Image Storage: all that the procedure knows (MEASURED.md)."""
@@ -86,6 +86,7 @@ class DicomHeader:
 
     `patient`, `patient_name`, `family_given` (the name without its other parts and accents) and `birth_date` are
     keyed digests, good only for telling whether two are the same; "" where the element is absent or empty.
+    `beginnings` are those of the first two words of `family_given`, of three and so on.
     `class_name` is "" for a class the standard does not name. `position` (mm), `orientation` (direction cosines
     of rows and columns) and `spacing` (mm, between rows and between columns) are those of the patient coordinate
     system (PS3.3, C.7.6.2); `frame_positions` those of an ENHANCED image whose frames are one stack, in their
@@ -107,6 +108,7 @@ class DicomHeader:
     patient: str = field(default="", repr=False)
     patient_name: str = field(default="", repr=False)
     family_given: str = field(default="", repr=False)
+    beginnings: tuple[str, ...] = field(default=(), repr=False)
     birth_date: str = field(default="", repr=False)
     identity_removed: bool = False
     burned_in: bool = False

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from statistics import median_low
 
 from casedrop.dicom_model import DicomHeader
+from casedrop.distances import UNEVEN, few_holes, rounding, slices_lost
 from casedrop.model import Problem, Weight
 from casedrop.near import several, shown
 from casedrop.series import Series, opening
@@ -21,17 +21,11 @@ from casedrop.slices import dot, normal_of
 SAME_PLACE = 1e-3
 """Slices nearer than this (mm), or than a hundredth of the usual distance, lie in one place."""
 
-UNEVEN = 0.1
-"""Part of the distance between slices by which it may vary."""
-
-ROUNDED = (0.1, 0.01)
-"""mm to which exporters round positions; two of them are then off by as much together."""
-
-TINY = 1e-3
-"""Part of that unit by which a rounded position may be off it, as a float."""
-
 ASIDE = 1.0
 """mm by which a slice may lie beside the line of the others."""
+
+FEWEST_PLACES = 4
+"""Fewer frames than these may lie apart as somebody liked."""
 
 MOST_GAPS = 5
 
@@ -70,19 +64,22 @@ def slice_problems(series: Series) -> Iterator[Problem]:
 
 
 def _frame_problems(stack: Stack) -> Iterator[Problem]:
-    """Nothing where some places have more frames than others: those may be stacks of several kinds.
+    """Nothing of localizers and slabs, nor where some places have more frames than others.
 
-    What lacks in a file will not come.
+    Those may be stacks of several kinds. What lacks in a file will not come.
     """
     header = stack.header
     frames = {
         f"frame {n}": replace(header, position=position, instance=None)
         for n, position in enumerate(header.frame_positions, 1)
     }
-    places = _places(Stack(stack.called, frames)) if frames else []
-    if len({len(place.paths) for place in places}) == 1:
-        found = _by_distance(Stack(stack.called, frames), places)
-        yield from (replace(one, weight=Weight.WRONG) for one in found)
+    if not frames or "LOCALIZER" in header.image_type:
+        return
+    inner = Stack(stack.called, frames)
+    places = _places(inner)
+    even = len({len(place.paths) for place in places}) == 1
+    if even and len(places) >= FEWEST_PLACES and few_holes(_gaps(places), _slack(inner)):
+        yield from (replace(one, weight=Weight.WRONG) for one in _by_distance(inner, places))
 
 
 def _places(stack: Stack) -> list[Place]:
@@ -150,12 +147,12 @@ def _several_images(stack: Stack, count: int) -> Problem:
 
 
 def _by_distance(stack: Stack, places: list[Place]) -> Iterator[Problem]:
-    gaps = [abs(b.at - a.at) for a, b in pairwise(places)]
+    gaps = _gaps(places)
     if len(gaps) < 2:  # noqa: PLR2004  one distance says nothing
         yield from _two_slices(stack, places)
         return
     yield from _aside(stack, places)
-    lost = _lost(gaps, _steps(stack, places), _slack(stack))
+    lost = slices_lost(gaps, _steps(stack, places), _slack(stack))
     if lost is None:
         text = (
             f"{stack.called} is not one image: its slices lie between {min(gaps):.3g} and {max(gaps):.3g} mm "
@@ -168,38 +165,8 @@ def _by_distance(stack: Stack, places: list[Place]) -> Iterator[Problem]:
         yield _missing(stack, [place.paths[0] for place in places], lost)
 
 
-def _lost(gaps: list[float], numbered: list[int], slack: float) -> list[int] | None:
-    """How many slices lack in each gap, None where that cannot be told.
-
-    Distances of rounded positions may fit both a whole stack and one that lacks a slice: what the numbers say
-    goes first. The least distance is the step where most others lost a slice.
-    """
-    step, whole = median_low(gaps), [0] * len(gaps)
-    if all(abs(gap - step) <= UNEVEN * step for gap in gaps):
-        return whole
-    if _fit(gaps, numbered, slack):
-        return [one - 1 for one in numbered]
-    bearable = slack if set(numbered) == {1} else min(slack, sum(gaps) / len(gaps) / 3)
-    if max(gaps) - min(gaps) <= 2 * bearable:
-        return whole
-    for one, off in ((step, slack), (min(gaps), 0)):
-        steps = [max(round(gap / one), 1) for gap in gaps]
-        if _fit(gaps, steps, off):
-            return [count - 1 for count in steps]
-    return None
-
-
-def _fit(gaps: list[float], steps: list[int], slack: float) -> bool:
-    """Whether each gap is so many steps of one length, give or take `slack` mm or a part of it; some are more."""
-    if max(steps, default=1) == 1:
-        return False
-    step = sum(gaps) / sum(steps)
-    each = list(zip(gaps, steps, strict=True))
-    if all(abs(gap - count * step) <= UNEVEN * count * step for gap, count in each):
-        return True
-    return max((gap - slack) / count for gap, count in each) <= min(
-        (gap + slack) / count for gap, count in each
-    )
+def _gaps(places: list[Place]) -> list[float]:
+    return [abs(b.at - a.at) for a, b in pairwise(places)]
 
 
 def _steps(stack: Stack, places: list[Place]) -> list[int]:
@@ -215,11 +182,7 @@ def _slack(stack: Stack) -> float:
     """By how much (mm) rounding may change a distance along the normal."""
     axes = zip(*(one.position or () for one in stack.files.values()), strict=True)
     normal = normal_of(stack.header.orientation or ())
-    return SAME_PLACE + sum(abs(part) * _rounded(axis) for part, axis in zip(normal, axes, strict=True))
-
-
-def _rounded(axis: Sequence[float]) -> float:
-    return next((unit for unit in ROUNDED if all(abs(at / unit - round(at / unit)) < TINY for at in axis)), 0)
+    return SAME_PLACE + sum(abs(part) * rounding(axis) for part, axis in zip(normal, axes, strict=True))
 
 
 def _aside(stack: Stack, places: list[Place]) -> Iterator[Problem]:
@@ -247,7 +210,7 @@ def _thinned(header: DicomHeader, gaps: list[float]) -> list[int]:
     MR, and reformats inherit what held for the slices they were made of.
     """
     step, between, thickness = sum(gaps) / len(gaps), abs(header.between or 0), header.thickness or 0
-    times = round(step / between) if between else 1
+    times = round(step / between) if between >= SAME_PLACE else 1
     whole = [0] * len(gaps)
     if times < 2 or between < thickness or abs(step / between - times) > UNEVEN:  # noqa: PLR2004
         return whole

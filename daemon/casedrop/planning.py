@@ -27,7 +27,7 @@ from casedrop.watch import list_folder
 TRIED = (
     "De-identifying was tried on one file of each series; the service does it for all, and refuses in doubt."
 )
-OFFLINE = "Not asked (offline): whether Grand Challenge has this place and these sockets."
+OFFLINE = "Not asked (offline): whether Grand Challenge has this reader study or archive, and these sockets."
 
 
 def plan_folder(

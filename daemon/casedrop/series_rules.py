@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
-from casedrop import guards
+from casedrop import guards, patients
 from casedrop.dicom_model import TAKEN, DicomHeader, SeriesLine
 from casedrop.model import (
     ALLOW,
@@ -228,9 +228,8 @@ def refused(dicom: Dicom, rule: SocketRule, claimed: Iterable[str]) -> Problem |
 
 def folder_problems(dicom: Dicom, drop: Drop, claimed: Collection[str]) -> list[Problem]:
     """What is doubtful of the folder as a whole, and one problem for each series that nobody takes."""
-    patients = guards.patients_problem(dicom.headers)
     found = [
-        patients or guards.studies_problem(dicom.sent.values()),
+        patients.patients_problem(dicom.headers) or patients.studies_problem(dicom.sent.values()),
         guards.unreadable([*dicom.unreadable]) if dicom.unreadable else None,
     ]
     problems = guards.weighed([one for one in found if one], drop.allow)
