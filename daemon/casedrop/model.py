@@ -547,6 +547,11 @@ class Case:
         return f"{self.study}display-sets/{self.set_pk}/"
 
     @property
+    def reached(self) -> str:
+        """The same, "" while nothing of the case can be in a display set."""
+        return self.address if self.set_pk and (self.committed or self.patch) else ""
+
+    @property
     def kind(self) -> str:
         return "archive item" if self.archive else "display set"
 
@@ -559,11 +564,6 @@ class Case:
     def item(self) -> str:
         """Its display set, and where people find it."""
         return f"{self.kind} {self.address}" + (f" (in {self.study})" if self.archive else "")
-
-    @property
-    def reached(self) -> str:
-        """The same, "" while nothing of the case can be in a display set."""
-        return self.address if self.set_pk and (self.committed or self.patch) else ""
 
     @property
     def uploads_uncounted(self) -> dict[str, UploadRef]:
