@@ -14,6 +14,8 @@ from pydicom.filewriter import write_data_element
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
 
+from casedrop.essence import ITEM
+
 ROOT = "1.3.6.1.4.1.5962.99"
 STUDY, SERIES, FRAME = f"{ROOT}.11", f"{ROOT}.12", f"{ROOT}.13"
 CT, MR, ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1"
@@ -147,7 +149,7 @@ def written(dataset: Dataset, syntax: str = ExplicitVRLittleEndian, *, bare: boo
     if bare:
         dcmwrite(out, dataset, implicit_vr=False, little_endian=True)
         return out.getvalue()
-    if syntax == RLELossless:
+    if syntax == RLELossless and not dataset.PixelData.startswith(ITEM[0]):
         dataset.PixelData = encapsulate([rle(bytes(range(64)), bytes(64))])
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = UID(syntax)

@@ -23,7 +23,9 @@ MOST_COMPONENTS = 4
 EXIF, PROFILE = b"Exif\0\0", b"ICC_PROFILE\0"
 JFIF = rb"JFIF\0[\1\2][\0-\x09][\0-\2].{4}"
 KEPT = {
-    0xE0: re.compile(JFIF + rb"\0\0|JFXX\0[\x10\x11\x13](\0\0)?|AVI1[\0-\2](\0(\0.{3}){2})?\0*", re.DOTALL),
+    0xE0: re.compile(
+        JFIF + rb"\0\0|JFXX\0[\x10\x11\x13](\0\0)?|AVI1[\0-\2](\0(\0.{3}){2})?\0*|LJIF\0[\1\2]\0*", re.DOTALL
+    ),
     0xE8: re.compile(
         rb"mrfx[\0-\5]|SPIFF\0[\1\2][\0-\2][\0-\4][\1-\4](\0\0..){2}[\0-\x0f][\1-\x10][\0-\6][\0-\2](\0\0..){2}|"
         rb"\0\0\0\x01\xff\xd8",
@@ -32,7 +34,9 @@ KEPT = {
     0xEE: re.compile(rb"Adobe(\0[\x64-\x66].\0\0\0[\0-\2]|\0*)", re.DOTALL),
 }
 """Segments that hold sizes and colours alone, and no thumbnail, which may show what the picture does not."""
-ENCODER = re.compile(r"intel\(r\) jpeg library, version \[?\d[\d.,]{0,20}\]?\.?|applemark", re.IGNORECASE)
+ENCODER = re.compile(
+    r"intel\(r\) jpeg library, version \[?\d[\d.,]{0,20}\]?\.?|applemark|mitra_dicom_standard", re.IGNORECASE
+)
 """What a comment says that names the encoder alone, of those that JPEG has."""
 COLOURS = (b"\0", b"\1", b"\2")
 ORIENTATION = EXIF + b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01"
@@ -98,7 +102,7 @@ def _is_sound(marker: int, content: bytes) -> bool:
     if marker in (HUFFMAN, QUANTIZATION):
         return _are_tables(marker, content)
     return {
-        ARITHMETIC: size % 2 == 0,
+        ARITHMETIC: size % 2 == 0 and all(table & 0xEC == 0 for table in content[::2]),
         LINES: size == 2,
         RESTART: size == 2,
         LOSSLESS: size == 11 and content[0] == 1,

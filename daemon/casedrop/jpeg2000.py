@@ -21,7 +21,7 @@ PART_15 = b"\0\2\0\0"
 MOST_LEVELS, LAST_PROGRESSION, FEW_COMPONENTS = 32, 4, 257
 ENCODER = re.compile(
     r"((creat(ed by|or)|compressed by|encoded by):? )?(gdcm/)?"
-    r"(openjpeg|jasper|kakadu|openjph|grok|nvjpeg2000|aware jpeg ?2000)[- ]?(version )?v?[\d.]*|"
+    r"(openjpeg|jasper|kakadu|openjph|grok|nvjpeg2000|aware jpeg ?2000)[- ]?(ver(sion)? )?v?[\d.]*|"
     r"creator: av-j2k \(c\) [\d,]+ algo vision( technology)?|aware,? inc\.?|pegasus imaging( corp(oration|\.)?)?|"
     r"kdu-layer-info: log_2\{delta-d\((squared-error|mse)\)/delta-l\(bytes\)\}, l\(bytes\)[\s\d.,e+-]*",
     re.IGNORECASE,
