@@ -77,6 +77,7 @@ def jp2(inner: bytes = b"", outer: bytes = b"", brand: bytes = b"jp2 ") -> bytes
 
 
 GOOD = rle(*PLANES)
+DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 NAMED_HEADER = GOOD[:12] + TEXT + GOOD[12 + len(TEXT) :]
 
 
@@ -368,12 +369,13 @@ def test_pixels_that_are_not_compressed_may_begin_as_they_like() -> None:
 
 
 @pytest.mark.parametrize(
-    "pixels", [TEXT * 8, encapsulate([GOOD]) + TEXT, encapsulate([GOOD]) + b"Ja", encapsulate([GOOD])[:-9]]
+    "pixels",
+    [TEXT * 8, encapsulate([GOOD]) + TEXT, encapsulate([GOOD]) + b"Ja", encapsulate([GOOD])[:-9], DELIMITER],
 )
 def test_compressed_pixels_are_frames_and_nothing_else(pixels: bytes) -> None:
     made = image(PixelData=pixels)
     assert word(made, RLELossless) == "not-deidentified"
-    made.PixelData = encapsulate([GOOD]) + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    made.PixelData = encapsulate([GOOD]) + DELIMITER
     assert not word(made, RLELossless)
 
 

@@ -51,7 +51,7 @@ def spots(file: IO[bytes]) -> list[Spot]:
 
     Raises OddFormatError, also where a segment stands that is not known or not as long as it has to be.
     """
-    found, profile, colours = [], [], b""
+    found, profile, colours = [], [], []
     for marker, at, content in _segments(file):
         end = at + 4 + len(content)
         if marker == END:
@@ -59,17 +59,19 @@ def spots(file: IO[bytes]) -> list[Spot]:
             found += [Spot("data behind the image", at + 2, size)] if size > at + 2 else []
         elif marker == APP2 and content.startswith(PROFILE):
             profile.append(Spot("colour profile (ICC)", at, end, None))
-            colours += content[len(PROFILE) + 2 :]
+            colours.append(content[len(PROFILE) + 2 :])
         elif marker == COMMENT or APP0 <= marker <= APP15:
             found += _filled(marker, content, at, end)
         elif not _is_sound(marker, content):
             raise OddFormatError
-    return found if not profile or is_profile(colours) else sorted(found + profile, key=lambda one: one.start)
+    odd = [] if is_profile(b"".join(colours)) else profile
+    return sorted(found + odd, key=lambda one: one.start)
 
 
 def is_profile(raw: bytes) -> bool:
-    """Whether this is a colour profile, and as long as it says (ICC.1, 7.2)."""
-    return raw[36:40] == b"acsp" and int.from_bytes(raw[:4]) == len(raw)
+    """Whether this is a colour profile, and as long as it says (ICC.1, 7.2) but for zeros."""
+    size = int.from_bytes(raw[:4])
+    return raw[36:40] == b"acsp" and size <= len(raw) and not raw[size:].strip(b"\0")
 
 
 def _segments(file: IO[bytes]) -> Iterator[tuple[int, int, bytes]]:

@@ -106,8 +106,10 @@ def _pictures(dataset: Dataset) -> Iterator[Picture]:
 
 
 def _items(pixels: bytes) -> Iterator[tuple[int, int]]:
+    """Up to the last byte, or to the delimiter that may stand there. Raises OddFormatError."""
     file, at = io.BytesIO(pixels), 0
-    while at < len(pixels) and pixels[at:] != END_OF_ITEMS:
+    last = len(pixels) - len(END_OF_ITEMS) if pixels.endswith(END_OF_ITEMS) else len(pixels)
+    while at not in (last, len(pixels)):
         tag, length = struct.unpack("<4sL", read_at(file, at, ITEM_HEADER))
         start, at = at + ITEM_HEADER, at + ITEM_HEADER + length
         if tag != ITEM[0] or at > len(pixels):
@@ -117,7 +119,7 @@ def _items(pixels: bytes) -> Iterator[tuple[int, int]]:
 
 def _only_offsets(picture: Picture) -> bool:
     """Whether the Basic Offset Table (PS3.5, A.4) holds rising places within the pixels."""
-    start, end = picture.items[0]
+    start, end = picture.items[0] if picture.items else (0, 1)
     if (end - start) % OFFSET:
         return False
     offsets = [offset for (offset,) in struct.iter_unpack("<L", picture.pixels[start:end])]
