@@ -13,10 +13,10 @@ SOURCE = Path(casedrop.__file__).parent
 PURE = {
     "accounts", "annex_e", "answers", "breaker", "chain", "codes", "config_checks", "deidentify",
     "dicom_model", "dictionary", "distances", "done_before", "edited", "errors", "essence", "gaps", "group",
-    "guards", "gz", "header_texts", "headers", "identifiers", "identity", "jpeg", "last_look", "metadata",
-    "metaimage", "mhd", "model", "near", "new_uids", "nifti", "nrrd", "patients", "pixel_comments", "placed",
-    "png", "pseudonyms", "receipts", "redrop", "reports", "series", "series_rules", "settle", "slices",
-    "spots", "stages", "status", "tiff", "titles", "values",
+    "guards", "gz", "header_texts", "headers", "identifiers", "identity", "jpeg", "jpeg2000", "last_look",
+    "metadata", "metaimage", "mhd", "model", "near", "new_uids", "nifti", "nrrd", "patients",
+    "pixel_comments", "placed", "png", "pseudonyms", "receipts", "redrop", "reports", "rle", "series",
+    "series_rules", "settle", "slices", "spots", "stages", "status", "tiff", "titles", "values",
 }  # fmt: skip
 EDGES = {
     "check", "commit", "confirm", "dicom_headers", "file_away", "journal", "ledger", "pack", "prepare",
