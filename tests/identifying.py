@@ -14,6 +14,8 @@ from pydicom.filewriter import write_data_element
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
 
+from casedrop.essence import ITEM
+
 ROOT = "1.3.6.1.4.1.5962.99"
 STUDY, SERIES, FRAME = f"{ROOT}.11", f"{ROOT}.12", f"{ROOT}.13"
 CT, MR, ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1"
@@ -147,8 +149,8 @@ def written(dataset: Dataset, syntax: str = ExplicitVRLittleEndian, *, bare: boo
     if bare:
         dcmwrite(out, dataset, implicit_vr=False, little_endian=True)
         return out.getvalue()
-    if syntax == RLELossless:
-        dataset.PixelData = encapsulate([bytes(64) + bytes(range(64))])
+    if syntax == RLELossless and not dataset.PixelData.startswith(ITEM[0]):
+        dataset.PixelData = encapsulate([rle(bytes(range(64)), bytes(64))])
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = UID(syntax)
     meta.SourceApplicationEntityTitle = "ZZSCAN07"
@@ -156,6 +158,39 @@ def written(dataset: Dataset, syntax: str = ExplicitVRLittleEndian, *, bare: boo
     dataset.file_meta, dataset.preamble = meta, b"PADDINGNAME".ljust(128, b" ")
     dcmwrite(out, dataset, enforce_file_format=True)
     return out.getvalue()
+
+
+def rle(*planes: bytes, gap: bytes = b"") -> bytes:
+    """A frame whose bytes, 64 of each plane, stand as they are (PS3.5, G.3 to G.5)."""
+    segments = [bytes([63]) + plane + b"\x80" for plane in planes]
+    places = [64 + len(gap) + 66 * number for number in range(len(planes))]
+    head = struct.pack("<16L", len(planes), *places, *[0] * (15 - len(planes)))
+    return head + gap + b"".join(segments)
+
+
+def jpeg(*segments: bytes) -> bytes:
+    scan = b"\xff\xda\0\x08\1\1\0\0\x3f\0" + bytes(range(1, 200)) + b"\xff\0\x10"
+    return b"\xff\xd8" + b"".join(segments) + scan + b"\xff\xd9"
+
+
+def jpeg_ls(*segments: bytes) -> bytes:
+    return jpeg(*segments).replace(b"\xff\0\x10", b"\xff\x7f\xff\x40")
+
+
+def jpeg_2000(*segments: bytes) -> bytes:
+    size = segment(0x51, b"\0\0" + 8 * b"\0\0\0\x08" + b"\0\1\x0f\1\1")
+    part = b"\xff\x90\0\x0a\0\0\0\0\0\x14\0\1\xff\x93zzzzzz"
+    return b"\xff\x4f" + size + b"".join(segments) + part + b"\xff\xd9"
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return bytes((0xFF, marker)) + (len(content) + 2).to_bytes(2) + content
+
+
+def compressed(syntax: str, *frames: bytes) -> bytes:
+    made = image(NumberOfFrames=len(frames)) if len(frames) > 1 else image()
+    made.PixelData = encapsulate(list(frames))
+    return written(made, syntax)
 
 
 def items(found: list[Dataset], *, implicit: bool = True, little: bool = True) -> bytes:

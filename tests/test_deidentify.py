@@ -42,11 +42,16 @@ from identifying import (
     SERIES,
     STUDY,
     US,
+    compressed,
     enhanced,
     image,
     items,
+    jpeg,
+    jpeg_2000,
+    jpeg_ls,
     nested,
     report,
+    segment,
     spliced,
     texts,
     written,
@@ -597,30 +602,6 @@ def test_a_class_newer_than_we_know_stays() -> None:
     assert out.SOPClassUID == out.file_meta.MediaStorageSOPClassUID == newer
 
 
-def jpeg(*segments: bytes) -> bytes:
-    scan = b"\xff\xda\0\2" + bytes(range(1, 200)) + b"\xff\0\x10"
-    return b"\xff\xd8" + b"".join(segments) + scan + b"\xff\xd9"
-
-
-def jpeg_ls(*segments: bytes) -> bytes:
-    return jpeg(*segments).replace(b"\xff\0\x10", b"\xff\x7f\xff\x40")
-
-
-def jpeg_2000(*segments: bytes) -> bytes:
-    part = b"\xff\x90\0\x0a\0\0\0\0\0\x14\0\1\xff\x93zzzzzz"
-    return b"\xff\x4f\xff\x51\0\4\0\0" + b"".join(segments) + part + b"\xff\xd9"
-
-
-def segment(marker: int, content: bytes) -> bytes:
-    return bytes((0xFF, marker)) + (len(content) + 2).to_bytes(2) + content
-
-
-def compressed(syntax: str, *frames: bytes) -> bytes:
-    made = image(NumberOfFrames=len(frames)) if len(frames) > 1 else image()
-    made.PixelData = encapsulate(list(frames))
-    return written(made, syntax)
-
-
 COMMENT, COMMENT_2000 = segment(0xFE, b"Zwaardvis"), segment(0x64, b"\0\1Zwaardvis")
 EXIF = segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x>Zwaardvis</x>")
 
@@ -837,10 +818,10 @@ def test_tables_and_headers_before_compressed_pixels_hold_no_names(procedure: Pr
     table = ITEM[0] + b"\4\0\0\0\0\0\0\0"
     assert good.count(table) == 1
     named = ITEM[0] + b"\x08\0\0\0\0\0\0\0Zwaa"
-    assert "table before" in refused(good.replace(table, named), procedure).text
+    assert "places in its compressed pixels" in refused(good.replace(table, named), procedure).text
     header = good.index(table) + len(table) + 8
     hidden = good[: header + 40] + b"Zwaardvis^Hendrika  " + good[header + 60 :]
-    assert "header of a frame" in refused(hidden, procedure).text
+    assert "beside the pixels of a frame" in refused(hidden, procedure).text
     made = image(FloatPixelData=b"Zwaardvis   ")
     assert "pixels twice" in refused(written(made), procedure).text
 
