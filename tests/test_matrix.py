@@ -93,3 +93,8 @@ def test_a_study_tells_what_is_still_to_come(lab: Lab) -> None:
     ]
     assert rows[0]["display_set"].startswith("http")
     assert "no table" in lab.command("matrix", "lung", "--expected", "nope", code=78)
+
+
+def test_no_name_becomes_a_formula() -> None:
+    (_, row) = csv.reader(io.StringIO(as_csv(["folder"], {('=HYPERLINK("http://x")',): Seen(ABSENT)})))
+    assert row[0] == '\'=HYPERLINK("http://x")'

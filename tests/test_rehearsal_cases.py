@@ -89,3 +89,21 @@ def test_a_paused_drop_sends_nothing_also_after_a_restart_until_it_goes_on(lab: 
     lab.command("resume", "lung")
     assert lab.once() == 0
     assert lab.titles() == ["P001"]
+
+
+def test_a_case_under_way_waits_where_its_drop_is_paused_or_rehearses(lab: Lab) -> None:
+    lab.move_in("P001", ct__mha=mha(8))
+    lab.sandbox.faults.add(method="POST", path="display-sets", status=0, call=lab.kill)
+    lab.once()
+    for change in ("pause", "rehearse"):
+        if change == "pause":
+            lab.command("pause", "lung")
+        else:
+            lab.command("resume", "lung")
+            lab.configure('mode = "rehearse"')
+        before = len(lab.sandbox.requests)
+        assert lab.once() == 75
+        assert {method for method, _, _ in lab.sandbox.requests[before:]} == {"GET"}
+    lab.configure()
+    assert lab.once() == 0
+    assert lab.titles() == ["P001"]

@@ -122,3 +122,10 @@ def test_every_file_is_in_one_part_or_outside(paths: list[str], split: Split) ->
     assert sorted([*there, *names(outside)]) == sorted(files)
     if split.pattern:
         assert all(re.fullmatch(split.pattern, path) for path in there)
+
+
+def test_a_file_of_a_part_that_only_bears_the_same_name_is_outside() -> None:
+    split = Split(pattern="(?P<p>[^_]*)_(?P<v>[^_]*)_.*")
+    found, outside = parts(listing("a b_c_ct.mha", "a_b c_score.json"), split)
+    assert [names(within) for _, within in found.values()] == [["a b_c_ct.mha"]]
+    assert names(outside) == ["a_b c_score.json"]

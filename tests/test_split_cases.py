@@ -197,3 +197,39 @@ def test_plan_shows_every_display_set(lab: Lab) -> None:
     assert 'Display set "P001 v1"' in said
     assert 'Display set "P001 v2"' in said
     assert "v2/ct.mha -> ct-image" in said
+
+
+def test_a_part_that_is_done_is_not_sent_again_under_another_title(lab: Lab) -> None:
+    lab.configure(FOLDERS)
+    drop_visits(lab, "P001", v1=visit(8, 1), v2={"ct.mha": NO_IMAGE, "score.json": b'{"score": 2}'})
+    assert lab.once() == 1
+    lab.configure(FOLDERS.replace("{folder} {subfolder}", "{folder}-{subfolder}"))
+    (lab.failed / "P001" / "v2" / "ct.mha").write_bytes(mha(9))
+    (lab.failed / "P001").rename(lab.drop / "P001")
+    assert lab.once() == 0, lab.log.read_text()
+    titles = lab.titles()
+    assert "P001 v1" in titles
+    assert "P001-v1" not in titles
+    assert len(titles) == 2
+
+
+def test_an_incomplete_display_set_of_a_part_that_is_no_more_is_told(lab: Lab) -> None:
+    lab.configure(FOLDERS)
+    drop_visits(lab, "P001", v1=visit(8, 1), v2={"ct.mha": NO_IMAGE, "score.json": b'{"score": 2}'})
+    assert lab.once() == 1
+    (lab.failed / "P001" / "v2").rename(lab.failed / "P001" / "v3")
+    (lab.failed / "P001" / "v3" / "ct.mha").write_bytes(mha(9))
+    (lab.failed / "P001").rename(lab.drop / "P001")
+    assert lab.once() == 1
+    reason = lab.wait_failed("P001")
+    assert 'was begun for the part "v2", which the folder has no more. It is incomplete' in reason
+    assert '- "v3": complete' in reason
+
+
+def test_two_parts_of_the_same_files_wait_and_name_each_other(lab: Lab) -> None:
+    lab.configure(FOLDERS)
+    drop_visits(lab, "P001", v1={"ct.mha": mha(8)}, v2={"ct.mha": mha(8)})
+    assert lab.once() == 75
+    said = lab.case("P001/v1")["why"] + lab.case("P001/v2")["why"]
+    assert "Remove the wrong one" in said
+    assert "casedrop retry DROP/P001/v" in said

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from unicodedata import normalize
 
 from casedrop.model import DEIDENTIFYING, Json
-from casedrop.near import several, shown
+from casedrop.near import for_spreadsheet, several, shown
 
 OPEN = "under way"
 
@@ -222,7 +222,4 @@ def _of_file(file: Json, versions: dict[str, str]) -> Json:
 
 
 def _cell(value: Json) -> Json:
-    """A name that a spreadsheet would take for a formula gets a quotation mark before it."""
-    if not isinstance(value, str):
-        return value
-    return f"'{shown(value)}" if value[:1] in tuple("=+-@") else shown(value)
+    return for_spreadsheet(shown(value)) if isinstance(value, str) else value

@@ -66,8 +66,8 @@ def begin(
 def begin_part(journal: Journal, head: Case, plan: Plan) -> Case:
     """The case of one part of a split folder.
 
-    One that failed or went back to settling goes on, as a whole folder does; one that is done meets its own title,
-    like any folder that comes again.
+    One that failed or went back to settling goes on, as a whole folder does; one that is done is what the new case
+    is compared with, whatever its title would be by now.
     """
     assert head.plan is not None
     plan = replace(plan, signature=head.plan.signature, entries=head.plan.entries)
@@ -75,6 +75,8 @@ def begin_part(journal: Journal, head: Case, plan: Plan) -> Case:
     again = before if before and before.stage in (Stage.FAILED, Stage.SETTLING) else None
     facts = _planned(plan) | AT_FIRST | {name: getattr(head, name) for name in OF_THE_FOLDER}
     facts |= {"head": head.id, "since": time.time()}
+    if before and before.stage is Stage.DONE and not before.deleted:
+        facts["twin_of"] = before.id
     try:
         return _put(journal, head, again, facts)
     except TitleHeldError as held:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from casedrop.near import shown
+from casedrop.near import for_spreadsheet, shown
 
 DONE, ON_ITS_WAY, WAITING, FAILED, ABSENT = "done", "on its way", "waiting", "failed", "absent"
 STATES = (DONE, ON_ITS_WAY, WAITING, FAILED, ABSENT)
@@ -52,7 +52,10 @@ def as_csv(names: Sequence[str], found: Mapping[Key, Seen]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*names, "state", "display_set"])
-    writer.writerows([*map(shown, key), one.state, one.address] for key, one in found.items())
+    writer.writerows(
+        [*(for_spreadsheet(shown(part)) for part in key), one.state, one.address]
+        for key, one in found.items()
+    )
     return out.getvalue()
 
 

@@ -530,6 +530,11 @@ class Case:
         return f"{self.folder}/{self.part}" if self.part else self.folder
 
     @property
+    def known_as(self) -> str:
+        """What people called its folder, with its part."""
+        return f"{self.name}/{self.part}" if self.part else self.name
+
+    @property
     def causes(self) -> tuple[Problem, ...]:
         """The problems without what is only worth saying."""
         return tuple(problem for problem in self.problems if problem.weight is not Weight.NOTE)

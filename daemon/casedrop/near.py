@@ -20,6 +20,11 @@ def _code(letter: str) -> int:
     return number - 0xDC00 if 0xDC80 <= number <= 0xDCFF else number  # noqa: PLR2004
 
 
+def for_spreadsheet(cell: str) -> str:
+    """The cell so that no spreadsheet takes it for a formula: names come from whoever can write to the share."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
 def several(names: Iterable[str]) -> str:
     """The names in a sentence, "a, b and c"; more than ten are counted."""
     known = [shown(name) for name in names]

@@ -6,6 +6,7 @@ from casedrop.journal import Journal
 from casedrop.judge import Attempt
 from casedrop.model import FindingState
 from casedrop.scan import EMPTY, WAITS_FOR_KINDS
+from casedrop.stages import DELIVERED
 from casedrop.watch import boot_clock
 from casedrop.watched import Watched
 
@@ -22,14 +23,15 @@ def exit_code(drops: Iterable[Watched], journal: Journal, attempts: Mapping[int,
 
 
 def _of_drop(watched: Watched, journal: Journal, attempts: Mapping[int, Attempt]) -> int | None:
-    if watched.held or watched.paused or watched.hung(boot_clock()):
+    if watched.held or watched.hung(boot_clock()):
         return LATER
     if watched.root is None or not watched.study or watched.scanner.latest is None:
         return None
     known = journal.under_way(watched.root.id)
     waits_for_its_parts = {case.head for case in known}
     under_way = [case for case in known if case.id not in waits_for_its_parts]
-    if any(case.id not in attempts or not attempts[case.id].person for case in under_way):
+    moving = [case for case in under_way if not (watched.sends_nothing and case.stage in DELIVERED)]
+    if any(case.id not in attempts or not attempts[case.id].person for case in moving):
         return None
     if watched.scanner.latest.started <= max(watched.rested.values(), default=0.0):
         return None

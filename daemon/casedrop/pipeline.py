@@ -93,6 +93,8 @@ class Pipeline:
     reassign_seconds: float
     quiet_seconds: float
     packer: Packer
+    expect_sending: Callable[[], None] = lambda: None
+    """Raises Stopping where the drop may send nothing just now."""
     restless: dict[int, tuple[str, float]] = field(default_factory=dict)
     """What a changed folder looked like, and since when (boot clock)."""
     progress: dict[int, Progress] = field(default_factory=dict)
@@ -140,6 +142,7 @@ class Pipeline:
         case = self._uploaded(case, place)
         if not commit.to_send(case):
             return save(case, stage=Stage.CONFIRMING, **_from_now())
+        self.expect_sending()
         case = commit.shell(self.platform, case, save)
         case = self._still(case, place)
         self._expect_uploads(case)
@@ -160,16 +163,36 @@ class Pipeline:
             raise Waits("Its parts are on their way.", PARTS_SECONDS)
         if any(part.stage is Stage.SETTLING for part in parts):
             raise FolderChanged("The folder changed while its parts were sent.")
-        problems = tuple(said_of(part.part, problem) for part in parts for problem in part.problems)
-        target = "failed" if any(part.stage is Stage.FAILED for part in parts) else "done"
+        problems = [said_of(part.part, problem) for part in parts for problem in part.problems]
+        problems += [_left_behind(one) for one in self._left_behind(case)]
+        failed = any(problem.weight is not Weight.NOTE for problem in problems)
+        target = "failed" if failed or any(part.stage is Stage.FAILED for part in parts) else "done"
         sockets = tuple(socket for part in parts for socket in part.settled.sockets)
         plan = replace(case.settled, sockets=sockets)
         return self.journal.save(
-            case, stage=Stage.FILING, target=target, filed_as="", problems=problems, plan=plan
+            case, stage=Stage.FILING, target=target, filed_as="", problems=tuple(problems), plan=plan
         )
 
+    def _left_behind(self, case: Case) -> list[Case]:
+        """What readers see that was begun of parts that are no more, or of the folder before it was split."""
+        earlier = [part for part in self.journal.parts(case) if part.round != case.round]
+        unfinished = [one for one in (case, *earlier) if one.reached and one.stage is not Stage.DONE]
+        return [one for one in unfinished if self._is_there(one)]
+
+    def _is_there(self, case: Case) -> bool:
+        try:
+            self.platform.display_set(case.set_pk)
+        except Refused as no:
+            if no.meaning is Meaning.GONE:
+                return False
+            raise
+        return True
+
     def _wait_for_other_parts(self, case: Case) -> None:
-        """Nothing of a split folder is sent before all of it was read whole. Raises Waits, FolderChanged."""
+        """Nothing of a split folder is sent before each part was read whole, or failed.
+
+        Raises Waits, FolderChanged.
+        """
         if not case.head:
             return
         head = self.journal.case(case.head)
@@ -177,7 +200,7 @@ class Pipeline:
         if any(part.stage is Stage.SETTLING for part in parts):
             raise FolderChanged("Another part of the folder is not whole.")
         if len(parts) < len(head.settled.parts) or any(part.stage is Stage.PLANNED for part in parts):
-            raise Waits("Its other parts are being read first.", 0.5)
+            raise Waits("Its other parts are being read first.", 1.0)
 
     def confirm(self, case: Case, place: Place) -> Case:
         """Look once. FILING when everything is decided; raises Waits while something is still to come."""
@@ -293,7 +316,7 @@ class Pipeline:
         asked_before = {file.sha256 for socket in case.settled.sockets for file in socket.files} <= sent
         if not case.twins_allowed and not asked_before:
             for other in self.journal.same_files(case):
-                raise redrop.same_files(other)
+                raise redrop.same_files(case, other)
 
     def _continued(self, case: Case) -> Case:
         """A set of ours that was never finished: what it holds as planned stays, the rest is sent again."""
@@ -416,7 +439,7 @@ class Pipeline:
             nonlocal case
             case = self.journal.save(case, uploads=case.uploads | {path: ref})
 
-        lane = replace(self.lane, check=partial(self._moves, case.id))
+        lane = replace(self.lane, check=partial(self._sends, case.id))
         upload(lane, source, case.uploads.get(path), note)
         return case
 
@@ -432,6 +455,10 @@ class Pipeline:
         """Before every read of a file: notes that the case moves. Raises Stopping."""
         self.moved[case_id] = boot_clock()
         self.lane.check()
+
+    def _sends(self, case_id: int) -> None:
+        self._moves(case_id)
+        self.expect_sending()
 
     def _expect_uploads(self, case: Case) -> None:
         """Just before the commit every upload is seen complete and young enough."""
@@ -538,6 +565,15 @@ def _fate(case: Case) -> str:
     if case.target != "done":
         return "failed"
     return "confirmed" if all(value.pk for value in case.held.values()) else "accepted"
+
+
+def _left_behind(case: Case) -> Problem:
+    what = f'the part "{shown(case.part)}", which the folder has no more' if case.part else "the whole folder"
+    return Problem(
+        "left-behind",
+        f"The {case.item} was begun for {what}. It is incomplete, and readers can see it. Delete it on Grand "
+        "Challenge, or give the part its former name back; then move the folder into drop/ again.",
+    )
 
 
 def _held_still(held: Mapping[str, Held], current: DisplaySet) -> dict[str, Held]:

@@ -95,13 +95,14 @@ def _file(file: PlannedFile) -> dict[str, object]:
 
 def reason(case: Case, parts: Sequence[Case], now: float) -> str:
     """Plain words with Windows line ends: what happened, what is on the platform, who acts, how to go on."""
+    there = [one for one in parts if one.round == case.round] if case.plan and case.plan.parts else []
     when = datetime.fromtimestamp(now).astimezone().strftime("%d %B %Y, %H:%M")
     noted = [problem for problem in case.problems if problem not in case.causes]
     also = f"Also noted\n\n{_listed(noted)}\n\n" if noted else ""
     lines = (
         f'The folder "{shown(case.name)}" was not accepted ({when}).\n\n'
         f"What happened\n\n{_listed(case.causes)}\n\n{also}"
-        f"What is on Grand Challenge now\n\n{_table(parts) if parts else _on_platform(case)}\n\n"
+        f"What is on Grand Challenge now\n\n{_table(there) if there else _on_platform(case)}\n\n"
         "What to do\n\nNothing of your data was changed or deleted. Put right what is named above (in this "
         "folder, or in the rules, where a text says that the data manager must act), then move the folder back "
         "into drop/. Casedrop sends only what is missing.\n\n"

@@ -55,22 +55,24 @@ def lacking(case: Case, there: Mapping[str, object]) -> list[Problem]:
 
 def title_held(holder: Case) -> Problem:
     where = f"as the {holder.item}" if holder.committed else "and is on its way"
+    folder = shown(holder.known_as)
     return Problem(
         "title-held",
-        f'The title "{holder.settled.title}" belongs to the folder "{shown(holder.name)}" that was taken before '
+        f'The title "{holder.settled.title}" belongs to the folder "{folder}" that was taken before '
         f"{where}, and the contents of this one differ. Each title can be used once in the {holder.home}, so "
         "nothing of this folder was sent. If it is another patient or visit, give the folder another name. If it "
         f"is to add to or correct that {holder.kind}, ask the data manager (existing_display_set).",
     )
 
 
-def same_files(other: Case) -> Waits:
+def same_files(case: Case, other: Case) -> Waits:
     """The guard against a patient's files in another patient's folder."""
-    state = f"done as the {other.item}" if other.committed else "on its way"
+    state = f"done as the {other.item}" if other.stage is Stage.DONE else "on its way"
+    away = "Remove the wrong one" if case.head and case.head == other.head else "Move this one out of drop/"
     return Waits(
-        f'It holds the very same files as the folder "{shown(other.name)}", which is {state}. One of the '
-        "two is probably in the wrong folder. Move this one out of drop/; or, if both are right, `casedrop retry "
-        "DROP/NAME` lets it go on.",
+        f'It holds the very same files as the folder "{shown(other.known_as)}", which is {state}. One of the '
+        f"two is probably in the wrong folder. {away}; or, if both are right, `casedrop retry "
+        f"DROP/{shown(case.called)}` lets it go on.",
         PERSON,
         person=True,
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from casedrop.model import Grouping, Weight
-from casedrop.near import several, shown
+from casedrop.near import for_spreadsheet, several, shown
 from casedrop.reports import plans
 
 SENT, LACKING, WRONG, LEFT_ALONE = "would be sent", "lacking", "wrong", "left alone"
@@ -86,5 +86,5 @@ def as_csv(found: Iterable[Row]) -> str:
             " ".join(row.sockets),
             row.why,
         )
-        writer.writerow(made)
+        writer.writerow(map(for_spreadsheet, made))
     return out.getvalue()

@@ -111,7 +111,9 @@ class Scanner:
 
     def lacks(self, folder: str, mark: str, problems: tuple[Problem, ...]) -> None:
         """What was found lacking when its files were read whole; true as long as its signature is `mark`."""
-        self._lacks[folder] = mark, problems
+        known_mark, known = self._lacks.get(folder, ("", ()))
+        before = known if known_mark == mark else ()
+        self._lacks[folder] = mark, tuple(dict.fromkeys((*before, *problems)))
         self._stirred.set()
 
     def scan(self, now: float) -> Snapshot:

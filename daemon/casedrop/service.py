@@ -212,7 +212,9 @@ class Service:
         )
         scanner = Scanner(drop, ScanLimits(*seconds, limits.files), self.wake.set)
         scanner.naming = NamingSource(drop, self.pseudonym_key)
-        return Watched(drop, scanner, pipeline, threads)
+        watched = Watched(drop, scanner, pipeline, threads)
+        pipeline.expect_sending = watched.expect_sending
+        return watched
 
     def _expect_running(self) -> None:
         if self.stopping.is_set():
@@ -239,7 +241,7 @@ class Service:
         """While the brake is on, only what has failed before: that is how people try what they mended."""
         if finding.state not in (FindingState.READY, FindingState.WRONG) or watched.root is None:
             return False
-        if watched.paused or watched.drop.mode == "rehearse" or watched.asks(finding):
+        if watched.sends_nothing or watched.asks(finding):
             return False
         if watched.full or not watched.brake.why:
             return not watched.full
@@ -273,7 +275,7 @@ class Service:
             attempt = self.attempts.setdefault(case.id, Attempt())
             if attempt.running or attempt.next_look > now or watched.held:
                 continue
-            if watched.paused and case.stage in DELIVERED:
+            if watched.sends_nothing and case.stage in DELIVERED:
                 continue
             if case.platform != self.settings.platform.url:
                 attempt.why = (

@@ -47,13 +47,13 @@ WHOLE = Part()
 def parts(listing: Listing, split: Split) -> tuple[dict[str, tuple[Part, Listing]], Listing]:
     """The parts by name, in order, each with its entries; and the listing of the files outside every part.
 
-    Paths stay relative to the case folder.
+    Paths stay relative to the case folder. A file of a part that only has the same name as another is outside.
     """
     found: dict[str, tuple[Part, list[Entry]]] = {}
     outside: list[Entry] = []
     for entry in listing.entries:
         part = _by_folder(entry, split) if split.folders else _by_pattern(entry, split)
-        if part is not None:
+        if part is not None and found.get(part.name, (part,))[0] == part:
             found.setdefault(part.name, (part, []))[1].append(entry)
         elif entry.kind is not EntryKind.FOLDER:
             outside.append(entry)

@@ -8,6 +8,7 @@ from pathlib import Path
 import structlog
 
 from casedrop.breaker import Brake
+from casedrop.errors import Stopping
 from casedrop.grand_challenge import ReaderStudy
 from casedrop.model import Drop, Finding, FindingState
 from casedrop.near import shown
@@ -73,6 +74,15 @@ class Watched:
         if self.drop.mode == "rehearse":
             return REHEARSES
         return (PAUSED.format(self.drop.name) if self.paused else "") or self.full or self.brake.why
+
+    @property
+    def sends_nothing(self) -> bool:
+        return self.paused or self.drop.mode == "rehearse"
+
+    def expect_sending(self) -> None:
+        """Raises Stopping where nothing may be sent: what was begun goes on later."""
+        if self.sends_nothing:
+            raise Stopping("Nothing of this drop is sent now.")
 
     def asks(self, finding: Finding) -> bool:
         """Whether a person must let this folder go, as it is now."""
