@@ -70,7 +70,7 @@ def begin_part(journal: Journal, head: Case, plan: Plan) -> Case:
     is compared with, whatever its title would be by now.
     """
     assert head.plan is not None
-    plan = replace(plan, signature=head.plan.signature, entries=head.plan.entries)
+    plan = replace(plan, signature=head.plan.signature)
     before = next((one for one in journal.parts(head) if one.part == plan.part), None)
     again = before if before and before.stage in (Stage.FAILED, Stage.SETTLING) else None
     facts = _planned(plan) | AT_FIRST | {name: getattr(head, name) for name in OF_THE_FOLDER}

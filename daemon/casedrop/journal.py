@@ -292,6 +292,16 @@ class Journal:
         newest = {case.part: case for case in found}
         return [newest[name] for name in sorted(newest)]
 
+    def stages_of_parts(self, head: Case) -> list[str]:
+        """Of the parts begun in the head's round, each once; asked often, so nothing is decoded."""
+        with self._lock:
+            found = self._db.execute(
+                "SELECT stage FROM cases WHERE json_extract(record, '$.head') > 0"
+                " AND json_extract(record, '$.head') = ? AND json_extract(record, '$.round') = ?",
+                (head.id, head.round),
+            )
+            return [stage for (stage,) in found]
+
     def first_names(self, root: str) -> dict[str, str]:
         """What folders were called that may come to drop/ under a name we gave them."""
         found = self._cases(

@@ -196,10 +196,10 @@ class Pipeline:
         if not case.head:
             return
         head = self.journal.case(case.head)
-        parts = [part for part in self.journal.parts(head) if part.round == case.round]
-        if any(part.stage is Stage.SETTLING for part in parts):
+        stages = self.journal.stages_of_parts(head)
+        if Stage.SETTLING in stages:
             raise FolderChanged("Another part of the folder is not whole.")
-        if len(parts) < len(head.settled.parts) or any(part.stage is Stage.PLANNED for part in parts):
+        if len(stages) < len(head.settled.parts) or Stage.PLANNED in stages:
             raise Waits("Its other parts are being read first.", 1.0)
 
     def confirm(self, case: Case, place: Place) -> Case:
@@ -448,8 +448,17 @@ class Pipeline:
         if not place.holds(case):
             raise FolderChanged("The folder is no longer in drop/.")
         listing = place.listing(folder, case.plan)
-        plan = unchanged(str(folder), case.settled, listing, partial(self._moves, case.id))
-        return case if plan is case.plan else self.journal.save(case, plan=plan)
+        settled = self._with_entries(case)
+        plan = unchanged(str(folder), settled, listing, partial(self._moves, case.id))
+        if plan is settled:
+            return case
+        return self.journal.save(case, plan=replace(plan, entries=() if case.head else plan.entries))
+
+    def _with_entries(self, case: Case) -> Plan:
+        """What a folder held stands once in the journal: with the head, where it is split."""
+        if not case.head:
+            return case.settled
+        return replace(case.settled, entries=self.journal.case(case.head).settled.entries)
 
     def _moves(self, case_id: int) -> None:
         """Before every read of a file: notes that the case moves. Raises Stopping."""
