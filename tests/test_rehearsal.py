@@ -52,16 +52,20 @@ def test_the_summary_counts_folders_and_display_sets() -> None:
     assert summary([]) == "0 display sets would be made of 0 folders."
     assert line(found[0]) == 'A/v1: would be sent "A v1" with ct'
     assert line(found[2]) == "B: lacking - No file."
+    placed = Row("A", SENT, "v1", "A v1", ("ct", "v"), 3, (("v", 2.5),))
+    assert line(placed) == 'A/v1: would be sent "A v1" in place 3 with ct, v = 2.5'
 
 
 def test_a_row_can_be_read_back_from_csv() -> None:
-    row = Row('A "1"\n', WRONG, "v1", "A; v1", ("ct", "v"), "Bad, really.")
+    row = Row('A "1"\n', WRONG, "v1", "A; v1", ("ct", "v"), 3, (("v", 2.5),), "Bad, really.")
     (read,) = csv.DictReader(io.StringIO(as_csv([row])))
     assert read == {
         "folder": 'A "1"\\x0a',
         "part": "v1",
         "state": "wrong",
         "title": "A; v1",
+        "order": "3",
         "sockets": "ct v",
+        "values": '{"v": 2.5}',
         "why": "Bad, really.",
     }

@@ -18,12 +18,12 @@ def test_plan_of_a_drop_tells_of_every_folder(lab: Lab) -> None:
     lab.move_in("P003", ct__mha=mha(), other__doc=b"x")
     (lab.drop / "loose.txt").write_bytes(b"x")
     said = lab.command("plan", "lung", code=1)
-    assert 'P001: would be sent "P001" with ct-image, some-score' in said
+    assert 'P001: would be sent "P001" with ct-image, some-score = 1' in said
     assert "P002: lacking - No file for socket ct-image" in said
     assert "P003: wrong - No rule takes other.doc" in said
     assert "loose.txt: left alone" in said
     assert "1 display set would be made of 1 folder, 1 lacking, 1 wrong, 1 left alone." in said
-    assert "P001,,would be sent,P001,ct-image some-score," in lab.output("plan", "lung", "--csv", code=1)
+    assert "P001,,would be sent,P001,,ct-image some-score," in lab.output("plan", "lung", "--csv", code=1)
 
 
 def test_a_rehearsal_says_what_would_be_sent_and_sends_nothing(lab: Lab) -> None:
@@ -58,8 +58,8 @@ def test_a_settled_folder_waits_until_it_is_released(lab: Lab) -> None:
 
 def test_a_folder_that_changes_after_its_release_asks_again(lab: Lab) -> None:
     lab.configure('release = "ask"')
-    assert lab.once() == 0
     lab.move_in("P001", ct__mha=mha(8))
+    assert lab.once() == 75
     assert "let go" in lab.command("release", "lung")
     (lab.drop / "P001" / "score.json").write_bytes(b'{"score": 1}')
     assert lab.once() == 75
@@ -74,7 +74,9 @@ def test_a_release_says_what_is_not_there_or_does_not_ask(lab: Lab) -> None:
     assert lab.once() == 0
     lab.move_in("P001", ct__mha=mha(8))
     assert "does not ask" in lab.command("release", "lung/P001", code=1)
-    assert "There is no P009 in drop/" in lab.command("release", "lung/P009", code=1)
+    lab.configure('release = "ask"')
+    assert "does not wait to be released" in lab.command("release", "lung/P001", code=1)
+    assert "No folder waits" in lab.command("release", "--all")
     assert "Name a drop" in lab.command("release", code=78)
 
 

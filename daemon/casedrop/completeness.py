@@ -61,19 +61,21 @@ def _of_cases(settings: Settings, drop: Drop, names: list[str]) -> Iterator[tupl
     if journal:
         journal.close()
     for case in cases:
-        if not case.deleted and not (case.plan and case.plan.parts):
+        whole = drop.split is not None and not case.head
+        if not case.deleted and not whole:
             of_part = dict(case.plan.groups) if case.plan else {}
             state = STATES.get(case.stage, matrix.ON_ITS_WAY)
             yield _key(drop, case.name, of_part, names), Seen(state, case.reached)
 
 
 def _of_folders(drop: Drop, names: list[str]) -> Iterator[tuple[Key, Seen]]:
-    """What lies in drop/, taken or not."""
-    root = Path(drop.root) / "drop"
-    for folder in roots.folders_in(root, drop.ignore):
-        if not drop.folder or re.fullmatch(drop.folder, composed(folder)):
-            for part in _parts(drop, root / folder):
-                yield _key(drop, folder, part.groups, names), Seen(matrix.WAITING)
+    """What lies in drop/, taken or not, and what was refused as a whole."""
+    for place, state in (("drop", matrix.WAITING), ("failed", matrix.FAILED)):
+        root = Path(drop.root) / place
+        for folder in roots.folders_in(root, drop.ignore):
+            if not drop.folder or re.fullmatch(drop.folder, composed(folder)):
+                for part in _parts(drop, root / folder):
+                    yield _key(drop, folder, part.groups, names), Seen(state)
 
 
 def _parts(drop: Drop, folder: Path) -> list[Part]:

@@ -3,6 +3,7 @@
 These commands look; the service, which alone changes a case, acts on the wish they leave in the journal.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -74,19 +75,29 @@ def release(settings: Settings, which: str, *, every: bool) -> Findings:
     drops = [_drop(settings, which)] if which else [one for one in settings.drops if one.release == "ask"]
     name = which.partition("/")[2]
     journal = _journal(settings)
-    found = [_let_go(journal, drop, folder) for drop in drops for folder in _waiting(drop, name)]
-    return found or [(not name, f"There is no {name} in drop/." if name else "No folder waits.")]
+    if auto := [one for one in drops if one.release != "ask"]:
+        return [(False, f'{auto[0].name} does not ask (release = "auto"): its folders go by themselves.')]
+    waiting = [(drop, folder) for drop in drops for folder in _waiting(settings, drop, name)]
+    if not waiting:
+        what = f"{which} does not wait" if which else "No folder waits"
+        return [(not name, f"{what} to be released: `casedrop status` says how things are.")]
+    return [_let_go(journal, drop, folder) for drop, folder in waiting]
 
 
-def _waiting(drop: Drop, name: str) -> list[str]:
+def _waiting(settings: Settings, drop: Drop, name: str) -> list[str]:
+    """What the service shows as settled and waiting for that: nothing else was seen by anybody."""
+    try:
+        report = json.loads((settings.state.directory / "status.json").read_text())
+    except OSError as error:
+        raise ConfigurationError([f"There is no status ({error.strerror}): start the service."]) from None
+    cases = [case for one in report["drops"] if one["name"] == drop.name for case in one["cases"]]
+    asked = {case["folder"] for case in cases if "`casedrop release " in case["why"]}
     there = roots.folders_in(Path(drop.root) / "drop", drop.ignore)
-    return [one for one in there if name in ("", one)]
+    return [one for one in there if name in ("", one) and shown(one) in asked]
 
 
 def _let_go(journal: Journal, drop: Drop, folder: str) -> tuple[bool, str]:
     name = f"{drop.name}/{shown(folder)}"
-    if drop.release != "ask":
-        return False, f'{name}: this drop does not ask (release = "auto"); folders go by themselves.'
     listing = list_folder(str(Path(drop.root) / "drop" / folder))
     journal.release(roots.root_id(Path(drop.root)), folder, signature(listing, drop.ignore))
     return True, f"{name} is let go as it is now. If it changes first, it asks again."

@@ -2,17 +2,18 @@
 
 import csv
 import io
+import json
 import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from casedrop.model import Grouping, Weight
+from casedrop.model import Grouping, Json, Weight
 from casedrop.near import for_spreadsheet, several, shown
 from casedrop.reports import plans
 
 SENT, LACKING, WRONG, LEFT_ALONE = "would be sent", "lacking", "wrong", "left alone"
-COLUMNS = ("folder", "part", "state", "title", "sockets", "why")
+COLUMNS = ("folder", "part", "state", "title", "order", "sockets", "values", "why")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Row:
     part: str = ""
     title: str = ""
     sockets: tuple[str, ...] = ()
+    order: int = 0
+    values: tuple[tuple[str, Json], ...] = ()
     why: str = ""
 
 
@@ -38,7 +41,9 @@ def rows(folder: str, grouping: Grouping, titles: dict[str, str]) -> list[Row]:
         other = titles.setdefault(plan.title, folder)
         same = f'"{shown(other)}" has this title too, and each can be used once.' if other != folder else ""
         sockets = tuple(one.socket for one in plan.sockets)
-        found.append(Row(folder, WRONG if same else SENT, plan.part, plan.title, sockets, same))
+        values = tuple((one.socket, one.value) for one in plan.sockets if one.value is not None)
+        state = WRONG if same else SENT
+        found.append(Row(folder, state, plan.part, plan.title, sockets, plan.order, values, same))
     return found
 
 
@@ -54,7 +59,10 @@ def would_become(grouping: Grouping) -> str:
 def line(row: Row) -> str:
     """For people, wrapped at 80 columns."""
     name = shown(f"{row.folder}/{row.part}" if row.part else row.folder)
-    made = f' "{shown(row.title)}" with {", ".join(row.sockets)}' if row.title else ""
+    values = dict(row.values)
+    held = [f"{one} = {json.dumps(values[one])}" if one in values else one for one in row.sockets]
+    place = f" in place {row.order}" if row.order else ""
+    made = f' "{shown(row.title)}"{place} with {", ".join(held)}' if row.title else ""
     why = f" - {row.why}" if row.why else ""
     return textwrap.fill(
         f"{name}: {row.state}{made}{why}", 80, subsequent_indent="    ", break_on_hyphens=False
@@ -73,7 +81,7 @@ def summary(found: Iterable[Row]) -> str:
 
 
 def as_csv(found: Iterable[Row]) -> str:
-    """COLUMNS, the sockets with blanks between them; names as `near.shown` has them."""
+    """COLUMNS, the sockets with blanks between them, the values as JSON; names as `near.shown` has them."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -83,7 +91,9 @@ def as_csv(found: Iterable[Row]) -> str:
             shown(row.part),
             row.state,
             shown(row.title),
+            str(row.order or ""),
             " ".join(row.sockets),
+            json.dumps(dict(row.values)) if row.values else "",
             row.why,
         )
         writer.writerow(map(for_spreadsheet, made))
