@@ -63,15 +63,14 @@ def begin(
         return _journalled(journal, to, finding, again, facts), again
 
 
-def begin_part(journal: Journal, head: Case, plan: Plan) -> Case:
-    """The case of one part of a split folder.
+def begin_part(journal: Journal, head: Case, plan: Plan, before: Case | None) -> Case:
+    """The case of one part of a split folder; `before` is the newest that the head has of that name.
 
     One that failed or went back to settling goes on, as a whole folder does; one that is done is what the new case
     is compared with, whatever its title would be by now.
     """
     assert head.plan is not None
     plan = replace(plan, signature=head.plan.signature)
-    before = next((one for one in journal.parts(head) if one.part == plan.part), None)
     again = before if before and before.stage in (Stage.FAILED, Stage.SETTLING) else None
     facts = _planned(plan) | AT_FIRST | {name: getattr(head, name) for name in OF_THE_FOLDER}
     facts |= {"head": head.id, "since": time.time()}

@@ -8,7 +8,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -154,17 +154,19 @@ class Pipeline:
 
         Its plan then tells of all that was sent, so that a later change of any file is noticed.
         """
-        begun = {part.part for part in self.journal.parts(case) if part.round == case.round}
+        known = {part.part: part for part in self.journal.parts(case)}
         for plan in case.settled.parts:
-            if plan.part not in begun:
-                begin_part(self.journal, case, plan)
-        parts = [part for part in self.journal.parts(case) if part.round == case.round]
+            before = known.get(plan.part)
+            if before is None or before.round != case.round:
+                known[plan.part] = begin_part(self.journal, case, plan, before)
+        parts = [part for _, part in sorted(known.items()) if part.round == case.round]
         if any(part.stage not in AT_REST for part in parts):
             raise Waits("Its parts are on their way.", PARTS_SECONDS)
         if any(part.stage is Stage.SETTLING for part in parts):
             raise FolderChanged("The folder changed while its parts were sent.")
         problems = [said_of(part.part, problem) for part in parts for problem in part.problems]
-        problems += [_left_behind(one) for one in self._left_behind(case)]
+        earlier = [part for part in known.values() if part.round != case.round]
+        problems += [_left_behind(one) for one in self._left_behind([case, *earlier])]
         failed = any(problem.weight is not Weight.NOTE for problem in problems)
         target = "failed" if failed or any(part.stage is Stage.FAILED for part in parts) else "done"
         sockets = tuple(socket for part in parts for socket in part.settled.sockets)
@@ -173,10 +175,9 @@ class Pipeline:
             case, stage=Stage.FILING, target=target, filed_as="", problems=tuple(problems), plan=plan
         )
 
-    def _left_behind(self, case: Case) -> list[Case]:
+    def _left_behind(self, cases: Iterable[Case]) -> list[Case]:
         """What readers see that was begun of parts that are no more, or of the folder before it was split."""
-        earlier = [part for part in self.journal.parts(case) if part.round != case.round]
-        unfinished = [one for one in (case, *earlier) if one.reached and one.stage is not Stage.DONE]
+        unfinished = [one for one in cases if one.reached and one.stage is not Stage.DONE]
         return [one for one in unfinished if self._is_there(one)]
 
     def _is_there(self, case: Case) -> bool:
