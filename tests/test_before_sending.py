@@ -27,7 +27,7 @@ from casedrop.volumes import volume
 from dicoms import write_series
 from lab import Lab, mha
 from test_damaged_images import damaged
-from test_metadata import saved
+from test_metadata import saved, zipped
 from waiting import wait_for
 
 KINDS = {
@@ -66,14 +66,6 @@ def nifti(array: Array, affine: Array | None = None) -> bytes:
 def nrrd(voxels: bytes, *fields: str, encoding: str = "raw") -> bytes:
     said = ["NRRD0004", "type: uchar", "dimension: 3", "sizes: 4 4 4", f"encoding: {encoding}", *fields]
     return "\n".join(said).encode() + b"\n\n" + voxels
-
-
-def zipped(**members: bytes) -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as packed:
-        for name, content in members.items():
-            packed.writestr(name, content)
-    return made.getvalue()
 
 
 def grouped(folder: Path, **files: bytes) -> Grouping:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from casedrop import matrix, roots
-from casedrop.config import Settings
+from casedrop.config import Settings, drop_named
 from casedrop.errors import ConfigurationError
 from casedrop.journal import NAME, Journal
 from casedrop.matrix import Key, Seen
@@ -26,10 +26,7 @@ def look(settings: Settings, which: str, expected: str) -> tuple[list[str], dict
 
     `expected` is a table of the drop, whose keys are what is expected, "" for none.
     """
-    drop = next((one for one in settings.drops if one.name == which), None)
-    if drop is None:
-        known = ", ".join(one.name for one in settings.drops)
-        raise ConfigurationError([f'There is no drop "{which}" (there are: {known}).'])
+    drop = drop_named(settings, which)
     names, wanted = _expected(drop, expected) if expected else (_groups(drop), set[Key]())
     seen = [*_of_cases(settings, drop, names), *_of_folders(drop, names)]
     return names, matrix.merged(wanted, seen)

@@ -374,6 +374,15 @@ def options(table: tuple[str, ...]) -> list[str]:
     return [field.alias or name for name, field in TABLES[table].model_fields.items()]
 
 
+def drop_named(settings: Settings, name: str) -> Drop:
+    """Raises ConfigurationError where there is none of that name."""
+    for drop in settings.drops:
+        if drop.name == name:
+            return drop
+    known = ", ".join(drop.name for drop in settings.drops)
+    raise ConfigurationError([f'There is no drop "{name}" (there are: {known}).'])
+
+
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
     """Settings of the file at `path`, with the variables of `environ` over it.
 

@@ -12,7 +12,7 @@ import cattrs
 
 from casedrop import confirm, file_away, roots
 from casedrop.answers import Meaning
-from casedrop.config import Settings, read_token
+from casedrop.config import Settings, drop_named, read_token
 from casedrop.errors import CasedropError, ConfigurationError, Refused
 from casedrop.grand_challenge import DisplaySet, GrandChallenge
 from casedrop.journal import NAME, Journal
@@ -147,12 +147,7 @@ def _journal(settings: Settings) -> Journal:
 
 
 def _drop(settings: Settings, which: str) -> Drop:
-    name = which.partition("/")[0]
-    for drop in settings.drops:
-        if drop.name == name:
-            return drop
-    known = ", ".join(drop.name for drop in settings.drops)
-    raise ConfigurationError([f'There is no drop "{name}" (there are: {known}).'])
+    return drop_named(settings, which.partition("/")[0])
 
 
 def _chosen(settings: Settings, journal: Journal, which: str) -> Iterator[tuple[Drop, Case]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from casedrop import rehearsal
 from casedrop.check import check_platform
-from casedrop.config import Settings, read_token
+from casedrop.config import Settings, drop_named, read_token
 from casedrop.contents import group_folder, read_patients
 from casedrop.errors import ConfigurationError, SetupProblem
 from casedrop.grand_challenge import GrandChallenge
@@ -136,17 +136,14 @@ def _kinds(settings: Settings, environ: Mapping[str, str], drop: Drop) -> dict[s
 
 def _drop_of(settings: Settings, folder: Path, name: str) -> Drop:
     """The drop of that name, or the one the folder lies in; for a folder elsewhere the only one there is."""
-    known = {drop.name: drop for drop in settings.drops}
-    names = ", ".join(known)
     if name:
-        if name not in known:
-            raise ConfigurationError([f'There is no drop "{name}" (there are: {names}).'])
-        return known[name]
+        return drop_named(settings, name)
     for drop in settings.drops:
         if Path(drop.root).resolve() in folder.parents:
             return drop
     if len(settings.drops) == 1:
         return settings.drops[0]
+    names = ", ".join(drop.name for drop in settings.drops)
     raise ConfigurationError(
         [f"{folder} lies in the root of no drop: say by which rules, --drop NAME ({names})."]
     )
