@@ -95,6 +95,23 @@ def test_a_study_tells_what_is_still_to_come(lab: Lab) -> None:
     assert "no table" in lab.command("matrix", "lung", "--expected", "nope", code=78)
 
 
+@pytest.mark.long
+def test_a_split_folder_that_was_refused_is_failed_in_all_its_visits(lab: Lab) -> None:
+    lab.configure('split = { folders = "*/" }\ntitle = "{folder} {subfolder}"')
+    (lab.desk / "P001" / "v1").mkdir(parents=True)
+    (lab.desk / "P001" / "v1" / "ct.mha").write_bytes(mha(8))
+    (lab.desk / "P001" / "v2").mkdir()
+    (lab.desk / "P001" / "v2" / "odd.doc").write_bytes(b"x")
+    (lab.desk / "P001").rename(lab.drop / "P001")
+    assert lab.once() == 1
+    assert lab.output("matrix", "lung", code=1).splitlines() == [
+        r"folder \ subfolder  v1      v2",
+        "P001                failed  failed",
+        "",
+        "2 failed.",
+    ]
+
+
 def test_no_name_becomes_a_formula() -> None:
     (_, row) = csv.reader(io.StringIO(as_csv(["folder"], {('=HYPERLINK("http://x")',): Seen(ABSENT)})))
     assert row[0] == '\'=HYPERLINK("http://x")'
