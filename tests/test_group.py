@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casedrop.group import MAX_READ, check_rules, group, needed
+from casedrop.compound import MAX_READ
+from casedrop.group import check_rules, group, needed
 from casedrop.model import (
     Drop,
     Entry,

@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casedrop import table_text, tables, workbook
-from casedrop.group import MAX_READ, group, needed
+from casedrop.compound import MAX_READ
+from casedrop.group import group, needed
 from casedrop.model import (
     Drop,
     Entry,

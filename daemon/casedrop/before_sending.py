@@ -47,8 +47,10 @@ def _looked_at(
     """Of DICOM only the grid: its other checks are made elsewhere."""
     if not socket.files:
         return [], ()
-    if packed := socket.files[0].packed:
-        return [], grids.of_series([headers[one.path] for one in packed]) if len(socket.files) == 1 else ()
+    first = socket.files[0]
+    if first.packed:
+        has_grid = first.is_series and len(socket.files) == 1
+        return [], grids.of_series([headers[one.path] for one in first.packed]) if has_grid else ()
     files = [file for file in socket.files if file.size and file.path not in headers]
     heads = {file.path: _head(folder, file) for file in files}
     wrong = {

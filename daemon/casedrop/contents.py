@@ -7,8 +7,9 @@ from functools import partial
 
 from casedrop import watch
 from casedrop.before_sending import with_checks
+from casedrop.compound import MAX_READ
 from casedrop.dicom_model import HEAD, DicomHeader, holds_dicom, looks_like_dicom
-from casedrop.group import MAX_READ, There, dicom_keywords, group, needed, nothing_there
+from casedrop.group import There, dicom_keywords, group, needed, nothing_there
 from casedrop.identity import identifier_problems
 from casedrop.model import Drop, Entry, EntryKind, Grouping, Listing, Problem, SocketKind, Weight
 from casedrop.near import several
@@ -143,7 +144,7 @@ def _filed_already(listing: Listing) -> list[Problem]:
 def _as_it_is_problems(grouping: Grouping, headers: Mapping[str, DicomHeader]) -> list[Problem]:
     """Whatever the rules made of it, no file goes as it is that is DICOM: a last look at the whole plan."""
     sockets = grouping.draft.sockets if grouping.draft else ()
-    found = [file.path for one in sockets for file in one.files if not file.packed and file.path in headers]
+    found = [path for one in sockets for file in one.files for path in file.as_they_are if path in headers]
     if not found:
         return []
     text = (

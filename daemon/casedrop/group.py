@@ -4,13 +4,13 @@ The order of rules never matters: a file that two rules match is a problem that 
 them takes only what no other rule takes (`fallback`).
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from casedrop import mhd, series_rules, table_text, tables, titles
+from casedrop import compound, series_rules, table_text, tables, titles
+from casedrop.compound import MAX_READ
 from casedrop.dicom_model import DicomHeader, keywords
 from casedrop.model import (
     Drop,
@@ -23,7 +23,6 @@ from casedrop.model import (
     LabTable,
     Listing,
     Plan,
-    PlannedFile,
     PlannedSocket,
     Problem,
     SocketKind,
@@ -33,6 +32,7 @@ from casedrop.model import (
     Weight,
 )
 from casedrop.near import near_misses, several, shown
+from casedrop.planned import IMAGE_EXTENSIONS, as_file, extension, planned, upload_name
 from casedrop.series_rules import IMAGE_SET, ZIP, Dicom
 from casedrop.settle import composed, data, is_ready_mark, matches
 from casedrop.split import WHOLE, Part
@@ -44,18 +44,6 @@ There = Callable[[str], frozenset[str]]
 """By title: the sockets that the finished display set of that title holds."""
 
 ARCHIVES = (".zip", ".gz", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz")
-
-MAX_READ = 1 << 20
-"""Bytes of a value file or header that are read; a longer one is refused."""
-
-NAME_LIMIT = 128
-"""Characters in an upload's file name (seen on a real server, recording 03)."""
-
-IMAGE_EXTENSIONS = (
-    "nii.gz", "mha", "mhd", "raw", "zraw", "nii", "nrrd", "fda", "fds", "png", "jpg", "jpeg", "tif", "tiff",
-    "svs", "vms", "vmu", "ndpi", "scn", "mrxs", "bif", "dcm",
-)  # fmt: skip
-FILE_EXTENSIONS = ("csv", "zip", "pdf", "sqreg", "obj", "mp4", "nwk", "newick", "biom", "json", "txt")
 
 
 @dataclass(slots=True)
@@ -75,6 +63,8 @@ class Folder:
     """The texts that tables' keys are, by name."""
     problems: list[Problem] = field(default_factory=list)
     relies_on: list[str] = field(default_factory=list)
+    kept_here: list[str] = field(default_factory=list)
+    """Files that belong to an image that is sent, and are not."""
 
     def wrong(self, word: str, text: str) -> None:
         self.problems.append(Problem(word, text))
@@ -84,11 +74,11 @@ class Folder:
 
 
 def needed(listing: Listing, drop: Drop) -> tuple[str, ...]:
-    """The small files whose bytes `group` must see: sources of values, tables, and .mhd headers."""
+    """The small files whose bytes `group` must see: sources of values, tables, and what names further files."""
     files = _files(listing, drop)
     values = tuple(_value_file(rule) for rule in drop.sockets if _value_file(rule))
     patterns = values + tuple(table.csv for table in drop.tables if table.csv)
-    headers = (path for path in files if path.lower().endswith(".mhd"))
+    headers = (path for path in files if compound.names_others(path))
     return tuple(sorted({*headers, *(path for path in files if patterns and matches(path, patterns))}))
 
 
@@ -127,7 +117,7 @@ def group(
     folder.there = there(title) if drop.existing_display_set != "refuse" else frozenset()
     _claim(folder)
     sockets = [planned for rule in drop.sockets if (planned := _socket(folder, rule))]
-    left_out = _unclaimed(folder, listing, deep=not part.folder)
+    left_out = (*_unclaimed(folder, listing, deep=not part.folder), *folder.kept_here)
     claims = {path: tuple(names) for path, names in folder.claims.items()}
     if not sockets and not _stops(folder):
         folder.lacking("nothing-to-send", "There is nothing in the folder that any rule takes.")
@@ -213,7 +203,7 @@ def _files(listing: Listing, drop: Drop) -> dict[str, Entry]:
 
 
 def _claim(folder: Folder) -> None:
-    """Who takes which file; .raw data goes with the header that names it, and what is left out with none."""
+    """Who takes which file; an image's other files go with its head, and what is left out with none."""
     takers = series_rules.takers(folder.dicom, folder.drop.sockets, folder.kinds)
     out = {path for one in folder.dicom.left_out for path in one.paths}
     for path, entry in folder.files.items():
@@ -226,13 +216,17 @@ def _claim(folder: Folder) -> None:
         ]
         first = [rule for rule in taken if not rule.fallback] or (taken if not by_table else [])
         folder.claims[path] = [*by_table, *(rule.socket for rule in first)]
-    for path in [one for one in folder.files if one.lower().endswith(".mhd") and folder.claims[one]]:
-        raw = _raw_of(folder, path)
-        if raw in folder.files:
-            fallbacks = {rule.socket for rule in folder.drop.sockets if rule.fallback}
-            others = [name for name in folder.claims[raw] if name not in fallbacks]
-            folder.claims[raw] = list(dict.fromkeys([*others, *folder.claims[path]]))
+    _claim_others(folder)
     _expect_one_rule(folder)
+
+
+def _claim_others(folder: Folder) -> None:
+    fallbacks = {rule.socket for rule in folder.drop.sockets if rule.fallback}
+    for head in [one for one in folder.files if compound.is_head(one) and folder.claims[one]]:
+        for path in compound.others(head, folder.files, folder.contents):
+            if path in folder.files:
+                others = [name for name in folder.claims[path] if name not in fallbacks]
+                folder.claims[path] = list(dict.fromkeys([*others, *folder.claims[head]]))
 
 
 def _label(table: LabTable) -> str:
@@ -307,9 +301,12 @@ def _series_socket(folder: Folder, rule: SocketRule, claimed: list[str]) -> Plan
 
 
 def _file_socket(folder: Folder, rule: SocketRule, claimed: list[str]) -> PlannedSocket | None:
-    headers = [path for path in claimed if path.lower().endswith(".mhd")]
-    if len(headers) == 1 and set(claimed) <= {headers[0], _raw_of(folder, headers[0])}:
-        return _mhd_socket(folder, rule, headers[0])
+    heads = [path for path in claimed if compound.is_head(path)]
+    if len(heads) == 1 and set(claimed) <= {
+        heads[0],
+        *compound.others(heads[0], folder.files, folder.contents),
+    }:
+        return _compound_socket(folder, rule, heads[0])
     if len(claimed) > 1:
         folder.wrong(
             "two-files",
@@ -324,42 +321,21 @@ def _file_socket(folder: Folder, rule: SocketRule, claimed: list[str]) -> Planne
     if super_kind == "Image" and not folder.files[claimed[0]].size:
         folder.lacking("empty-file", f"{shown(claimed[0])} is empty (0 bytes). Copy it again.")
         return None
-    file = _planned(folder.files[claimed[0]], rule.socket, _extension(claimed[0]))
+    ending = f".{known}" if (known := extension(claimed[0])) else ""
+    file = planned(folder.files[claimed[0]], upload_name(rule.socket, ending))
     return PlannedSocket(rule.socket, super_kind, shown(claimed[0]), (file,))
 
 
-def _mhd_socket(folder: Folder, rule: SocketRule, header: str) -> PlannedSocket | None:
-    """Header and data go under neutral names; the header that is sent names the data by its own."""
-    raw = _raw_of(folder, header)
-    if not raw:
-        folder.wrong(
-            "mhd-header",
-            f"{shown(header)} does not name one data file of its own folder (ElementDataFile). Save the image "
-            "as one .mha file.",
-        )
+def _compound_socket(folder: Folder, rule: SocketRule, head: str) -> PlannedSocket | None:
+    made = compound.socket(rule.socket, head, folder.files, folder.contents)
+    if isinstance(made, Problem):
+        folder.problems.append(made)
         return None
-    if raw not in folder.files:
-        text = f"{shown(header)} names {shown(raw)} as its data, which is not there."
-        folder.lacking("missing-raw", text)
-        return None
-    extension = "zraw" if raw.lower().endswith(".zraw") else "raw"
-    if not folder.files[raw].size:
-        folder.lacking("empty-file", f"{shown(raw)} is empty (0 bytes). Copy it again.")
-        return None
-    data_file = _planned(folder.files[raw], rule.socket, extension)
-    sent = mhd.naming(folder.contents[header], data_file.upload_name)
-    files = (_planned(folder.files[header], rule.socket, "mhd", sent), data_file)
-    return PlannedSocket(rule.socket, "Image", f"{shown(header)} with {shown(raw)}", files)
-
-
-def _raw_of(folder: Folder, header: str) -> str:
-    """The path of the data a .mhd names, "" where it names none beside it; as the folder has it, if it does."""
-    content = folder.contents.get(header, b"")
-    name = mhd.data_name(content) if len(content) <= MAX_READ else ""
-    raw = composed(header[: header.rfind("/") + 1] + name)
-    if not name or raw == composed(header):
-        return ""
-    return next((path for path in folder.files if composed(path) == raw), raw)
+    if pictures := compound.unsent(head, folder.files, folder.contents):
+        folder.kept_here += pictures
+        text = f"{several(pictures)}: it shows the whole slide with its label, and is not sent."
+        folder.problems.append(Problem("label", text, Weight.NOTE))
+    return made
 
 
 def _folder_value(folder: Folder, rule: SocketRule, source: FolderValue) -> PlannedSocket | None:
@@ -423,15 +399,8 @@ def _value_socket(folder: Folder, rule: SocketRule, source: str, read: Any) -> P
         folder.wrong("bad-value", f"Socket {rule.socket}: {source} {problem}.")
         return None
     if folder.kinds and folder.kinds[rule.socket].super_kind == "File":
-        return PlannedSocket(rule.socket, "File", source, (_as_file(rule.socket, value),), value)
+        return PlannedSocket(rule.socket, "File", source, (as_file(rule.socket, value),), value)
     return PlannedSocket(rule.socket, "Value", source, value=value)
-
-
-def _as_file(socket: str, value: Json) -> PlannedFile:
-    """A value of a socket that the platform keeps outside its database (CONTRACT.md 2)."""
-    content = json.dumps(value)
-    name = socket[: NAME_LIMIT - len(".json")] + ".json"
-    return PlannedFile(f"{name}/", name, len(content), 0, 0, 0, content)
 
 
 def _missing(folder: Folder, rule: SocketRule, patterns: tuple[str, ...]) -> None:
@@ -486,16 +455,4 @@ def _say_unmatched(folder: Folder, rest: list[str], *, deep: bool) -> None:
 def _super_kind(folder: Folder, rule: SocketRule, path: str) -> Any:
     if folder.kinds:
         return folder.kinds[rule.socket].super_kind
-    return "Image" if _extension(path) in IMAGE_EXTENSIONS else "File"
-
-
-def _extension(path: str) -> str:
-    """Only a known one: anything else behind the last dot may be a piece of a name."""
-    lower = path.lower()
-    return next((one for one in (*IMAGE_EXTENSIONS, *FILE_EXTENSIONS) if lower.endswith(f".{one}")), "")
-
-
-def _planned(entry: Entry, socket: str, extension: str, content: str | None = None) -> PlannedFile:
-    ending = f".{extension}" if extension else ""
-    name = socket[: NAME_LIMIT - len(ending)] + ending
-    return PlannedFile(entry.path, name, entry.size, entry.mtime_ns, entry.ctime_ns, entry.inode, content)
+    return "Image" if extension(path) in IMAGE_EXTENSIONS else "File"

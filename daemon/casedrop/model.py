@@ -301,9 +301,10 @@ class PlannedFile:
     """One file of a plan: where it is, what it looked like when it settled, and how it is sent.
 
     `content` is what is sent in place of the file's bytes (a rewritten ``.mhd`` header). `packed` are the
-    DICOM files that are de-identified by `procedure` into one stored zip, in this order, which is what is
-    sent; `path` is then a name of our own for it, and `size` is that of the zip, 0 until it is made. `method`
-    says how that was done, with versions, and `taken` names every attribute that it took away or replaced.
+    files that go into one stored zip, in this order, which is what is sent: DICOM de-identified by
+    `procedure`, or, where it is `unchanged`, those of a slide as they are. `path` is then a name of our own
+    for it, and `size` is that of the zip, 0 until it is made. `method` says how DICOM was de-identified, with
+    versions, and `taken` names every attribute that this took away or replaced.
     `sha256` and `md5s` (hex, one per part of `part_size` bytes) are of what is sent; "" and () until
     prepared.
     """
@@ -321,6 +322,7 @@ class PlannedFile:
     geometry: Geometry | None = None
     packed: tuple[SourceFile, ...] = ()
     procedure: Procedure | None = None
+    unchanged: bool = False
     bare: bool = False
     """Sent as the DICOM file itself, one of several of its socket, and not in a zip."""
     method: str = ""
@@ -336,6 +338,18 @@ class PlannedFile:
     def is_made(self) -> bool:
         """Whether no file of the folder stands behind it: a value that goes as a file. No file's path ends so."""
         return self.content is not None and self.path.endswith("/")
+
+    @property
+    def as_they_are(self) -> tuple[str, ...]:
+        """Paths of the folder's files whose bytes are sent as they are, or but for `stripped`."""
+        if not self.packed:
+            return (self.path,)
+        return tuple(one.path for one in self.packed) if self.unchanged else ()
+
+    @property
+    def is_series(self) -> bool:
+        """Whether it is DICOM, de-identified on the way."""
+        return bool(self.packed) and not self.unchanged
 
     @property
     def own_sha256(self) -> str:

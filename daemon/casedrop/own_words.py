@@ -10,8 +10,11 @@ from casedrop.edited import Edited
 from casedrop.metadata import Found
 from casedrop.model import Drop, Grouping, Plan, PlannedFile, Problem, Weight
 from casedrop.near import several, shown
+from casedrop.spots import Spot
 from casedrop.unpacking import cut_off
 
+IN_SLIDES = ("the picture of the slide's label", "what its scanner was told (Slidedat.ini)")
+"""Both are in every MIRAX slide, among its data."""
 STRIP = 'ask the data manager for metadata = "strip", with which a copy without it is sent'
 SEND = 'if it names nobody, ask the data manager for metadata = "send", with which it is sent as it is'
 
@@ -23,8 +26,8 @@ def without_metadata(folder: str, drop: Drop, grouping: Grouping) -> Grouping:
     """
     if grouping.draft is None:
         return grouping
-    files = [file for socket in grouping.draft.sockets for file in socket.files if not file.packed]
-    found = {file.path: _find(folder, file) for file in files}
+    files = [file for socket in grouping.draft.sockets for file in socket.files if not file.is_series]
+    found = {file.as_they_are[0]: _find(folder, file) for file in files}
     problems = [problem for path, one in found.items() for problem in _problems(path, one, drop)]
     stops = any(problem.weight is not Weight.NOTE for problem in problems)
     out = {path: one for path, one in found.items() if _is_taken_out(one, drop)}
@@ -34,6 +37,8 @@ def without_metadata(folder: str, drop: Drop, grouping: Grouping) -> Grouping:
 
 
 def _find(folder: str, file: PlannedFile) -> Found:
+    if file.packed:
+        return Found(tuple(Spot(words, 0, 0, None) for words in IN_SLIDES))
     if file.content is not None:
         return metadata.find(io.BytesIO(file.content.encode("latin-1")))
     with watch.opened(folder, file.path) as descriptor, os.fdopen(os.dup(descriptor), "rb") as opened:

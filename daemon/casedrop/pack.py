@@ -1,4 +1,6 @@
-"""The DICOM files of a series become one stored zip in the spool, each de-identified on the way.
+"""The files of a DICOM series become one stored zip in the spool, each de-identified on the way.
+
+Those of a slide do as they are.
 
 Workers are processes of their own, started fresh: Python does one thing at a time in a process. They see
 bytes only. What reads the share is the case's own thread, so that a share that hangs holds up no other drop's
@@ -12,22 +14,25 @@ import mmap
 import os
 import shutil
 import threading
+import zipfile
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from casedrop.allowance import CHECK_SECONDS, Allowance
+from casedrop.compound import name_inside
 from casedrop.errors import CasedropError, CaseProblem, FolderChanged, Stopping, Waits
 from casedrop.model import PlannedFile, Problem, Procedure, SourceFile
 from casedrop.near import shown
 from casedrop.reading import CHUNK, Check, looks, open_below, part_size
 from casedrop.slices import Deidentified, Slice, stack
-from casedrop.summed import Summed, adder
+from casedrop.summed import Straight, Summed, adder, entry_of
 from casedrop.workers import (
     NoWorker,
     Task,
@@ -57,6 +62,9 @@ drop's: their number is bounded by the workers, and by MOST_AHEAD for each case.
 
 MOST_ENDS = 3
 """Workers that may end with a file in hand, before it is the file that is to blame."""
+
+LARGEST_ENTRY = 1 << 31
+"""Bytes from which an entry of a zip is written with lengths of 64 bits (APPNOTE.TXT 4.3.9.2)."""
 
 SPARE = 64 << 20
 """Bytes of the spool's disk that are left free."""
@@ -107,14 +115,17 @@ class Packer:
         Raises FolderChanged where a source is not what it was, CaseProblem where one may not be sent, Waits
         where there is no room or too little memory, Stopping once closed.
         """
-        self._refuse_larger(file)
+        if file.is_series:
+            self._refuse_larger(file)
         home = self._home(case_id)
         hidden = home / f"making-{threading.get_ident()}"
         try:
             with self._room(hidden, _at_most(file)) as written, _zip_file(hidden) as out:
-                made = self._make(
-                    case_id, folder, file, Summed(out, part_size(_at_most(file)), written), check
-                )
+                step = part_size(_at_most(file))
+                if file.is_series:
+                    made = self._make(case_id, folder, file, Summed(out, step, written), check)
+                else:
+                    made = _as_they_are(folder, file, Straight(out, step, written), check)
                 os.fsync(out.fileno())
             hidden.replace(home / made.sha256)
         except OSError as error:
@@ -187,17 +198,8 @@ class Packer:
                 taken.update(answer.taken)
                 method = answer.method
         out.settle()
-        return replace(
-            file,
-            size=out.base,
-            sha256=out.sums.sha256,
-            part_size=out.sums.part_size,
-            md5s=out.sums.md5s,
-            geometry=stack(slices),
-            packed=tuple(read),
-            method=method,
-            taken=tuple(sorted(taken)),
-        )
+        made = _made(file, out, read)
+        return replace(made, geometry=stack(slices), method=method, taken=tuple(sorted(taken)))
 
     def _answers(
         self, case_id: int, folder: str, file: PlannedFile, check: Check
@@ -230,7 +232,7 @@ class Packer:
     def _begun(self, folder: str, source: SourceFile, task: Task, check: Check) -> _InHand:
         sheet = new_sheet()
         try:
-            known = _read(folder, source, sheet, check)
+            known = _read(folder, source, partial(put, sheet), check)
             return _InHand(known, sheet, self._workers.submit(sheet, task))
         except BaseException:
             sheet.close()
@@ -301,17 +303,39 @@ class Packer:
         return self._spool / str(case_id) / file.sha256
 
 
-def _read(folder: str, source: SourceFile, sheet: io.FileIO, check: Check) -> SourceFile:
-    """Put a source's bytes, read once, on the sheet; the source with their sum. Raises FolderChanged."""
-    settled, whole = (source.size, source.mtime_ns, source.ctime_ns), hashlib.sha256()
+def _as_they_are(folder: str, file: PlannedFile, out: Straight, check: Check) -> PlannedFile:
+    read = []
+    with zipfile.ZipFile(cast("IO[bytes]", out), "w", zipfile.ZIP_STORED) as zipped:
+        for source in file.packed:
+            entry = entry_of(name_inside(file, source.path))
+            with zipped.open(entry, "w", force_zip64=source.size > LARGEST_ENTRY) as member:
+                read.append(_read(folder, source, member.write, check))
+    return _made(file, out, read)
+
+
+def _made(file: PlannedFile, out: Summed | Straight, read: list[SourceFile]) -> PlannedFile:
+    return replace(
+        file,
+        size=out.base,
+        sha256=out.sums.sha256,
+        part_size=out.sums.part_size,
+        md5s=out.sums.md5s,
+        packed=tuple(read),
+    )
+
+
+def _read(folder: str, source: SourceFile, write: Callable[[bytes], object], check: Check) -> SourceFile:
+    """Write a source's bytes, read once; the source with their sum. Raises FolderChanged."""
+    settled, whole, read = (source.size, source.mtime_ns, source.ctime_ns), hashlib.sha256(), 0
     with open_below(folder, source.path) as opened:
         if looks(opened) != settled:
             raise FolderChanged("A file was changed after it had settled.")
         check()
-        while sheet.tell() <= source.size and (chunk := opened.read(CHUNK)):
+        while read <= source.size and (chunk := opened.read(CHUNK)):
             check()
             whole.update(chunk)
-            put(sheet, chunk)
+            write(chunk)
+            read += len(chunk)
         if looks(opened) != settled:
             raise FolderChanged("A file was changed while it was being read.")
     if source.sha256 not in ("", whole.hexdigest()):

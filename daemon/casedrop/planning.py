@@ -57,7 +57,7 @@ def plan_folder(
     if as_json:
         return json.dumps(plan_json(listing, grouping, drop, patients), indent=2), grouping.plan is not None
     text = plan_text(listing, grouping, drop, patients)
-    text += f"\n\n{TRIED}" if any(file.packed for one in _sockets(grouping) for file in one.files) else ""
+    text += f"\n\n{TRIED}" if any(file.is_series for one in _sockets(grouping) for file in one.files) else ""
     return text + (f"\n\n{OFFLINE}" if offline else ""), grouping.plan is not None
 
 
@@ -95,7 +95,7 @@ def _names(root: Path, drop: Drop) -> list[str]:
 
 def _tried_on_one(folder: str, grouping: Grouping) -> Grouping:
     """What de-identifying says of one file of each series, since a folder may be refused for that alone."""
-    sockets = [one for one in _sockets(grouping) if one.files and one.files[0].packed]
+    sockets = [one for one in _sockets(grouping) if one.files and one.files[0].is_series]
     found = [problem for one in sockets if (problem := _try(folder, one))]
     if not found:
         return grouping

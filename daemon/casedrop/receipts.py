@@ -76,7 +76,7 @@ def _socket(socket: PlannedSocket) -> dict[str, object]:
 def _not_compared(file: PlannedFile) -> str:
     why = (
         "the headers of this series do not give them simply"
-        if file.packed
+        if file.is_series
         else "they are not read of this format"
     )
     return f"only that an image arrived, not its size and spacing: {why}"
@@ -88,9 +88,10 @@ def _file(file: PlannedFile) -> dict[str, object]:
     if not file.packed:
         return said | {"sent_without": list(file.stripped)} if file.stripped else said
     packed = [{"path": one.path, "bytes": one.size, "sha256": one.sha256} for one in file.packed]
-    name = file.procedure.name if file.procedure else ""
-    how = {"deidentify": name, "method": file.method, "taken": list(file.taken)}
-    return said | how | {"number": len(packed), "packed": packed}
+    if file.is_series:
+        name = file.procedure.name if file.procedure else ""
+        said |= {"deidentify": name, "method": file.method, "taken": list(file.taken)}
+    return said | {"number": len(packed), "packed": packed}
 
 
 def reason(case: Case, parts: Sequence[Case], now: float) -> str:

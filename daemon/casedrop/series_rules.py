@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
-from casedrop import guards, patients
+from casedrop import guards, patients, planned
 from casedrop.dicom_model import TAKEN, DicomHeader, SeriesLine
 from casedrop.model import (
     ALLOW,
@@ -123,7 +123,7 @@ def series_socket(
     procedure = procedure_of(drop, rule)
     allow = (*drop.allow, *rule.allow)
     problems += guards.series_problems(chosen[0], procedure, allow)
-    sources = tuple(_source(files[path]) for path in chosen[0].paths)
+    sources = tuple(planned.source(files[path]) for path in chosen[0].paths)
     return _planned(rule, name(chosen[0]), sources, procedure, kind), problems
 
 
@@ -165,10 +165,6 @@ def _planned(
 
 def _made(path: str, upload_name: str, packed: tuple[SourceFile, ...], procedure: Procedure) -> PlannedFile:
     return PlannedFile(path, upload_name, 0, 0, 0, 0, packed=packed, procedure=procedure)
-
-
-def _source(entry: Entry) -> SourceFile:
-    return SourceFile(entry.path, entry.size, entry.mtime_ns, entry.ctime_ns, entry.inode)
 
 
 def _several_series(rule: SocketRule, found: list[Series]) -> Problem:

@@ -13,7 +13,7 @@ from typing import Any
 
 from casedrop.headers import HEAD, geometry
 from casedrop.model import Geometry
-from casedrop.sandbox import dicom
+from casedrop.sandbox import dicom, slides
 from casedrop.sandbox.state import (
     DisplaySet,
     Image,
@@ -216,6 +216,8 @@ def _image(uploads: list[Upload]) -> tuple[Geometry, str] | None:
     if len(uploads) == 1 and (found := dicom.image_of(uploads[0].whole)):
         shape, study = found
         return shape, f"{study}-0"
+    if slide := slides.name_of({one.filename: one.whole for one in uploads}):
+        return Geometry((1, 1, None)), slide
     shape_of = _meta_image(uploads)
     return (shape_of, min(one.filename for one in uploads)) if shape_of else None
 
