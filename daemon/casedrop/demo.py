@@ -79,6 +79,7 @@ def _show(top: Path, sandbox: Sandbox) -> int:
     config = top / "casedrop.toml"
     config.write_text(CONFIG.format(url=sandbox.url, state=top / "state", root=root))
     _say(f"A local Grand Challenge answers at {sandbox.url}, and the service watches {root}/drop.")
+    _say(f"What it holds, while this runs: {sandbox.index} (in a browser).")
     with _service(config, top / "service.log", sandbox.token):
         slow = _drop_folders(top / "desk", root / "drop")
         _follow(top / "state" / "status.json", slow)

@@ -4,6 +4,7 @@ import html
 import json
 import uuid
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -17,6 +18,8 @@ from casedrop.sandbox.storage import Storage
 
 HTML_500 = "<!doctype html><html><body><h1>Server Error (500)</h1></body></html>"
 Handler = Callable[[Request], Awaitable[Response]]
+Row = tuple[str, list[str], Callable[[Request, Any], Response]]
+"""Path, methods, and what answers them."""
 
 
 class Api:
@@ -29,15 +32,11 @@ class Api:
 
     def routes(self) -> list[Route]:
         multipart = "/api/v1/uploads/{pk}/{s3}"
-        table: list[tuple[str, list[str], Any]] = [
+        table: list[Row] = [
             ("/api/v1/profiles/users/self/", ["GET"], self.whoami),
             ("/api/v1/components/interfaces/", ["GET"], self.sockets),
-            ("/api/v1/reader-studies/", ["GET"], self.studies),
-            ("/api/v1/reader-studies/display-sets/", ["GET", "POST"], self.display_sets),
-            ("/api/v1/reader-studies/display-sets/{pk}/", ["GET", "PATCH"], self.display_set),
-            ("/api/v1/archives/", ["GET"], self.archives),
-            ("/api/v1/archives/items/", ["GET", "POST"], self.items),
-            ("/api/v1/archives/items/{pk}/", ["GET", "PATCH"], self.item),
+            *self._sets("/api/v1/reader-studies/", "display-sets/", archive=False),
+            *self._sets("/api/v1/archives/", "items/", archive=True),
             ("/api/v1/uploads/", ["GET", "POST"], self.uploads),
             ("/api/v1/uploads/{pk}/", ["GET"], self.upload),
             (f"{multipart}/generate-presigned-urls/", ["PATCH"], self.presign),
@@ -51,6 +50,13 @@ class Api:
         ]
         routes = [Route(path, self._guarded(handler), methods=methods) for path, methods, handler in table]
         return [*routes, *self.storage.routes()]
+
+    def _sets(self, studies: str, sets: str, *, archive: bool) -> list[Row]:
+        return [
+            (studies, ["GET"], partial(self.studies, archive=archive)),
+            (f"{studies}{sets}", ["GET", "POST"], partial(self.display_sets, archive=archive)),
+            (f"{studies}{sets}{{pk}}/", ["GET", "PATCH"], partial(self.display_set, archive=archive)),
+        ]
 
     def _guarded(self, handler: Callable[[Request, Any], Response]) -> Handler:
         """Token, one transaction, and refusals as answers."""
@@ -86,43 +92,30 @@ class Api:
         found = self.state.sockets.get(request.query_params.get("slug", ""))
         return _page(request, [_interface(found)] if found else [])
 
-    def studies(self, request: Request, _: Any) -> Response:
-        found = self.state.studies.get(request.query_params.get("slug", ""))
-        url = f"{_base(request)}/reader-studies/{found.slug}/" if found else ""
-        return _page(request, [{"pk": found.pk, "slug": found.slug, "url": url}] if found else [])
+    def studies(self, request: Request, _: Any, *, archive: bool) -> Response:
+        """Archives without their slugs."""
+        known = self.state.archives if archive else self.state.studies
+        found = known.get(request.query_params.get("slug", ""))
+        if found is None:
+            return _page(request, [])
+        record = {"pk": found.pk, "url": f"{_base(request)}/{found.kind}/{found.slug}/"}
+        return _page(request, [record if archive else record | {"slug": found.slug}])
 
-    def display_sets(self, request: Request, body: Any) -> Response:
+    def display_sets(self, request: Request, body: Any, *, archive: bool) -> Response:
         if request.method == "POST":
-            made = self.state.make_display_set(body)
+            made = self.state.make_item(body) if archive else self.state.make_display_set(body)
             return JSONResponse(self._display_set(request, made), 201)
-        found = self.state.study_sets(_filter(request, "reader_study", self.state.studies))
+        which, known = ("archive", self.state.archives) if archive else ("reader_study", self.state.studies)
+        found = self.state.study_sets(_filter(request, which, known))
         return _page(request, [self._display_set(request, one) for one in found])
 
-    def display_set(self, request: Request, body: Any) -> Response:
-        known = self.state.sets_of(archive=False)
-        found = _found(known, request, "No DisplaySet matches the given query.")
+    def display_set(self, request: Request, body: Any, *, archive: bool) -> Response:
+        kind = "ArchiveItem" if archive else "DisplaySet"
+        known = self.state.sets_of(archive=archive)
+        found = _found(known, request, f"No {kind} matches the given query.")
         if request.method == "PATCH":
             self.imports.patch(found, body)
         return JSONResponse(self._display_set(request, found))
-
-    def archives(self, request: Request, _: Any) -> Response:
-        """Without their slugs."""
-        found = self.state.archives.get(request.query_params.get("slug", ""))
-        url = f"{_base(request)}/archives/{found.slug}/" if found else ""
-        return _page(request, [{"pk": found.pk, "url": url}] if found else [])
-
-    def items(self, request: Request, body: Any) -> Response:
-        if request.method == "POST":
-            made = self.state.make_item(body)
-            return JSONResponse(self._item(request, made), 201)
-        found = self.state.study_sets(_filter(request, "archive", self.state.archives))
-        return _page(request, [self._item(request, one) for one in found])
-
-    def item(self, request: Request, body: Any) -> Response:
-        found = _found(self.state.sets_of(archive=True), request, "No ArchiveItem matches the given query.")
-        if request.method == "PATCH":
-            self.imports.patch(found, body)
-        return JSONResponse(self._item(request, found))
 
     def uploads(self, request: Request, body: Any) -> Response:
         if request.method == "POST":
@@ -196,19 +189,17 @@ class Api:
         return found
 
     def _display_set(self, request: Request, one: DisplaySet) -> dict[str, Any]:
-        return {
-            "pk": one.pk,
-            "title": one.title,
+        """An item has no order and does not say its address."""
+        study = f"{_base(request)}/api/v1/{one.study.kind}/{one.study.pk}/"
+        record = {"pk": one.pk, "title": one.title, "values": self._values(request, one)}
+        if one.study.archive:
+            return record | {"archive": study}
+        return record | {
             "title_safe": html.escape(one.title),
-            "reader_study": f"{_base(request)}/api/v1/reader-studies/{one.study.pk}/",
-            "values": self._values(request, one),
+            "reader_study": study,
             "order": one.order,
             "api_url": f"{_base(request)}/api/v1/reader-studies/display-sets/{one.pk}/",
         }
-
-    def _item(self, request: Request, one: DisplaySet) -> dict[str, Any]:
-        archive = f"{_base(request)}/api/v1/archives/{one.study.pk}/"
-        return {"pk": one.pk, "title": one.title, "archive": archive, "values": self._values(request, one)}
 
     def _values(self, request: Request, one: DisplaySet) -> list[dict[str, Any]]:
         return [self._value(request, slug, value) for slug, value in one.values.items()]

@@ -148,7 +148,7 @@ class Imports:
             found.values[slug] = Stored(self.state.next_value_pk(), image=_pk(address))
         else:
             session = self._session(value)
-            session.used, session.status = True, "Re-Queued"
+            session.display_set, session.socket, session.status = found.pk, slug, "Re-Queued"
             named = value.get("user_uploads")
             prefix = f"Image validation for socket {slug} failed with error: " if named else ""
             self._queue.put(lambda: self._take_image(found, slug, session, prefix))
@@ -294,12 +294,6 @@ def _is_json(path: Path) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _code(kind: str) -> str:
-    """The short name of a kind in error texts."""
-    codes = {"Float": "FLT", "Integer": "INT", "Bool": "BOOL", "String": "STR", "PDF file": "PDF"}
-    return codes.get(kind, "JSON")
 
 
 def _pk(address: str) -> str:

@@ -16,6 +16,7 @@ from casedrop.sandbox.api import HTML_500, Api
 from casedrop.sandbox.faults import Fault, Faults
 from casedrop.sandbox.imports import Imports
 from casedrop.sandbox.state import Socket, State, Stored, Study, sha256
+from casedrop.sandbox.web import Web
 
 STUDIES = (
     "lung-2026", "my-reader-study", "airways-2026", "thorax-2026", "visits-2026", "follow-up-2026", "volumes-2026",
@@ -70,14 +71,19 @@ class Sandbox:
         self.faults = Faults()
         self.requests: list[tuple[str, str, int]] = []
         self.imports = Imports(self.state, import_seconds)
-        app = Starlette(routes=Api(self.state, self.imports).routes())
+        app = Starlette(routes=[*Api(self.state, self.imports).routes(), *Web(self.state).routes()])
         config = uvicorn.Config(_Faulty(app, self), log_level="critical", timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
 
     @property
+    def index(self) -> str:
+        """The page to begin with, in a browser."""
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}/"
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}/api/v1/"
+        return f"{self.index}api/v1/"
 
     @property
     def token(self) -> str:

@@ -43,6 +43,15 @@ class Study:
     slug: str
     archive: bool = False
 
+    @property
+    def kind(self) -> str:
+        """As addresses have it."""
+        return "archives" if self.archive else "reader-studies"
+
+    @property
+    def sets(self) -> str:
+        return "items" if self.archive else "display-sets"
+
 
 @dataclass(slots=True)
 class Stored:
@@ -82,12 +91,19 @@ class Upload:
 
 @dataclass(slots=True)
 class Session:
+    """Idle until it is to bring `socket` of a display set (named by its pk) an image."""
+
     pk: str
     uploads: list[str]
     status: str = "Queued"
     error_message: str = ""
     images: list[str] = field(default_factory=list)
-    used: bool = False
+    display_set: str = ""
+    socket: str = ""
+
+    @property
+    def used(self) -> bool:
+        return bool(self.display_set)
 
 
 @dataclass(slots=True)
