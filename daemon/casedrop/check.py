@@ -7,6 +7,7 @@ from casedrop.errors import Refused, SetupProblem
 from casedrop.grand_challenge import GrandChallenge, ReaderStudy
 from casedrop.group import check_rules
 from casedrop.model import Drop, SocketKind
+from casedrop.series_rules import IMAGE_SET
 
 
 def check_platform(platform: GrandChallenge, drop: Drop) -> tuple[ReaderStudy, dict[str, SocketKind]]:
@@ -30,17 +31,22 @@ def check_platform(platform: GrandChallenge, drop: Drop) -> tuple[ReaderStudy, d
 
 
 def grid_mistakes(drop: Drop, kinds: Mapping[str, SocketKind | None]) -> list[str]:
-    """What same_grid_as compares, and what it compares with, must be images."""
+    """What same_grid_as compares, and what it compares with, must be images; so must what image_of names."""
     pairs = [
-        (rule, slug)
+        (rule, slug, "same_grid_as compares images")
         for rule in drop.sockets
         if rule.same_grid_as
         for slug in (rule.socket, rule.same_grid_as)
     ]
+    pairs += [
+        (rule, rule.image_of, "image_of names the socket of an image")
+        for rule in drop.sockets
+        if rule.image_of
+    ]
     return [
-        f'drops "{drop.name}", socket "{rule.socket}": same_grid_as compares images, and {slug} holds {kind.kind}.'
-        for rule, slug in pairs
-        if (kind := kinds.get(slug)) and kind.super_kind != "Image"
+        f'drops "{drop.name}", socket "{rule.socket}": {wanted}, and {slug} holds {kind.kind}.'
+        for rule, slug, wanted in pairs
+        if (kind := kinds.get(slug)) and (kind.super_kind != "Image" or kind.kind == IMAGE_SET)
     ]
 
 

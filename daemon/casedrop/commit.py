@@ -8,6 +8,7 @@ title is still the one-time one is not committed; any other title means it is.
 import json
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from casedrop.answers import Meaning
@@ -31,14 +32,17 @@ def to_send(case: Case) -> list[PlannedSocket]:
 
 
 def next_request(case: Case) -> list[PlannedSocket]:
-    """What one request carries: all at once into a new display set.
+    """What one request carries: all at once into a new display set, but for images of another socket's.
 
-    In one that is committed already the plain values wait until files and images are confirmed, so that an
-    import that fails leaves no new score beside an old image.
+    Those have an address only once they are attached there. In a set that is committed already the plain
+    values wait until files and images are confirmed, so that an import that fails leaves no new score beside an
+    old image.
     """
     missing = to_send(case)
+    on_their_way = {socket.socket for socket in missing}
     large = [socket for socket in missing if socket.super_kind != "Value"]
-    return large if large and case.committed else missing
+    chosen = large if large and case.committed else missing
+    return [socket for socket in chosen if socket.image_of not in on_their_way]
 
 
 def awaited(case: Case) -> list[PlannedSocket]:
@@ -102,7 +106,7 @@ def sessions(platform: GrandChallenge, case: Case, address: Callable[[str], str]
     idle for ever and harmless.
     """
     for socket in next_request(case):
-        if socket.super_kind != "Image" or socket.image_name:
+        if socket.super_kind != "Image" or socket.image_name or socket.image_of:
             continue
         addresses = [address(file.path) for file in socket.files]
         try:
@@ -116,31 +120,37 @@ def sessions(platform: GrandChallenge, case: Case, address: Callable[[str], str]
     return case
 
 
-def body(case: Case, upload_address: Callable[[str], str], session_address: Callable[[str], str]) -> Json:
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Of a path's upload, of a session by its pk, and of the image that a socket holds now."""
+
+    upload: Callable[[str], str]
+    session: Callable[[str], str]
+    image: Callable[[str], str]
+
+
+def body(case: Case, addresses: Addresses) -> Json:
     """The one request: title and order (once) and every value to send."""
-    values = [_value(case, socket, upload_address, session_address) for socket in next_request(case)]
+    values = [_value(case, socket, addresses) for socket in next_request(case)]
     if case.committed:
         return {"values": values}
     order = {"order": case.settled.order} if case.settled.order else {}
     return {"title": case.settled.title} | order | {"values": values}
 
 
-def _value(
-    case: Case,
-    socket: PlannedSocket,
-    upload_address: Callable[[str], str],
-    session_address: Callable[[str], str],
-) -> Json:
+def _value(case: Case, socket: PlannedSocket, addresses: Addresses) -> Json:
     value: dict[str, Json] = {"interface": socket.socket}
-    addresses = [upload_address(file.path) for file in socket.files]
+    uploads = [addresses.upload(file.path) for file in socket.files]
     if socket.super_kind == "Value":
         value["value"] = socket.value
+    elif socket.image_of:
+        value["image"] = addresses.image(socket.image_of)
     elif socket.super_kind == "File":
-        (value["user_upload"],) = addresses
+        (value["user_upload"],) = uploads
     elif socket.socket in case.sessions:
-        value["upload_session"] = session_address(case.sessions[socket.socket][-1])
+        value["upload_session"] = addresses.session(case.sessions[socket.socket][-1])
     else:
-        value["user_uploads"] = addresses
+        value["user_uploads"] = uploads
         value |= {"image_name": socket.image_name} if socket.image_name else {}
     return value
 

@@ -220,6 +220,7 @@ class _SocketTable(Table):
     allow: config_dicom.RuleAllow = ()
     experimental: Annotated[StrictBool, Field(description="true or false")] = False
     same_grid_as: Annotated[Slug, Field(description="the slug of another socket of this drop")] = ""
+    image_of: Annotated[Slug, Field(description="the slug of another socket of this drop")] = ""
 
     def rule(self) -> SocketRule:
         return SocketRule(
@@ -235,6 +236,7 @@ class _SocketTable(Table):
             allow=self.allow,
             experimental=self.experimental,
             same_grid_as=self.same_grid_as,
+            image_of=self.image_of,
         )
 
 

@@ -239,6 +239,7 @@ def across(data: Tables) -> Iterator[tuple[Location, str]]:
         for m, rule in sockets:
             yield from _sources(rule, ("drops", n, "sockets", m))
             yield from _same_grid(rule, sockets, ("drops", n, "sockets", m, "same_grid_as"))
+            yield from _other_image(rule, "image_of", sockets, ("drops", n, "sockets", m, "image_of"))
 
 
 def repeated(
@@ -365,12 +366,18 @@ def _same_grid(
     rule: Tables, sockets: list[tuple[int, Tables]], at: Location
 ) -> Iterator[tuple[Location, str]]:
     """A mask's voxels can lie only where those of another image of the drop do."""
-    slug = rule.get("same_grid_as")
+    if "same_grid_as" in rule and not {"files", "dicom"} & rule.keys():
+        yield at, "goes only with files or dicom"
+    yield from _other_image(rule, "same_grid_as", sockets, at)
+
+
+def _other_image(
+    rule: Tables, key: str, sockets: list[tuple[int, Tables]], at: Location
+) -> Iterator[tuple[Location, str]]:
+    slug = rule.get(key)
     if not isinstance(slug, str) or not re.fullmatch("[A-Za-z0-9_-]+", slug):
         return  # said where the key is checked
     named = [other for _, other in sockets if other.get("socket") == slug]
-    if not {"files", "dicom"} & rule.keys():
-        yield at, "goes only with files or dicom"
     if not named:
         yield at, "no rule of this drop fills a socket of that slug"
     elif named[0] is rule:
@@ -380,9 +387,9 @@ def _same_grid(
 
 
 def _sources(rule: Tables, at: Location) -> Iterator[tuple[Location, str]]:
-    given = [key for key in ("files", "dicom", "value", "value_from") if key in rule]
+    given = [key for key in ("files", "dicom", "value", "value_from", "image_of") if key in rule]
     if not given:
-        yield at, "has no source; give files, dicom, value or value_from"
+        yield at, "has no source; give files, dicom, value, value_from or image_of"
     if len(given) > 1:
         yield at, f"has {' and '.join(given)}; a socket has exactly one source"
     if rule.get("files") == []:

@@ -36,6 +36,8 @@ Outcome = Arrived | Pending | Problem
 def confirm(platform: GrandChallenge, case: Case, current: DisplaySet, socket: PlannedSocket) -> Outcome:
     """What has become of one socket of a committed display set."""
     value = current.values.get(socket.socket)
+    if socket.image_of:
+        return _image_of(socket, value, current.values.get(socket.image_of))
     if value is not None and value.pk == case.replaced.get(socket.socket) and socket.super_kind != "Value":
         value = None
     match socket.super_kind:
@@ -102,6 +104,19 @@ def _image(
         begun = any(session.status in PENDING_STATES - {"Queued"} for session in known)
         return Pending(_never_attached(socket, known), begun)
     return _compared(platform, socket, value.pk, value.image)
+
+
+def _image_of(socket: PlannedSocket, value: Value | None, source: Value | None) -> Outcome:
+    """The very image of the other socket; it may have been there before, under the pk it had."""
+    if value is not None and source is not None and value.image is not None and value.image == source.image:
+        return Arrived(value.pk)
+    return Pending(
+        Problem(
+            "image-missing",
+            f"Socket {socket.socket}: Grand Challenge accepted {socket.source} but does not hold it; an editor "
+            "may have changed it since.",
+        )
+    )
 
 
 def _image_set(socket: PlannedSocket, value: Value | None) -> Outcome:

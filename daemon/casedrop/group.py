@@ -116,7 +116,8 @@ def group(
     folder.problems += dict.fromkeys([*problems, *more])
     folder.there = there(title) if drop.existing_display_set != "refuse" else frozenset()
     _claim(folder)
-    sockets = [planned for rule in drop.sockets if (planned := _socket(folder, rule))]
+    sockets = [made for rule in drop.sockets if not rule.image_of and (made := _socket(folder, rule))]
+    sockets += _images_again(folder, sockets)
     left_out = (*_unclaimed(folder, listing, deep=not part.folder), *folder.kept_here)
     claims = {path: tuple(names) for path, names in folder.claims.items()}
     if not sockets and not _stops(folder):
@@ -186,7 +187,9 @@ def check_rules(drop: Drop, kinds: Mapping[str, SocketKind | None]) -> list[str]
             )
         elif odd := series_rules.never_taken(rule, drop.procedure):
             found.append(f"{at}: {odd}")
-        elif not rule.files and rule.dicom is None and not _takes_values(kind):
+        elif rule.image_of and kind.super_kind != "Image":
+            found.append(f"{at}: `image_of` goes only with an image socket, and this one holds {kind.kind}.")
+        elif not (rule.files or rule.dicom is not None or rule.image_of or _takes_values(kind)):
             found.append(
                 f"{at}: the socket holds a file ({kind.kind}), so it needs `files` or `dicom`, not a value."
             )
@@ -279,6 +282,20 @@ def _socket(folder: Folder, rule: SocketRule) -> PlannedSocket | None:
     if isinstance(rule.value_from, TableValue):
         return _table_value(folder, rule, rule.value_from)
     return _read_value(folder, rule, rule.value_from, claimed)
+
+
+def _images_again(folder: Folder, sockets: list[PlannedSocket]) -> list[PlannedSocket]:
+    """Sockets that hold another's image, too; where that has none, it is said there whether it should."""
+    there = {one.socket for one in sockets}
+    rules = [rule for rule in folder.drop.sockets if rule.image_of]
+    folder.relies_on += [
+        rule.socket for rule in rules if rule.image_of in folder.relies_on and rule.socket in folder.there
+    ]
+    return [
+        PlannedSocket(rule.socket, "Image", f"the image of {rule.image_of}", image_of=rule.image_of)
+        for rule in rules
+        if rule.image_of in there
+    ]
 
 
 def _takes_series(folder: Folder, rule: SocketRule, claimed: list[str]) -> bool:

@@ -1,7 +1,7 @@
 """What the modules of Casedrop tell each other: frozen records, nothing that acts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal
@@ -62,12 +62,12 @@ class TableValue:
 
 @dataclass(frozen=True, slots=True)
 class SocketRule:
-    """One ``[[drops.sockets]]``: a socket and its one source (`files`, `dicom`, `value` or `value_from`).
+    """One ``[[drops.sockets]]``: a socket and its one source.
 
-    `has_value` tells a `value` of null from no value. `files`, and the file names of `value_from`, are
-    gitignore-like globs relative to the case folder, case-insensitive. `dicom` is what a DICOM series must
-    be, () any series, None where the source is another; `allow` names guards that are let pass
-    (dicom_model.SERIES_GUARDS, ALLOW).
+    That is `files`, `dicom`, `value`, `value_from` or `image_of`. `has_value` tells a `value` of null from no
+    value. `files`, and the file names of `value_from`, are gitignore-like globs relative to the case folder,
+    case-insensitive. `dicom` is what a DICOM series must be, () any series, None where the source is another;
+    `allow` names guards that are let pass (dicom_model.SERIES_GUARDS, ALLOW).
     """
 
     socket: str
@@ -83,6 +83,8 @@ class SocketRule:
     experimental: bool = False
     same_grid_as: str = ""
     """The socket of an image on whose grid this one's voxels lie, "" for any."""
+    image_of: str = ""
+    """The socket whose very image this one holds, too."""
 
 
 Mode = Literal["send", "rehearse"]
@@ -383,11 +385,29 @@ class PlannedSocket:
     image_name: str = ""
     segments: tuple[int, ...] = ()
     """As in SocketKind."""
+    image_of: str = ""
+    """The socket whose image it holds, too; it has no files then."""
+    copied: tuple[str, ...] = ()
+    """The sha256 of that socket's files."""
+
+    @property
+    def sums(self) -> tuple[str, ...]:
+        """The sha256 of the files its contents come from."""
+        return self.copied or tuple(file.sha256 for file in self.files)
 
     @property
     def fingerprint(self) -> str:
         """Equal for equal contents: tells whether a socket must be assigned again."""
-        return json.dumps([self.value, [file.sha256 for file in self.files]], sort_keys=True)
+        return json.dumps([self.value, self.sums], sort_keys=True)
+
+
+def with_copied(sockets: Iterable[PlannedSocket]) -> tuple[PlannedSocket, ...]:
+    """The sockets, each knowing the sums of the files behind another's image that it holds."""
+    sums = {socket.socket: socket.sums for socket in sockets}
+    return tuple(
+        replace(socket, copied=sums.get(socket.image_of, ())) if socket.image_of else socket
+        for socket in sockets
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,22 @@ from casedrop import confirm as look
 from casedrop.admission import Admission, Need
 from casedrop.answers import Meaning
 from casedrop.errors import CaseProblem, FolderChanged, Lacks, Refused, Unavailable, Waits
-from casedrop.grand_challenge import DisplaySet, GrandChallenge
+from casedrop.grand_challenge import DisplaySet, GrandChallenge, Value
 from casedrop.intake import begin_part
 from casedrop.journal import LATE_LOOKS, Journal, TitleHeldError
 from casedrop.ledger import Ledger
-from casedrop.model import Case, Held, Listing, Plan, PlannedFile, PlannedSocket, Problem, UploadRef, Weight
+from casedrop.model import (
+    Case,
+    Held,
+    Listing,
+    Plan,
+    PlannedFile,
+    PlannedSocket,
+    Problem,
+    UploadRef,
+    Weight,
+    with_copied,
+)
 from casedrop.near import shown
 from casedrop.pack import Packer
 from casedrop.prepare import opener, prepare, unchanged
@@ -371,7 +382,7 @@ class Pipeline:
         if problems:
             is_wrong = any(problem.weight is Weight.WRONG for problem in problems)
             raise CaseProblem(*problems) if is_wrong else Lacks(*problems)
-        plan = replace(case.settled, sockets=tuple(sockets))
+        plan = replace(case.settled, sockets=with_copied(sockets))
         return self.journal.save(case, stage=Stage.UPLOADING, plan=plan)
 
     def _packed(self, case: Case, folder: str, file: PlannedFile) -> PlannedFile:
@@ -393,7 +404,7 @@ class Pipeline:
             replace(socket, files=tuple(map(made, socket.files))) if socket.socket in sent else socket
             for socket in case.settled.sockets
         )
-        plan = replace(case.settled, sockets=sockets)
+        plan = replace(case.settled, sockets=with_copied(sockets))
         return case if plan == case.settled else self.journal.save(case, plan=plan)
 
     def _opener(self, case: Case, folder: str, file: PlannedFile) -> Callable[[], io.RawIOBase | io.BytesIO]:
@@ -480,15 +491,14 @@ class Pipeline:
     def _frozen(self, case: Case) -> Case:
         """The request stands in the journal before it is sent."""
         wanted = {socket.socket for socket in commit.next_request(case)}
-        replaced = {}
-        if case.committed:
-            current = self._current(case)
-            replaced = {name: value.pk for name, value in current.values.items() if name in wanted}
-        body = commit.body(
-            case,
-            lambda path: self._upload_address(case, path),
+        there = self._current(case).values if case.committed else {}
+        replaced = {name: value.pk for name, value in there.items() if name in wanted}
+        addresses = commit.Addresses(
+            partial(self._upload_address, case),
             lambda pk: f"{self.platform.url}cases/upload-sessions/{pk}/",
+            partial(_image_address, there),
         )
+        body = commit.body(case, addresses)
         return self.journal.save(
             case,
             stage=Stage.COMMITTING,
@@ -564,6 +574,13 @@ class Pipeline:
         elif now - since >= self.quiet_seconds:
             return
         raise Waits("It is moved to failed/ once nobody changes it any more.", self.quiet_seconds / 4)
+
+
+def _image_address(there: Mapping[str, Value], socket: str) -> str:
+    """That of an image of ours. Raises Waits where it is gone since it was seen."""
+    if socket not in there or there[socket].image is None:
+        raise Waits("An image that another socket holds, too, is no longer there; it is sent anew.", 0)
+    return str(there[socket].image)
 
 
 def _from_now() -> dict[str, float | str]:

@@ -66,6 +66,8 @@ def _socket(socket: PlannedSocket) -> dict[str, object]:
     said: dict[str, object] = {"socket": socket.socket, "source": socket.source}
     if socket.super_kind == "Value":
         return said | {"value": socket.value}
+    if socket.image_of:
+        return said | {"image_of": socket.image_of}
     files = [_file(file) for file in socket.files]
     shape = socket.files[0].geometry
     if socket.super_kind == "Image":
