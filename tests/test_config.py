@@ -336,6 +336,9 @@ def test_a_drop_of_the_records_makes_settings_too() -> None:
 
 HTTPS = "platform.url: must begin with https://, or the token would cross the network for all to read."
 ADDRESS = "platform.url: must be a web address like https://grand-challenge.org/api/v1/."
+NO_PARTS = (
+    'it is known only where a folder is split into its subfolders, and split = { folders = "*/" } is missing'
+)
 HERE = 'drops "lung", socket "ct-image"'
 OTHER = "the slug of another socket of this drop"
 MISTAKES = {
@@ -393,6 +396,20 @@ MISTAKES = {
     DROP
     + "folder = '(?P<patient>.)'\ntitle = \"{x}\"\n"
     + RULE: 'drops "lung", title: unknown placeholder "x"; {folder}, {patient} may be meant.',
+    DROP
+    + 'title = "{folder} {subfolder}"\n'
+    + RULE: f'drops "lung", title: unknown placeholder "subfolder"; {NO_PARTS}.',
+    DROP
+    + 'order = "{subfolder}"\n'
+    + RULE: f'drops "lung", order: unknown placeholder "subfolder"; {NO_PARTS}.',
+    TABLED.replace("{ patient =", "{ subfolder ="): (
+        f'{AT}, key_columns: unknown group "subfolder"; {NO_PARTS}.'
+    ),
+    DROP
+    + "split = { pattern = '(?P<visit>v1)_.*' }\n"
+    + 'title = "{folder} {visit} {subfolder}"\n'
+    + RULE: 'drops "lung", title: unknown placeholder "subfolder"; it is known only where a folder is split into '
+    "its subfolders, and this split has a pattern.",
     DROP + 'title = "{folder"\n' + RULE: 'drops "lung", title: has a { or } without its partner.',
     DROP
     + 'title = "{folder!r}"\n'

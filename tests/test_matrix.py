@@ -28,6 +28,8 @@ def test_a_grid_of_patients_and_visits() -> None:
         "P1               done    absent  -",
         "P2               failed  -       waiting",
         "",
+        "-: nothing is there, and nothing is expected.",
+        "",
         "1 done, 1 waiting, 1 failed, 1 absent.",
     ]
 
@@ -60,7 +62,9 @@ def test_every_key_stands_once_with_its_best_state(
         states = [each.state for other, each in seen if other == key]
         assert one.state == min(states, key=STATES.index, default=ABSENT)
     assert len(list(csv.reader(io.StringIO(as_csv(NAMES, found))))) == len(found) + 1
-    text(NAMES, found)
+    assert ("-: nothing is there" in text(NAMES, found)) is any(
+        (one, two) not in found for one, _ in found for _, two in found
+    )
 
 
 @pytest.mark.long
@@ -82,6 +86,8 @@ def test_a_study_tells_what_is_still_to_come(lab: Lab) -> None:
         r"folder \ subfolder  v1       v2    v3",
         "P001                done     done  absent",
         "P002                waiting  -     -",
+        "",
+        "-: nothing is there, and nothing is expected.",
         "",
         "2 done, 1 waiting, 1 absent.",
     ]

@@ -148,8 +148,11 @@ def test_whatever_a_file_holds_it_is_a_table_or_said_to_be_none(content: bytes) 
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ("Patient,Visits,X\n", "has no column Visit (nearly: Visits)"),
-        ("A,B\nP1,1\n", "has no column Patient and none Visit and none X"),
+        ("Patient,Visits,X\n", "has no column Visit (nearly: Visits; it has Patient, Visits and X)"),
+        (
+            "A,B\nP1,1\n",
+            "has no column Patient and none Visit and none X (the first row must hold the column names)",
+        ),
         ("Patient,Visit,X,X\n", "has two columns X"),
         ("", "has no column Patient and none Visit and none X"),
         ('Patient,Visit,X\nP1,1,"3\nP2,1,4\n', "cannot be read on from line 3: a quote is not closed"),
@@ -162,6 +165,12 @@ def test_what_is_no_such_table_says_why(content: str | bytes, why: str) -> None:
     with pytest.raises(TableProblemError) as caught:
         of_text(content)
     assert why in str(caught.value)
+
+
+def test_a_first_row_that_holds_no_column_names_is_not_told() -> None:
+    with pytest.raises(TableProblemError) as caught:
+        of_text("Hansen,1950,4.5\n")
+    assert "Hansen" not in str(caught.value)
 
 
 def test_a_table_of_too_many_rows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +199,7 @@ def test_keys_are_compared_as_text(key: str, folder: str, same: bool) -> None:
 
 def test_a_double_row_is_wrong_for_its_folders_alone_and_no_cell_is_told() -> None:
     table = of_text("Patient,Visit,X\nP1,1,SECRET\nP2,1,5\n\nP1,1,SECRET\nP3,1,\n")
-    double, lacking, empty = at(table), at(table, patient="SECRET"), at(table, patient="P3")
+    double, lacking, empty = at(table), at(table, patient="P9"), at(table, patient="P3")
     assert word(double) == ("two-rows", Weight.WRONG)
     assert word(lacking) == ("no-row", Weight.LACKING)
     assert word(empty) == ("empty-cell", Weight.LACKING)
@@ -198,9 +207,8 @@ def test_a_double_row_is_wrong_for_its_folders_alone_and_no_cell_is_told() -> No
     assert table.doubles == [(2, 5)]
     told = " ".join(one.text for one in (double, lacking, empty) if isinstance(one, Problem))
     assert "has 2 rows for this folder by Patient and Visit (rows 2 and 5). Leave the right one." in told
-    assert (
-        "The table scores (scores.csv) has no row for this folder by Patient and Visit. It is added" in told
-    )
+    sought = 'has no row for this folder, with "P9" as Patient and "1" as Visit. It is added'
+    assert f"The table scores (scores.csv) {sought}" in told
     assert "Row 6 of the table scores (scores.csv) has nothing in the column X. It is added" in told
     assert "SECRET" not in told
     assert "SECRET" not in repr(table) + repr(at(of_text("Patient,Visit,X\nP1,1,SECRET\n")))
@@ -589,9 +597,11 @@ def test_values_and_titles_out_of_a_table_from_check_to_the_platform(lab: Lab) -
     (made,) = lab.sandbox.display_sets("lung-2026")
     assert (made.title, made.order, made.values["lung-volume"]) == ("A 17", 7, 4.5)
     assert "rows 3 and 4" in lab.wait_failed("P2_1")
-    assert "has no row for this folder by Patient and Visit" in lab.wait_failed("P3_1")
+    assert 'has no row for this folder, with "P3" as Patient and "1" as Visit.' in lab.wait_failed("P3_1")
+    assert "P3" not in lab.log.read_text()
     saved(table, ["Patient", "Visit"])
     said = lab.command("check", "--offline", code=78)
     assert (
-        f"PROBLEM The table scores {table} has no column Lung volume and none Study code and none No" in said
+        f"PROBLEM The table scores {table} has no column Lung volume and none Study code and none No "
+        "(it has Patient and Visit)." in said
     )

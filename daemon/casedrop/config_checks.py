@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from casedrop.model import Json
 from casedrop.settle import IGNORED_SETS
+from casedrop.split import SUBFOLDER
 from casedrop.tables import PLACEHOLDER
 
 PATIENCE = 2.0
@@ -304,7 +305,13 @@ def of_parts(drop: Tables) -> list[str]:
     split = drop.get("split")
     if not isinstance(split, dict):
         return []
-    return list(re.compile(split["pattern"]).groupindex) if split.get("pattern") else ["subfolder"]
+    return list(re.compile(split["pattern"]).groupindex) if split.get("pattern") else [SUBFOLDER]
+
+
+def no_subfolder(drop: Tables) -> str:
+    """Why there is nothing for "subfolder"."""
+    missing = 'split = { folders = "*/" } is missing' if "split" not in drop else "this split has a pattern"
+    return f"it is known only where a folder is split into its subfolders, and {missing}"
 
 
 def _split(drop: Tables, at: Location) -> Iterator[tuple[Location, str]]:
@@ -357,6 +364,9 @@ def _unknown_placeholders(
             continue
         if name.startswith("table."):
             yield at, "a column of a table is written {table.NAME.COLUMN}"
+            continue
+        if name == SUBFOLDER:
+            yield at, f'unknown placeholder "{name}"; {no_subfolder(drop)}'
             continue
         meant = ", ".join(f"{{{one}}}" for one in near or known if shown(one))
         yield at, f"unknown placeholder {shown(name) or '(not a short word)'}; {meant} may be meant"

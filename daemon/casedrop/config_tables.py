@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 
-from casedrop.config_checks import Location, Tables, of_parts, real, repeated, shown, tables
+from casedrop.config_checks import Location, Tables, no_subfolder, of_parts, real, repeated, shown, tables
 from casedrop.roots import FOLDERS
+from casedrop.split import SUBFOLDER
 from casedrop.tables import asked
 
 Mistakes = Iterator[tuple[Location, str]]
@@ -51,6 +52,9 @@ def _keys(table: Tables, drop: Tables, at: Location) -> Mistakes:
         near = difflib.get_close_matches(name, known, 1) or known
         meant = " or ".join(one for one in near if shown(one))
         what = f"unknown group {shown(name) or '(not a short word)'}"
+        if name == SUBFOLDER:
+            yield at, f"{what}; {no_subfolder(drop)}"
+            continue
         yield at, f"{what}; left stands a named group of `folder` or `split`, or folder: {meant} may be meant"
 
 

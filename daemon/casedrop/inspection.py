@@ -10,7 +10,7 @@ from casedrop.config import Settings, read_token
 from casedrop.errors import CasedropError, ConfigurationError, SetupProblem
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.journal import NAME, Journal
-from casedrop.model import Drop
+from casedrop.model import Drop, SocketKind
 from casedrop.naming_check import naming_words
 from casedrop.reports import identifiable_words, procedure_words
 from casedrop.watch import file_system
@@ -91,8 +91,12 @@ def _lease_words(path: Path) -> str:
 
 def _platform_words(platform: GrandChallenge, drop: Drop) -> str:
     study, kinds = check_platform(platform, drop)
-    sockets = ", ".join(f"{slug} ({kind.super_kind})" for slug, kind in kinds.items())
+    sockets = ", ".join(f"{slug}: {_kind_words(kind)}" for slug, kind in kinds.items())
     return f'Drop "{drop.name}": {"archive" if study.archive else "reader study"} {study.url} with {sockets}.'
+
+
+def _kind_words(kind: SocketKind) -> str:
+    return kind.kind if kind.kind == kind.super_kind else f"{kind.super_kind} ({kind.kind})"
 
 
 def _tried(look: Callable[[], str]) -> Findings:

@@ -11,6 +11,7 @@ from casedrop.near import for_spreadsheet, shown
 DONE, ON_ITS_WAY, WAITING, FAILED, ABSENT = "done", "on its way", "waiting", "failed", "absent"
 STATES = (DONE, ON_ITS_WAY, WAITING, FAILED, ABSENT)
 """The first that is true of any folder of a key counts."""
+NOTHING = "-: nothing is there, and nothing is expected."
 MOST_COLUMNS = 12
 """Of a second key that still stand beside each other."""
 
@@ -43,8 +44,9 @@ def text(names: Sequence[str], found: Mapping[Key, Seen]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
     count = Counter(one.state for one in found.values())
+    dash = ["", NOTHING] if is_grid and any("-" in row[1:] for row in rows[1:]) else []
     sums = ", ".join(f"{count[state]} {state}" for state in STATES if count[state]) or "nothing there"
-    return "\n".join([*lines, "", f"{sums}."])
+    return "\n".join([*lines, *dash, "", f"{sums}."])
 
 
 def as_csv(names: Sequence[str], found: Mapping[Key, Seen]) -> str:

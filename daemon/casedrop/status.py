@@ -19,6 +19,7 @@ WORDS = {
     Stage.SETTLING: "settling",
 }
 WAITS = "waiting"
+LOOK = "why: `systemctl status casedrop`, or the terminal where it was started by hand"
 WAITS_FOR_A_PERSON = "waiting for a person"
 
 
@@ -67,9 +68,9 @@ def lines(report: dict[str, Any], now: float, *, runs: bool, width: int) -> str:
 def _lines(report: dict[str, Any], now: float, *, runs: bool) -> Iterator[str]:
     age = now - report["time"]
     if not runs:
-        yield f"The service is not running; this is how things were {age:.0f} s ago (systemctl status casedrop)."
+        yield f"The service is not running; this is how things were {age:.0f} s ago ({LOOK})."
     elif age > 30:  # noqa: PLR2004
-        yield f"The service wrote this {age:.0f} s ago: it may be stopped (systemctl status casedrop)."
+        yield f"The service wrote this {age:.0f} s ago: it may be stopped ({LOOK})."
     for drop in report["drops"]:
         yield f"{drop['name']}"
         if drop["held"]:

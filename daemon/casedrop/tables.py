@@ -111,12 +111,21 @@ def picked(rows: Iterable[Sequence[Cell]], wanted: Sequence[str]) -> Iterator[Ro
 def _places(header: list[str], wanted: list[str]) -> list[int]:
     missing = [column for column in wanted if column not in header]
     if missing:
-        near = [one for column in missing for one in difflib.get_close_matches(column, header, 1)]
-        hint = f" (nearly: {several(near)})" if near else ""
-        raise TableProblemError(f"has no column {' and none '.join(missing)}{hint}")
+        raise TableProblemError(f"has no column {' and none '.join(missing)}{_hint(header, wanted, missing)}")
     if twice := [column for column in wanted if header.count(column) > 1]:
         raise TableProblemError(f"has two columns {' and two '.join(twice)}")
     return [header.index(column) for column in wanted]
+
+
+def _hint(header: list[str], wanted: list[str], missing: list[str]) -> str:
+    """The columns there are; but a first row without any that is wanted may hold a patient's cells, no names."""
+    near = [one for column in missing for one in difflib.get_close_matches(column, header, 1)]
+    said = [f"nearly: {several(near)}"] if near else []
+    if missing == wanted:
+        said.append("the first row must hold the column names")
+    else:
+        said.append(f"it has {several(filter(None, header))}")
+    return f" ({'; '.join(said)})"
 
 
 def indexed(rule: LabTable, file: str, columns: tuple[str, ...], rows: Iterable[Row]) -> Table:
@@ -167,19 +176,27 @@ def _elsewhere(name: str) -> Problem:
 def _row(table: Table, groups: Mapping[str, str]) -> Row | Problem:
     key = tuple(_folded(groups.get(group, "")) for group, _ in table.rule.keys)
     rows = table.rows.get(key, ())
-    by = f" for this folder by {several(column for _, column in table.rule.keys)}" if key else ""
     if not rows:
-        odd = f" The keys of rows {several(map(str, table.keyless))} cannot be read." if table.keyless else ""
-        text = (
-            f"{_capital(table.called)} has no row{by}.{odd} It is added by the one who keeps the table, "
-            "who writes there what the folder's name has."
-        )
-        return Problem("no-row", text, Weight.LACKING)
+        return _no_row(table, key)
     if len(rows) > 1:
+        by = f" for this folder by {several(column for _, column in table.rule.keys)}" if key else ""
         numbers = several(str(row.number) for row in rows)
         text = f"{_capital(table.called)} has {len(rows)} rows{by} (rows {numbers}). Leave the right one."
         return Problem("two-rows", text)
     return rows[0]
+
+
+def _no_row(table: Table, key: Key) -> Problem:
+    """Says what was looked for, which is the folder's own name, and nothing of what the table holds."""
+    columns = (column for _, column in table.rule.keys)
+    wanted = several(f'"{one}" as {column}' for one, column in zip(key, columns, strict=True))
+    sought = f" for this folder, with {wanted}" if key else ""
+    odd = f" The keys of rows {several(map(str, table.keyless))} cannot be read." if table.keyless else ""
+    text = (
+        f"{_capital(table.called)} has no row{sought}.{odd} It is added by the one who keeps the table, "
+        "who writes there what the folder's name has."
+    )
+    return Problem("no-row", text, Weight.LACKING)
 
 
 def text(cell: Cell) -> str:
