@@ -62,7 +62,33 @@ def test_the_status_of_a_service_that_has_ended_says_so(lab: Lab) -> None:
     lab.kill()
     assert lab.process is not None
     lab.process.wait()
-    assert "The service is not running" in lab.command("status", code=75)
+    said = lab.command("status", code=75)
+    assert "The service is not running" in said
+    assert "`systemctl status casedrop`, or the terminal where it was started by hand" in said
+
+
+def test_a_running_service_that_has_not_read_the_new_rules_is_said_to_need_a_restart(lab: Lab) -> None:
+    old = lab.config.read_text()
+    lab.start()
+    wait_for((lab.state / "status.json").exists, 20, "the service runs")
+    outdated = "The running service has other rules for lung than the configuration file"
+    for command in ("status", "check"):
+        assert outdated not in lab.command(command)
+    lab.configure('title = "{folder} a"\nrelease = "ask"')
+    for command in ("status", "check"):
+        assert f"ATTENTION: {outdated}" in lab.command(command)
+    assert "Nothing is let go before" in lab.command("release", "lung", code=1)
+    lab.config.write_text(old.replace("quiet_seconds = 0.4", "quiet_seconds = 0.5"))
+    assert outdated not in lab.command("status")
+    lab.configure('title = "{folder} a"')
+    lab.stop()
+    assert outdated not in lab.command("status", code=75)
+
+
+def test_check_tells_the_kind_of_each_socket(lab: Lab) -> None:
+    said = lab.command("check")
+    assert "with ct-image: Image, airway-segmentation: Image (Segmentation)" in said
+    assert "some-score: Value (Float)" in said
 
 
 def test_a_folder_that_comes_back_under_the_same_watcher_leaves_no_name_in_the_log(lab: Lab) -> None:

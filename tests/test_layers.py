@@ -32,7 +32,7 @@ ABOVE = {
     "admission", "before_sending", "board", "cli", "completeness", "config", "config_dicom", "config_files",
     "config_tables", "contents", "decisions", "demo", "gate", "inspection", "intake", "judge", "keys", "logs",
     "look_back", "naming", "naming_check", "once", "outgoing", "own_words", "pipeline", "planning",
-    "pseudonym_key", "scan", "service", "start", "table_files", "watched",
+    "pseudonym_key", "running", "scan", "service", "start", "table_files", "watched",
 }  # fmt: skip
 IMPURE = {
     "os",

@@ -80,15 +80,37 @@ def test_a_release_says_what_is_not_there_or_does_not_ask(lab: Lab) -> None:
     assert "Name a drop" in lab.command("release", code=78)
 
 
+def test_a_release_says_where_a_folder_is_that_does_not_wait_any_more(lab: Lab) -> None:
+    lab.move_in("P001", ct__mha=mha(8))
+    lab.move_in("P002", odd__doc=b"x")
+    assert lab.once() == 1
+    lab.configure('release = "ask"')
+    assert "lung/P001 is in done/: it was sent" in lab.command("release", "lung/P001", code=1)
+    said = lab.command("release", "lung/P002", code=1)
+    assert "lung/P002 is in failed/" in said
+    assert "`casedrop retry lung/P002`" in said
+
+
+@pytest.mark.parametrize("release", ["ask", "auto"])
+def test_a_release_of_a_drop_that_rehearses_says_that_it_rehearses(lab: Lab, release: str) -> None:
+    lab.configure(f'mode = "rehearse"\nrelease = "{release}"')
+    lab.move_in("P001", ct__mha=mha(8))
+    assert lab.once() == 75
+    for which in ("lung", "lung/P001"):
+        assert 'lung rehearses (mode = "rehearse")' in lab.command("release", which, code=1)
+
+
 def test_a_paused_drop_sends_nothing_also_after_a_restart_until_it_goes_on(lab: Lab) -> None:
     assert lab.once() == 0
-    lab.command("pause", "lung")
+    assert "lung is not paused" in lab.command("resume", "lung")
+    assert "lung pauses" in lab.command("pause", "lung")
+    assert "lung is paused already" in lab.command("pause", "lung")
     lab.move_in("P001", ct__mha=mha(8))
     assert lab.once() == 75
     assert lab.once() == 75
     assert lab.titles() == []
     assert "casedrop resume lung" in lab.command("status", code=75)
-    lab.command("resume", "lung")
+    assert "lung goes on" in lab.command("resume", "lung")
     assert lab.once() == 0
     assert lab.titles() == ["P001"]
 

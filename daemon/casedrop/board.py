@@ -24,7 +24,10 @@ NEWEST = 50
 def gather(
     drops: Iterable[Watched], journal: Journal, attempts: Mapping[int, Attempt], paused: str, now: float
 ) -> dict[str, Any]:
-    """The pid, the time (seconds since 1970), and the drops: name, held and paused (why, or ""), cases."""
+    """The pid, the time (seconds since 1970), and the drops.
+
+    Each has name, rules (a fingerprint), held and paused (why, or ""), and cases.
+    """
     found = [_of_drop(watched, journal, attempts, now) | {"paused": paused} for watched in drops]
     return {"time": time.time(), "pid": os.getpid(), "drops": found}
 
@@ -57,6 +60,7 @@ def _of_drop(
     found = [_of_finding(watched, one, now) for one in watched.fresh()] if watched.root else []
     return {
         "name": watched.drop.name,
+        "rules": status.rules(watched.drop),
         "held": watched.hung(now) or watched.held or watched.no_new,
         "cases": [
             *under_way,

@@ -181,15 +181,17 @@ def status(
     import shutil  # noqa: PLC0415
     import time  # noqa: PLC0415
 
+    from casedrop import running  # noqa: PLC0415
     from casedrop.status import lines  # noqa: PLC0415
 
-    path = _settings(config).state.directory / "status.json"
+    settings = _settings(config)
     try:
-        report = json.loads(path.read_text())
+        report = running.report(settings) | {"outdated": running.outdated(settings)}
     except OSError as error:
-        typer.echo(f"There is no status yet: {path} ({error.strerror}). Is the service running?", err=True)
+        where = f"{settings.state.directory} ({error.strerror})"
+        typer.echo(f"There is no status yet in {where}. Is the service running?", err=True)
         raise typer.Exit(HELD_EXIT) from None
-    runs = os.path.exists(f"/proc/{report['pid']}")
+    runs = running.runs(report)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     typer.echo(
         json.dumps(report, indent=2) if as_json else lines(report, time.time(), runs=runs, width=width)

@@ -3,14 +3,13 @@
 These commands look; the service, which alone changes a case, acts on the wish they leave in the journal.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import cattrs
 
-from casedrop import confirm, file_away, roots
+from casedrop import confirm, file_away, roots, running
 from casedrop.answers import Meaning
 from casedrop.config import Settings, drop_named, read_token
 from casedrop.errors import CasedropError, ConfigurationError, Refused
@@ -20,6 +19,7 @@ from casedrop.model import Case, Drop, Held, Json
 from casedrop.near import shown
 from casedrop.settle import signature
 from casedrop.stages import Stage
+from casedrop.status import outdated_words
 from casedrop.watch import list_folder
 
 Findings = list[tuple[bool, str]]
@@ -75,19 +75,38 @@ def release(settings: Settings, which: str, *, every: bool) -> Findings:
     drops = [_drop(settings, which)] if which else [one for one in settings.drops if one.release == "ask"]
     name = which.partition("/")[2]
     journal = _journal(settings)
-    if auto := [one for one in drops if one.release != "ask"]:
-        return [(False, f'{auto[0].name} does not ask (release = "auto"): its folders go by themselves.')]
-    waiting = [(drop, folder) for drop in drops for folder in _waiting(settings, drop, name)]
-    if not waiting:
-        what = f"{which} does not wait" if which else "No folder waits"
-        return [(not name, f"{what} to be released: `casedrop status` says how things are.")]
-    return [_let_go(journal, drop, folder) for drop, folder in waiting]
+    outdated = running.outdated(settings)
+    found: Findings = []
+    for drop in drops:
+        if why := _not_to_release(drop, name, outdated):
+            found.append((False, why))
+        else:
+            found += [_let_go(journal, drop, folder) for folder in _waiting(settings, drop, name)]
+    what = f"{which} does not wait" if which else "No folder waits"
+    return found or [(not name, f"{what} to be released: `casedrop status` says how things are.")]
+
+
+def _not_to_release(drop: Drop, name: str, outdated: list[str]) -> str:
+    """Why nothing is let go, "" where it may be: what went by outdated rules could not be taken back."""
+    root = Path(drop.root)
+    if name and not (root / "drop" / name).is_dir():
+        which = f"{drop.name}/{shown(name)}"
+        if (root / "failed" / name).is_dir():
+            return f"{which} is in failed/: put right what its reason says, then `casedrop retry {which}`."
+        if (root / "done" / name).is_dir():
+            return f"{which} is in done/: it was sent, and its receipt beside it says what became of it."
+    if drop.mode == "rehearse":
+        words = f'{drop.name} rehearses (mode = "rehearse"), so nothing of it is sent'
+        return f"{words}. Take mode out and restart the service; then release."
+    if drop.release != "ask":
+        return f'{drop.name} does not ask (release = "auto"): its folders go by themselves.'
+    return f"{outdated_words([drop.name])} Nothing is let go before." if drop.name in outdated else ""
 
 
 def _waiting(settings: Settings, drop: Drop, name: str) -> list[str]:
     """What the service shows as settled and waiting for that: nothing else was seen by anybody."""
     try:
-        report = json.loads((settings.state.directory / "status.json").read_text())
+        report = running.report(settings)
     except OSError as error:
         raise ConfigurationError([f"There is no status ({error.strerror}): start the service."]) from None
     cases = [case for one in report["drops"] if one["name"] == drop.name for case in one["cases"]]
@@ -106,7 +125,12 @@ def _let_go(journal: Journal, drop: Drop, folder: str) -> tuple[bool, str]:
 def pause(settings: Settings, which: str, *, paused: bool) -> Findings:
     """Stop a drop from sending, or let it go on; kept over restarts."""
     drop = _drop(settings, which)
-    _journal(settings).pause(roots.root_id(Path(drop.root)), paused=paused)
+    journal, root = _journal(settings), roots.root_id(Path(drop.root))
+    if journal.paused(root) is paused:
+        return [
+            (True, f"{drop.name} {'is paused already' if paused else 'is not paused'}: nothing is changed.")
+        ]
+    journal.pause(root, paused=paused)
     how = "pauses: nothing more of it is sent" if paused else "goes on"
     return [(True, f"{drop.name} {how}, within a second where the service runs.")]
 

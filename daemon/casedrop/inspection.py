@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from casedrop import roots
+from casedrop import roots, running
 from casedrop.check import check_platform
 from casedrop.config import Settings, read_token
 from casedrop.errors import CasedropError, ConfigurationError, SetupProblem
@@ -13,6 +13,7 @@ from casedrop.journal import NAME, Journal
 from casedrop.model import Drop, SocketKind
 from casedrop.naming_check import naming_words
 from casedrop.reports import identifiable_words, procedure_words
+from casedrop.status import outdated_words
 from casedrop.watch import file_system
 
 Findings = list[tuple[int, str]]
@@ -30,6 +31,7 @@ def check_all(settings: Settings, environ: Mapping[str, str], *, offline: bool) 
     for drop in settings.drops:
         found += _check_root(settings, Path(drop.root))
     found += [(WELL if well else WRONG, text) for well, text in naming_words(settings, environ)]
+    found += [(WELL, f"ATTENTION: {outdated_words(names)}")] if (names := running.outdated(settings)) else []
     if not offline:
         found += _check_platform(settings, environ)
     return list(dict.fromkeys(found))

@@ -1,10 +1,11 @@
 """What the service writes to status.json, and how a terminal shows it. Pure."""
 
+import hashlib
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from casedrop.model import Case, Finding, FindingState
+from casedrop.model import Case, Drop, Finding, FindingState
 from casedrop.near import several, shown
 from casedrop.stages import Stage
 
@@ -21,6 +22,25 @@ WORDS = {
 WAITS = "waiting"
 LOOK = "why: `systemctl status casedrop`, or the terminal where it was started by hand"
 WAITS_FOR_A_PERSON = "waiting for a person"
+
+
+def rules(drop: Drop) -> str:
+    """A fingerprint of all that the configuration says of a drop."""
+    return hashlib.sha256(repr(drop).encode()).hexdigest()[:16]
+
+
+def outdated(report: Mapping[str, Any], drops: Iterable[Drop]) -> list[str]:
+    """The drops that a service which wrote this report knows by other rules than these, or not at all."""
+    known = {one["name"]: one.get("rules") for one in report["drops"]}
+    wanted = {one.name: rules(one) for one in drops}
+    return [name for name in wanted | known if wanted.get(name) != known.get(name)]
+
+
+def outdated_words(names: Iterable[str]) -> str:
+    return (
+        f"The running service has other rules for {several(names)} than the configuration file: it reads "
+        "that only at a start. Restart it (`systemctl restart casedrop`, or stop and start it by hand)."
+    )
 
 
 def of_case(case: Case, why: str, progress: tuple[int, int] | None = None) -> dict[str, Any]:
@@ -71,6 +91,8 @@ def _lines(report: dict[str, Any], now: float, *, runs: bool) -> Iterator[str]:
         yield f"The service is not running; this is how things were {age:.0f} s ago ({LOOK})."
     elif age > 30:  # noqa: PLR2004
         yield f"The service wrote this {age:.0f} s ago: it may be stopped ({LOOK})."
+    if names := report.get("outdated"):
+        yield f"ATTENTION: {outdated_words(names)}"
     for drop in report["drops"]:
         yield f"{drop['name']}"
         if drop["held"]:

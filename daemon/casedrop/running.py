@@ -1,0 +1,32 @@
+"""What the service last wrote of itself, and whether it still goes by what the configuration says now."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from casedrop import status
+from casedrop.config import Settings
+
+Report = dict[str, Any]
+"""As `board.gather` makes it."""
+
+
+def report(settings: Settings) -> Report:
+    """Raises OSError where no service has written one yet."""
+    found: Report = json.loads((settings.state.directory / "status.json").read_text())
+    return found
+
+
+def runs(found: Mapping[str, Any]) -> bool:
+    """Whether the service that wrote it is still there."""
+    return os.path.exists(f"/proc/{found['pid']}")
+
+
+def outdated(settings: Settings) -> list[str]:
+    """The drops whose rules the running service has not read yet; none where no service runs."""
+    try:
+        found = report(settings)
+    except OSError:
+        return []
+    return status.outdated(found, settings.drops) if runs(found) else []
