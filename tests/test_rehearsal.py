@@ -4,7 +4,8 @@ import csv
 import io
 
 from casedrop.model import Grouping, Plan, PlannedSocket, Problem, Weight
-from casedrop.rehearsal import LACKING, SENT, WRONG, Row, as_csv, line, rows, summary, would_become
+from casedrop.rehearsal import LACKING, SENT, WAITS, WRONG, Row, as_csv, line, rows, summary, would_become
+from casedrop.split import of_parts
 
 
 def plan(title: str, part: str = "") -> Plan:
@@ -31,6 +32,22 @@ def test_a_folder_that_cannot_go_says_why_once() -> None:
     assert rows("P001", Grouping(None, (lacking, Problem("x", "Bad."))), {}) == [
         Row("P001", WRONG, why="No file. Bad.")
     ]
+
+
+def test_one_bad_part_of_a_folder_does_not_hide_the_good_ones() -> None:
+    lacking = Problem("missing-file", "No file.", Weight.LACKING)
+    parts = {"v1": Grouping(plan("P001 v1", "v1")), "v2": Grouping(None, (lacking,))}
+    outside = Problem("unmatched-file", "notes.txt: outside every part.")
+    told = of_parts(parts)
+    found = rows("P001", Grouping(None, tuple(told), parts=parts), {})
+    assert [(row.part, row.state, row.title, row.why) for row in found] == [
+        ("v1", WAITS, "P001 v1", ""),
+        ("v2", LACKING, "", "No file."),
+    ]
+    assert line(found[0]) == ('P001/v1: waits for the rest of its folder "P001 v1" with ct, v')
+    assert summary(found) == "0 display sets would be made of 0 folders, 1 lacking."
+    (*_, besides) = rows("P001", Grouping(None, (*told, outside), parts=parts), {})
+    assert besides == Row("P001", WRONG, why="notes.txt: outside every part.")
 
 
 def test_two_folders_of_one_title_are_told() -> None:

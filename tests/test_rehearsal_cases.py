@@ -1,8 +1,12 @@
 """A study is rehearsed before anything is sent, and let go one by one."""
 
+import gzip
+
+import numpy as np
 import pytest
 
 from lab import Lab, mha
+from test_before_sending import nifti
 from waiting import wait_for
 
 pytestmark = pytest.mark.long
@@ -24,6 +28,57 @@ def test_plan_of_a_drop_tells_of_every_folder(lab: Lab) -> None:
     assert "loose.txt: left alone" in said
     assert "1 display set would be made of 1 folder, 1 lacking, 1 wrong, 1 left alone." in said
     assert "P001,,would be sent,P001,,ct-image some-score," in lab.output("plan", "lung", "--csv", code=1)
+
+
+def test_plan_of_a_drop_says_what_it_does_not_check(lab: Lab) -> None:
+    lab.move_in("P001", ct__mha=mha())
+    not_checked = "Not checked here: whether a folder taken before has the same title or the very same files"
+    assert not_checked in lab.command("plan", "lung")
+    assert not_checked in lab.command("plan", "lung/P001")
+    assert "Not checked" not in lab.output("plan", "lung", "--csv")
+
+
+def test_plan_tells_of_each_part_of_a_split_folder(lab: Lab) -> None:
+    lab.configure('split = { folders = "*/" }\ntitle = "{folder} {subfolder}"')
+    config = lab.config.read_text().replace('files = "*.mha"', 'files = ["*.mha", "*.gz"]')
+    lab.config.write_text(config)
+    good, bad, cut = (lab.drop / "P001" / name for name in ("v1", "v2", "v3"))
+    for visit in (good, bad, cut):
+        visit.mkdir(parents=True)
+    (good / "ct.mha").write_bytes(mha())
+    (bad / "odd.doc").write_bytes(b"x")
+    (cut / "ct.nii.gz").write_bytes(gzip.compress(nifti(np.ones((4, 4, 4), np.int16)))[:-20])
+    said = lab.command("plan", "lung", code=1)
+    assert 'P001/v1: waits for the rest of its folder "P001 v1" with ct-image' in said
+    assert "P001/v2: wrong - No file for socket ct-image" in said
+    assert "P001/v3: lacking - " in said
+    assert "0 display sets would be made of 0 folders, 1 wrong." in said
+    assert 'In "v3": ' in lab.command("plan", "lung/P001", code=1)
+
+
+def test_plan_of_one_folder_of_a_drop_goes_by_its_name(lab: Lab) -> None:
+    lab.move_in("P001", ct__mha=mha())
+    lab.move_in("P002", odd__doc=b"x")
+    assert 'Display set "P001"' in lab.command("plan", "lung/P001")
+    assert "no drop or DROP/NAME (drops are: lung)" in lab.command("plan", "lang/P001", code=78)
+    assert lab.once() == 1
+    assert f"`casedrop plan {lab.failed / 'P002'}`" in lab.command("plan", "lung/P002", code=78)
+    assert "There is no P003 in drop/ of lung." in lab.command("plan", "lung/P003", code=78)
+
+
+def test_plan_of_a_folder_that_holds_the_case_folders_says_which_command_was_meant(lab: Lab) -> None:
+    for place in (lab.root, lab.drop, lab.failed, lab.root.parent):
+        said = lab.command("plan", str(place), code=78)
+        assert f"{place} is no case folder, it holds those of the drop lung" in said
+        assert "`casedrop plan lung` tells of all in its drop/" in said
+    for name, side in (("P001", 8), ("P002", 9)):
+        lab.folder(name, ct__mha=mha(side))
+    said = lab.command("plan", str(lab.desk), code=1)
+    assert "P001 in it would be taken by itself." in said
+    assert f"`casedrop plan {lab.desk / 'P001'} --drop lung`" in said
+    (lab.desk / "P001" / "odd.doc").write_bytes(b"x")
+    (lab.desk / "P002" / "odd.doc").write_bytes(b"x")
+    assert "by itself" not in lab.command("plan", str(lab.desk), code=1)
 
 
 def test_a_rehearsal_says_what_would_be_sent_and_sends_nothing(lab: Lab) -> None:

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casedrop.group import group
-from casedrop.model import Drop, Entry, EntryKind, Listing, SocketRule, Split, TextValue
+from casedrop.model import (
+    Drop,
+    Entry,
+    EntryKind,
+    LabTable,
+    Listing,
+    SocketRule,
+    Split,
+    TableValue,
+    TextValue,
+)
 from casedrop.settle import matches
 from casedrop.split import joined, parts, rules_of
 
@@ -90,6 +100,17 @@ def test_every_problem_says_of_which_part_it_is() -> None:
     assert [word for word, _ in said] == ["missing-file", "unmatched-file", "unmatched-file"]
     assert said[0][1].startswith('In "v2": No file for socket ct')
     assert "c.doc: outside every part" in said[2][1]
+
+
+def test_what_is_the_same_for_each_part_is_said_once() -> None:
+    rules = (CT, SocketRule("score", value_from=TableValue("scores", "X")))
+    tables = (LabTable("scores", csv="*.csv"),)
+    drop = Drop("d", "/d", "s", rules, title="{folder} {subfolder}", split=BY_FOLDER, tables=tables)
+    ((word, text),) = grouped(drop, listing("v1/a.mha", "v2/a.mha"))
+    assert (word, text) == (
+        "missing-file",
+        'In "v1" and "v2": No file for the table scores (it is read from *.csv).',
+    )
 
 
 def test_two_parts_never_share_a_title() -> None:

@@ -126,7 +126,7 @@ def check(
 
 @app.command()
 def plan(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER or DROP")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER or DROP[/NAME]")],
     *,
     config: Config = None,
     drop: Annotated[
@@ -140,15 +140,17 @@ def plan(
     ] = False,
 ) -> None:
     """Say what a case folder, or each folder of a drop, would become, without touching anything."""
-    from casedrop.planning import is_drop, plan_folder  # noqa: PLC0415
+    from casedrop.planning import is_drop, meant, plan_folder  # noqa: PLC0415
 
-    if not folder.exists() and is_drop(_settings(config), str(folder)):
-        _plan_drop(_settings(config), str(folder), offline=offline, as_csv=as_csv)
+    settings = _settings(config)
+    if not folder.exists() and is_drop(settings, str(folder)):
+        _plan_drop(settings, str(folder), offline=offline, as_csv=as_csv)
+    folder, of_drop = meant(settings, folder)
     text, good = plan_folder(
-        _settings(config),
+        settings,
         os.environ,
         folder,
-        drop_name=drop,
+        drop_name=drop or of_drop,
         offline=offline,
         as_json=as_json,
         show_patient=show_patient,
@@ -166,7 +168,8 @@ def _plan_drop(settings: "Settings", name: str, *, offline: bool, as_csv: bool) 
         rows.append(row)
         if not as_csv:
             typer.echo(rehearsal.line(row))
-    typer.echo(rehearsal.as_csv(rows) if as_csv else rehearsal.summary(rows), nl=not as_csv)
+    said = rehearsal.as_csv(rows) if as_csv else f"{rehearsal.summary(rows)}\n\n{rehearsal.NOT_CHECKED}"
+    typer.echo(said, nl=not as_csv)
     good = all(row.state in (rehearsal.SENT, rehearsal.LEFT_ALONE) for row in rows)
     raise typer.Exit(0 if good else 1)
 

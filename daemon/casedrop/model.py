@@ -625,7 +625,7 @@ class Grouping:
 
     `claims` maps each file's path to the sockets whose rules matched it, for ``casedrop plan``; so does
     `series`, for the files that are DICOM images; `no_images` are other DICOM. `draft` is the plan as far as it
-    goes, problems or not.
+    goes, problems or not. `parts` are the groupings of a split folder's parts by name.
     """
 
     plan: Plan | None
@@ -634,6 +634,7 @@ class Grouping:
     draft: Plan | None = None
     series: tuple[SeriesLine, ...] = ()
     no_images: tuple[str, ...] = ()
+    parts: Mapping[str, "Grouping"] = field(default_factory=dict)
 
     @property
     def in_series(self) -> frozenset[str]:

@@ -3,30 +3,36 @@
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from casedrop import rehearsal
+from casedrop import rehearsal, roots
 from casedrop.check import check_platform
 from casedrop.config import Settings, drop_named, read_token
 from casedrop.contents import group_folder, read_patients
 from casedrop.errors import ConfigurationError, SetupProblem
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.keys import KEY_BYTES
-from casedrop.model import Drop, Grouping, PlannedSocket, Problem, Procedure, SocketKind
+from casedrop.model import Drop, Grouping, Listing, PlannedSocket, Problem, Procedure, SocketKind, Weight
 from casedrop.naming_check import naming_for_plan
+from casedrop.near import shown
 from casedrop.pack import named
 from casedrop.prepare import look_inside
 from casedrop.reading import open_below
 from casedrop.reports import plan_json, plan_text, plans
 from casedrop.scan import not_to_group
 from casedrop.settle import composed, data, is_junk
+from casedrop.split import of_parts, of_whole
+from casedrop.titles import Naming
 from casedrop.watch import list_folder
 
 TRIED = (
     "De-identifying was tried on one file of each series; the service does it for all, and refuses in doubt."
 )
+LEVEL_DOWN = 5
+"""Folders in a folder that are tried by themselves where it would not be taken."""
 OFFLINE = "Not asked (offline): whether Grand Challenge has this reader study or archive, and these sockets."
 
 
@@ -44,21 +50,78 @@ def plan_folder(
 
     Raises ConfigurationError, Unavailable.
     """
-    if not folder.is_dir():
-        raise ConfigurationError([f"{folder} is no folder."])
     drop = _drop_of(settings, folder.resolve(), drop_name)
     kinds = None if offline else _kinds(settings, environ, drop)
-    listing = data(list_folder(str(folder.resolve())), drop.ignore)
-    naming = naming_for_plan(settings, environ, drop, offline=offline)
-    grouping = not_to_group(listing, settings.limits.files)
-    grouping = grouping or group_folder(str(folder.resolve()), listing, drop, kinds, naming=naming)
-    grouping = _looked_inside(str(folder.resolve()), _tried_on_one(str(folder.resolve()), grouping))
+    look = partial(_grouped, settings, drop, kinds, naming_for_plan(settings, environ, drop, offline=offline))
+    listing, grouping = look(folder)
     patients = read_patients(str(folder.resolve()), grouping) if show_patient else {}
     if as_json:
         return json.dumps(plan_json(listing, grouping, drop, patients), indent=2), grouping.plan is not None
     text = plan_text(listing, grouping, drop, patients)
-    text += f"\n\n{TRIED}" if any(file.is_series for one in _sockets(grouping) for file in one.files) else ""
-    return text + (f"\n\n{OFFLINE}" if offline else ""), grouping.plan is not None
+    tried = TRIED if any(file.is_series for one in _sockets(grouping) for file in one.files) else ""
+    level = _one_level_down(look, folder, drop) if grouping.plan is None else ""
+    said = (text, tried, level, OFFLINE if offline else "", rehearsal.NOT_CHECKED if grouping.plan else "")
+    return "\n\n".join(filter(None, said)), grouping.plan is not None
+
+
+def _grouped(
+    settings: Settings, drop: Drop, kinds: Mapping[str, SocketKind] | None, naming: Naming, folder: Path
+) -> tuple[Listing, Grouping]:
+    """What the service would make of a folder, and what it would find when it reads the files."""
+    path = str(folder.resolve())
+    listing = data(list_folder(path), drop.ignore)
+    grouping = not_to_group(listing, settings.limits.files)
+    return listing, _looked(path, grouping or group_folder(path, listing, drop, kinds, naming=naming))
+
+
+def _one_level_down(look: Callable[[Path], tuple[Listing, Grouping]], folder: Path, drop: Drop) -> str:
+    """Where a folder holds only folders and one of the first would be taken by itself, these were meant."""
+    within = sorted(one for one in folder.iterdir() if not is_junk(one.name, drop.ignore))
+    if not all(one.is_dir() for one in within):
+        return ""
+    good = next((one for one in within[:LEVEL_DOWN] if look(one)[1].plan), None)
+    if good is None:
+        return ""
+    return (
+        f"{shown(good.name)} in it would be taken by itself. If this is the folder that holds the patients' "
+        f"folders, name one of them: `casedrop plan {shown(str(good))} --drop {drop.name}`."
+    )
+
+
+def meant(settings: Settings, given: Path) -> tuple[Path, str]:
+    """The folder that was asked for, and the name of its drop where that was said as DROP/NAME.
+
+    Raises ConfigurationError, which says by which command the folders in a folder are planned.
+    """
+    if given.is_dir():
+        for drop in settings.drops:
+            _expect_no_root(drop, given)
+        return given, ""
+    name, _, folder = str(given).partition("/")
+    if given.exists() or not (folder and is_drop(settings, name)):
+        known = ", ".join(drop.name for drop in settings.drops)
+        raise ConfigurationError([f"{given} is no folder, and no drop or DROP/NAME (drops are: {known})."])
+    drop = drop_named(settings, name)
+    places = [Path(drop.root) / place / folder for place in roots.FOLDERS]
+    if places[0].is_dir():
+        return places[0], name
+    said = [f"There is no {folder} in drop/ of {name}."]
+    said += [
+        f"It is in {one.parent.name}/: `casedrop plan {one}` tells of it there."
+        for one in places
+        if one.is_dir()
+    ]
+    raise ConfigurationError([" ".join(said)])
+
+
+def _expect_no_root(drop: Drop, given: Path) -> None:
+    root, resolved = Path(drop.root).resolve(), given.resolve()
+    if resolved in (root, *root.parents, *(root / place for place in roots.FOLDERS)):
+        text = f"{given} is no case folder, it holds those of the drop {drop.name}"
+        how = (
+            f"`casedrop plan {drop.name}` tells of all in its drop/, `casedrop plan {drop.name}/NAME` of one"
+        )
+        raise ConfigurationError([f"{text}: {how}."])
 
 
 def is_drop(settings: Settings, name: str) -> bool:
@@ -71,17 +134,13 @@ def plan_drop(
     """What each name in drop/ would become, in order. Raises ConfigurationError, SetupProblem, Unavailable."""
     drop = _drop_of(settings, Path(), name)
     kinds = None if offline else _kinds(settings, environ, drop)
-    naming = naming_for_plan(settings, environ, drop, offline=offline)
+    look = partial(_grouped, settings, drop, kinds, naming_for_plan(settings, environ, drop, offline=offline))
     root, titles = Path(drop.root) / "drop", dict[str, str]()
     for folder in _names(root, drop):
         if not (root / folder).is_dir() or (drop.folder and not re.fullmatch(drop.folder, composed(folder))):
             yield rehearsal.Row(folder, rehearsal.LEFT_ALONE)
             continue
-        path = str(root / folder)
-        listing = data(list_folder(path), drop.ignore)
-        grouping = not_to_group(listing, settings.limits.files)
-        grouping = grouping or group_folder(path, listing, drop, kinds, naming=naming)
-        yield from rehearsal.rows(folder, _looked_inside(path, _tried_on_one(path, grouping)), titles)
+        yield from rehearsal.rows(folder, look(root / folder)[1], titles)
 
 
 def _names(root: Path, drop: Drop) -> list[str]:
@@ -91,6 +150,16 @@ def _names(root: Path, drop: Drop) -> list[str]:
         raise ConfigurationError(
             [f"{root} cannot be read ({error.strerror}). Is the share mounted?"]
         ) from None
+
+
+def _looked(folder: str, grouping: Grouping) -> Grouping:
+    """Each part of a split folder by itself, so that one that is wrong hides nothing of the others."""
+    if not grouping.parts:
+        return _looked_inside(folder, _tried_on_one(folder, grouping))
+    parts = {name: _looked(folder, one) for name, one in grouping.parts.items()}
+    problems = (*of_parts(parts), *of_whole(grouping))
+    stops = any(one.weight is not Weight.NOTE for one in problems)
+    return replace(grouping, plan=None if stops else grouping.plan, problems=problems, parts=parts)
 
 
 def _tried_on_one(folder: str, grouping: Grouping) -> Grouping:

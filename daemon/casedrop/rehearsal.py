@@ -8,17 +8,26 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from casedrop.model import Grouping, Json, Weight
+from casedrop.model import Grouping, Json, Plan, Problem, Weight
 from casedrop.near import for_spreadsheet, several, shown
 from casedrop.reports import plans
+from casedrop.split import of_whole
 
 SENT, LACKING, WRONG, LEFT_ALONE = "would be sent", "lacking", "wrong", "left alone"
+WAITS = "waits for the rest of its folder"
+"""Of a part that is well itself."""
+STATES = (SENT, WAITS, LEFT_ALONE, LACKING, WRONG)
+"""The last that is true of any row of a folder is the folder's."""
+NOT_CHECKED = (
+    "Not checked here: whether a folder taken before has the same title or the very same files, and whether a "
+    "copy is still going on. The service looks at that before it sends anything."
+)
 COLUMNS = ("folder", "part", "state", "title", "order", "sockets", "values", "why")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One display set of a folder, or a folder of which none would be made: `state` is one of the four above."""
+    """One display set of a folder, or a folder of which none would be made: `state` is one of STATES."""
 
     folder: str
     state: str
@@ -32,19 +41,30 @@ class Row:
 
 def rows(folder: str, grouping: Grouping, titles: dict[str, str]) -> list[Row]:
     """Of one folder; `titles` are those of the folders before, and is brought up to date."""
-    causes = [one for one in grouping.problems if one.weight is not Weight.NOTE]
-    if grouping.plan is None:
-        state = WRONG if any(one.weight is Weight.WRONG for one in causes) else LACKING
-        return [Row(folder, state, why=" ".join(one.text for one in causes))]
-    found = []
-    for plan in plans(grouping):
-        other = titles.setdefault(plan.title, folder)
-        same = f'"{shown(other)}" has this title too, and each can be used once.' if other != folder else ""
-        sockets = tuple(one.socket for one in plan.sockets)
-        values = tuple((one.socket, one.value) for one in plan.sockets if one.value is not None)
-        state = WRONG if same else SENT
-        found.append(Row(folder, state, plan.part, plan.title, sockets, plan.order, values, same))
-    return found
+    if grouping.plan is not None:
+        return [_well(folder, plan, titles, SENT) for plan in plans(grouping)]
+    if not grouping.parts:
+        return [_stopped(folder, "", grouping.problems)]
+    found = [
+        _well(folder, one.plan, titles, WAITS) if one.plan else _stopped(folder, name, one.problems)
+        for name, one in grouping.parts.items()
+    ]
+    besides = _stopped(folder, "", of_whole(grouping))
+    return [*found, besides] if besides.why else found
+
+
+def _well(folder: str, plan: Plan, titles: dict[str, str], state: str) -> Row:
+    other = titles.setdefault(plan.title, folder)
+    same = f'"{shown(other)}" has this title too, and each can be used once.' if other != folder else ""
+    sockets = tuple(one.socket for one in plan.sockets)
+    values = tuple((one.socket, one.value) for one in plan.sockets if one.value is not None)
+    return Row(folder, WRONG if same else state, plan.part, plan.title, sockets, plan.order, values, same)
+
+
+def _stopped(folder: str, part: str, problems: Iterable[Problem]) -> Row:
+    causes = [one for one in problems if one.weight is not Weight.NOTE]
+    state = WRONG if any(one.weight is Weight.WRONG for one in causes) else LACKING
+    return Row(folder, state, part, why=" ".join(one.text for one in causes))
 
 
 def would_become(grouping: Grouping) -> str:
@@ -72,9 +92,9 @@ def line(row: Row) -> str:
 def summary(found: Iterable[Row]) -> str:
     known = list(found)
     sets = sum(row.state == SENT for row in known)
-    states = {row.folder: row.state for row in known if row.state != SENT}
-    count = Counter(states.values())
-    whole = len({row.folder for row in known}) - len(states)
+    worst = {row.folder: row.state for row in sorted(known, key=lambda row: STATES.index(row.state))}
+    count = Counter(worst.values())
+    whole = count[SENT]
     more = "".join(f", {count[state]} {state}" for state in (LACKING, WRONG, LEFT_ALONE) if count[state])
     made = f"{sets} display set{'' if sets == 1 else 's'}"
     return f"{made} would be made of {whole} folder{'' if whole == 1 else 's'}{more}."

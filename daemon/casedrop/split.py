@@ -122,11 +122,7 @@ def joined(folder: str, drop: Drop, groupings: Mapping[str, Grouping], outside: 
     """What the rules make of the whole folder: a plan only where every part has one, and all problems."""
     drafts = tuple(one.draft for one in groupings.values() if one.draft)
     problems = [
-        *(
-            replace(one, text=f'In "{shown(name)}": {one.text}')
-            for name, part in groupings.items()
-            for one in part.problems
-        ),
+        *of_parts(groupings),
         *_outside_problems(groupings, outside, drop),
         *_same_titles(drafts),
     ]
@@ -139,7 +135,23 @@ def joined(folder: str, drop: Drop, groupings: Mapping[str, Grouping], outside: 
         draft=whole,
         series=tuple(one for part in groupings.values() for one in part.series),
         no_images=tuple(path for part in groupings.values() for path in part.no_images),
+        parts=groupings,
     )
+
+
+def of_parts(groupings: Mapping[str, Grouping]) -> list[Problem]:
+    """The problems of all parts, with their names; what is the same in several is said once."""
+    found: dict[Problem, list[str]] = {}
+    for name, part in groupings.items():
+        for one in part.problems:
+            found.setdefault(one, []).append(f'"{name}"')
+    return [replace(one, text=f"In {several(names)}: {one.text}") for one, names in found.items()]
+
+
+def of_whole(grouping: Grouping) -> list[Problem]:
+    """What is said of a split folder beside the problems of its parts."""
+    told = of_parts(grouping.parts)
+    return [one for one in grouping.problems if one not in told]
 
 
 def said_of(part: str, problem: Problem) -> Problem:
