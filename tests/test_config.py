@@ -486,7 +486,9 @@ MISTAKES = {
     DROP + 'ignore = [""]\n' + RULE: 'drops "lung", ignore number 1: an empty pattern matches nothing.',
     GOOD + 'fils = "x"\n': f'{HERE}: unknown key "fils". Did you mean "files"?',
     GOOD + "value = 3\n": f"{HERE}: has files and value; a socket has exactly one source.",
-    GOOD.replace('files = "*.mha"', ""): f"{HERE}: has no source; give files, dicom, value, value_from or image_of.",
+    GOOD.replace(
+        'files = "*.mha"', ""
+    ): f"{HERE}: has no source; give files, dicom, value, value_from or image_of.",
     GOOD.replace('"*.mha"', "[]"): f"{HERE}, files: holds no pattern.",
     GOOD.replace('"*.mha"', "3"): f'{HERE}, files: must be a pattern such as "*.mha", or a list.',
     GOOD.replace(
