@@ -5,7 +5,6 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
 import signal
 import tempfile
@@ -23,10 +22,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from casedrop.config import load
 from casedrop.sandbox import Sandbox
-from casedrop.start import serve
-from casedrop.watch import ignore_lease_signals
+from forked import FORK, service
 from lab import NO_IMAGE, Lab, mha
 
 STEPS = 20
@@ -42,18 +39,6 @@ FOLDER = some.tuples(
     some.integers(0, 3),
 )
 """Its image, whether it has a report, an odd file (0), the first name again (0)."""
-
-FORK = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["casedrop.start", "casedrop.service"])
-
-
-def service(config: Path, log: Path, *, once: bool) -> None:
-    """`casedrop run` in a process forked from one that has imported it all: a start takes no time."""
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for standard in (1, 2):
-        os.dup2(descriptor, standard)
-    ignore_lease_signals()
-    os._exit(serve(load(config, os.environ), os.environ, once=once, debug=False))
 
 
 class Day(RuleBasedStateMachine):

@@ -44,6 +44,7 @@ SOCKETS = {
     "radiologist-remark": ("String", "Value"),
     "report-pdf": ("PDF file", "File"),
     "findings-json": ("Anything", "File"),
+    "clinical-information": ("Anything", "Value"),
 }
 """Kind and super kind by slug."""
 SEGMENTS = {"airway-segmentation": (1,)}
