@@ -1,19 +1,40 @@
 """What display sets are called: templates, pseudonyms and tables of codes."""
 
+import itertools
+from collections import Counter
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casedrop import codes, table_text
+from casedrop import codes, config, intake, table_text
 from casedrop.codes import Codes, as_table, counted
+from casedrop.errors import ConfigurationError
+from casedrop.grand_challenge import ReaderStudy
 from casedrop.group import group
-from casedrop.model import CodeTable, Drop, Entry, EntryKind, Listing, Problem, SocketRule, Weight
+from casedrop.journal import Journal
+from casedrop.model import (
+    Case,
+    CodeTable,
+    Drop,
+    Entry,
+    EntryKind,
+    Finding,
+    FindingState,
+    Grouping,
+    Listing,
+    Problem,
+    SocketRule,
+    Weight,
+)
 from casedrop.pseudonyms import LETTERS, fingerprint, outside, pseudonym
+from casedrop.stages import Stage
 from casedrop.tables import TableProblemError, indexed
 from casedrop.titles import Naming, order, title
+from test_split import listing, made
 
 KEY = bytes(range(32))
 TABLE = CodeTable("/codes.csv", "Folder", "Code")
@@ -165,3 +186,119 @@ def test_a_folder_waits_for_its_code_beside_what_else_it_lacks() -> None:
     entries = (Entry("a.txt", EntryKind.FILE, 5),)
     found = group(Listing("P1", entries), drop("{code}", table=TABLE), {}, None)
     assert [one.word for one in found.problems] == ["no-code", "missing-file", "unmatched-file"]
+
+
+RULES = """
+[[drops]]
+name = "d"
+root = "/d"
+reader_study = "s"
+title = "{title}"
+unmatched = "ignore"
+folder = '(?P<patient>P[^_]*)_?(?P<visit>.*)'
+{split}
+[[drops.sockets]]
+socket = "ct"
+files = "*.mha"
+"""
+SPLITS = {
+    "": (),
+    'split = { folders = "*/" }': ("{subfolder}",),
+    'split = { folders = "*/*/" }': ("{subfolder}",),
+    "split = { pattern = '(?P<a>.*?)_?(?P<b>[^_]*)\\.mha' }": ("{a}", "{b}"),
+}
+"""With the placeholders that a title must have."""
+MORE = st.lists(st.sampled_from(["{folder}", "{visit}", "{subfolder}", " ", "1"]), max_size=2)
+NAMES = "ct.mha v1/ct.mha v1\u00a0/ct.mha v2/ct.mha a/v1/ct.mha b/v1/ct.mha 1_12.mha 11_2.mha".split(" ")
+PATHS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True)
+FOLDERS = st.dictionaries(
+    st.sampled_from(["P1", "P11", "P1_1", "P11_", "P1_ 1", "P1_1 ", "P\u00e9", "Pe\u0301", "P1_12", "P11_2"]),
+    PATHS,
+    min_size=2,
+    max_size=5,
+)
+ENDS = st.lists(st.sampled_from([None, "failed", "done"]), min_size=40, max_size=40)
+
+
+@st.composite
+def drops(draw: st.DrawFn) -> str:
+    """A configuration, accepted or not."""
+    split = draw(st.sampled_from(list(SPLITS)))
+    whose = draw(st.sampled_from(["{folder}", "{patient}", "{pseudonym:patient}"]))
+    words = draw(st.permutations([whose, *SPLITS[split], *draw(MORE)]))
+    return RULES.format(title="".join(words), split=split)
+
+
+class Desk:
+    """Folders of one drop on their way into the journal, as the service takes them."""
+
+    def __init__(self, journal: Journal, drop: Drop, number: int, ends: list[str | None]) -> None:
+        study = ReaderStudy(f"study {number}", "s", "https://gc/s/")
+        self.journal, self.drop, self.ends = journal, drop, iter(ends)
+        self.to = intake.Destination(f"root {number}", "https://gc/", study)
+
+    def take(self, folder: str, paths: list[str]) -> None:
+        grouping = made(self.drop, listing(*paths, folder=folder), naming=KEYED)
+        state = FindingState.READY if grouping.plan else FindingState.WRONG
+        finding = Finding(folder, state, "", 0, grouping=grouping, signature="x")
+        before = intake.known(self.journal, self.to.root, finding, inodes=False)
+        if before and before.stage is not Stage.FAILED:
+            return
+        case, _ = intake.begin(self.journal, self.to, finding, before)
+        assert_titles_are_told_apart(grouping)
+        parts = {one.part: one for one in self.journal.parts(case)}
+        for plan in case.settled.parts if case.stage is Stage.PLANNED else ():
+            part = intake.begin_part(self.journal, case, plan, parts.get(plan.part))
+            self.expect_one_for_each_title(part)
+            self.end(part)
+        self.expect_one_for_each_title(case)
+        self.end(case)
+
+    def expect_one_for_each_title(self, case: Case) -> None:
+        """Whatever may be sent has its title for itself, and of what may not something is said."""
+        going = [one for one in self.journal.cases_of(self.to.root) if may_be_sent(one)]
+        twice = [title for title, count in Counter(one.settled.title for one in going).items() if count > 1]
+        assert twice == []
+        assert may_be_sent(case) or case.problems or case.twin_of or case.settled.parts
+
+    def end(self, case: Case) -> None:
+        """A case that was done has its title for good, one that failed with nothing sent gives it back."""
+        end = next(self.ends)
+        if case.stage is Stage.FILING or (end and case.stage is Stage.PLANNED):
+            target = case.target or end or ""
+            sent = target == "done" and not case.settled.parts
+            case = self.journal.save(case, stage=Stage.FILING, target=target, committed=sent)
+            self.journal.save(case, stage=Stage.DONE if target == "done" else Stage.FAILED)
+
+
+def may_be_sent(case: Case) -> bool:
+    is_at_end = case.stage in (Stage.FAILED, Stage.SETTLING) or case.target == "failed"
+    return not (is_at_end or case.twin_of or case.settled.parts)
+
+
+def assert_titles_are_told_apart(grouping: Grouping) -> None:
+    """Those of the parts of one folder: where two are one, nothing of the folder is let through."""
+    assert grouping.draft is not None
+    titles = [one.title for one in grouping.draft.parts]
+    said = any(one.word == "same-title" for one in grouping.problems)
+    assert said is (len({*titles} - {""}) < len([one for one in titles if one]))
+    assert grouping.plan is None or not said
+
+
+def test_no_two_folders_or_parts_that_may_be_sent_share_a_title(tmp_path: Path) -> None:
+    """Whatever configuration is accepted; some folders are done meanwhile, and failed ones come again."""
+    journal, numbers = Journal(tmp_path / "journal.sqlite"), itertools.count()
+
+    @settings(max_examples=40)
+    @given(drops(), FOLDERS, ENDS)
+    def live(text: str, folders: dict[str, list[str]], ends: list[str | None]) -> None:
+        (tmp_path / "casedrop.toml").write_text(text)
+        try:
+            (drop,) = config.load(tmp_path / "casedrop.toml", {}).drops
+        except ConfigurationError:
+            return
+        desk = Desk(journal, drop, next(numbers), ends)
+        for folder in (*folders, *folders):
+            desk.take(folder, folders[folder])
+
+    live()

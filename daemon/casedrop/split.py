@@ -96,7 +96,9 @@ def rules_of(drop: Drop, part: Part) -> Drop:
     """The drop's rules for one part: its globs are relative to the part's folder."""
     if not part.folder:
         return drop
-    return replace(drop, sockets=tuple(_within(rule, part.folder) for rule in drop.sockets))
+    tables = (replace(one, csv=_below(one.csv, part.folder)) if one.csv else one for one in drop.tables)
+    sockets = (_within(rule, part.folder) for rule in drop.sockets)
+    return replace(drop, sockets=tuple(sockets), tables=tuple(tables))
 
 
 def _within(rule: SocketRule, folder: str) -> SocketRule:
