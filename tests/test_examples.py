@@ -355,7 +355,7 @@ TRIALS = {
         },
         {
             "P001_3": Odd("({table.scores.Order}) is no whole number from 1", {"ct.mha": mha(10)}),
-            "P001_4": Odd("has no row for this folder by Patient and Visit", {"ct.mha": mha(11)}),
+            "P001_4": Odd("has no row", {"ct.mha": mha(11)}),
         },
         {
             "scores.csv": b"Patient;Visit;Study code;Order;Lung volume\r\nP001;1;A 17;3;5,21\r\n"

@@ -96,7 +96,10 @@ def rules_of(drop: Drop, part: Part) -> Drop:
     """The drop's rules for one part: its globs are relative to the part's folder."""
     if not part.folder:
         return drop
-    tables = (replace(one, csv=_below(one.csv, part.folder)) if one.csv else one for one in drop.tables)
+    # A pattern without a slash fits anywhere in the part, and what is said of it is then the same for each part.
+    tables = (
+        replace(one, csv=_below(one.csv, part.folder)) if "/" in one.csv else one for one in drop.tables
+    )
     sockets = (_within(rule, part.folder) for rule in drop.sockets)
     return replace(drop, sockets=tuple(sockets), tables=tuple(tables))
 
