@@ -17,8 +17,8 @@ PURE = {
     "jpeg2000", "last_look", "magic", "matrix", "metadata", "metaimage", "mhd", "model", "near", "new_uids",
     "nifti", "nrrd", "patients", "pixel_comments", "placed", "planned", "png", "pseudonyms", "receipts",
     "redrop", "rehearsal", "reports", "rle", "series", "series_rules", "settle", "slices", "slides", "split",
-    "spots", "stages", "status", "table_text", "tables", "tiff", "titles", "unpacking", "values", "volumes",
-    "voxels",
+    "spots", "stages", "status", "table_changes", "table_text", "tables", "tiff", "titles", "unpacking", "values",
+    "volumes", "voxels",
 }  # fmt: skip
 EDGES = {
     "check", "commit", "confirm", "dicom_headers", "file_away", "journal", "ledger", "pack", "prepare",
@@ -32,7 +32,7 @@ ABOVE = {
     "admission", "before_sending", "board", "cli", "completeness", "config", "config_dicom", "config_files",
     "config_tables", "contents", "decisions", "demo", "gate", "inspection", "intake", "judge", "keys", "logs",
     "look_back", "naming", "naming_check", "once", "outgoing", "own_words", "pipeline", "planning",
-    "pseudonym_key", "running", "scan", "service", "start", "table_files", "watched",
+    "pseudonym_key", "resend", "running", "scan", "service", "start", "table_files", "table_watch", "watched",
 }  # fmt: skip
 IMPURE = {
     "os",

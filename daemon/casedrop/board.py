@@ -26,7 +26,7 @@ def gather(
 ) -> dict[str, Any]:
     """The pid, the time (seconds since 1970), and the drops.
 
-    Each has name, rules (a fingerprint), held and paused (why, or ""), and cases.
+    Each has name, rules (a fingerprint), held and paused (why, or ""), cases, and table_changes (TableWatch.report).
     """
     found = [_of_drop(watched, journal, attempts, now) | {"paused": paused} for watched in drops]
     return {"time": time.time(), "pid": os.getpid(), "drops": found}
@@ -62,6 +62,7 @@ def _of_drop(
         "name": watched.drop.name,
         "rules": status.rules(watched.drop),
         "held": watched.hung(now) or watched.held or watched.no_new,
+        "table_changes": watched.tables.report,
         "cases": [
             *under_way,
             *(one for one in found if one["folder"] not in known),

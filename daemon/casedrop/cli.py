@@ -221,7 +221,7 @@ def retry(
     every: Annotated[bool, typer.Option("--all", help="All failed folders of the drop.")] = False,
     reason: Annotated[str, typer.Option(help="Only those that failed for this reason (its word).")] = "",
 ) -> None:
-    """Move failed folders back into drop/, or make a deleted display set anew."""
+    """Move failed folders back into drop/, or send what changed in a table, or make a deleted display set anew."""
     from casedrop.decisions import retry as decide  # noqa: PLC0415
 
     _say(decide(_settings(config), os.environ, which, every=every, reason=reason))

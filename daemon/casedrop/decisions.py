@@ -9,17 +9,21 @@ from pathlib import Path
 
 import cattrs
 
-from casedrop import confirm, file_away, roots, running
+from casedrop import confirm, roots, running
 from casedrop.answers import Meaning
+from casedrop.check import check_platform
 from casedrop.config import Settings, drop_named, read_token
 from casedrop.errors import CasedropError, ConfigurationError, Refused
 from casedrop.grand_challenge import DisplaySet, GrandChallenge
 from casedrop.journal import NAME, Journal
 from casedrop.model import Case, Drop, Held, Json
+from casedrop.naming_check import naming_for_plan
 from casedrop.near import shown
+from casedrop.resend import moved_back, with_new_row
 from casedrop.settle import signature
 from casedrop.stages import Stage
 from casedrop.status import outdated_words
+from casedrop.table_changes import is_told_elsewhere
 from casedrop.watch import list_folder
 
 Findings = list[tuple[bool, str]]
@@ -42,7 +46,10 @@ def accept(settings: Settings, environ: Mapping[str, str], which: str, *, every:
 def retry(
     settings: Settings, environ: Mapping[str, str], which: str, *, every: bool, reason: str
 ) -> Findings:
-    """Move failed folders back into drop/; ask for a new display set where that of one under way is gone."""
+    """Move failed folders back into drop/, and done ones whose row of a table has changed.
+
+    Of one under way whose display set is gone, a new one is asked for.
+    """
     drop = _drop(settings, which)
     journal = _journal(settings)
     name = which.partition("/")[2]
@@ -52,11 +59,11 @@ def retry(
     there = {one: case for one, case in failed.items() if (Path(drop.root) / "failed" / one).is_dir()}
     if every:
         wanted = [one for one, case in there.items() if _has_reason(case, reason)]
-        return [_moved_back(drop, one, there[one]) for one in wanted] or [_none_such(there.values())]
+        return [moved_back(drop, "failed", one, there[one]) for one in wanted] or [_none_such(there.values())]
     if name in there and not _has_reason(there[name], reason):
         return [_none_such([there[name]])]
     if name in there:
-        return [_moved_back(drop, name, there[name])]
+        return [moved_back(drop, "failed", name, there[name])]
     token = read_token(settings, environ)
     platform = GrandChallenge(settings.platform.url, lambda: token)
     found = [
@@ -65,6 +72,10 @@ def retry(
     ]
     if found:
         return found
+    done = journal.done(roots.root_id(Path(drop.root)), name.partition("/")[0])
+    if done and is_told_elsewhere(drop):
+        naming = naming_for_plan(settings, environ, drop, offline=False)
+        return [with_new_row(drop, journal, done, naming, check_platform(platform, drop))]
     raise ConfigurationError([f"There is no {name} in failed/ of {drop.name}, and none under way."])
 
 
@@ -191,18 +202,6 @@ def _none_such(there: Iterable[Case]) -> tuple[bool, str]:
 
 def _has_reason(case: Case, word: str) -> bool:
     return not word or word in case.reasons
-
-
-def _moved_back(drop: Drop, name: str, case: Case) -> tuple[bool, str]:
-    root = Path(drop.root)
-    try:
-        file_away.rename(root / "failed" / name, root / "drop" / case.name)
-    except FileExistsError:
-        return False, f"{shown(name)}: drop/ already has a folder {shown(case.name)}."
-    except OSError as error:
-        return False, f"{shown(name)} cannot be moved ({error.strerror})."
-    again = "" if name == case.name else f", as {shown(case.name)}"
-    return True, f"{shown(name)} is in drop/ again{again}."
 
 
 def _accepted(platform: GrandChallenge, journal: Journal, drop: Drop, case: Case) -> tuple[bool, str] | None:

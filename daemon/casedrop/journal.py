@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from casedrop.model import Case, Json
 from casedrop.near import shown
 from casedrop.redrop import held_now
 from casedrop.stages import AT_REST, move
+from casedrop.table_changes import Sent
 
 NAME = "journal.sqlite"
 """In the state directory."""
@@ -74,6 +75,18 @@ DECODED = 64
 
 WHOLE_SQL = "coalesce(json_extract(record, '$.head'), 0) = 0"
 """Cases of folders, not of their parts."""
+
+AT_ONCE = 100
+"""Cases read between two of others' turns at the journal."""
+
+SENT_SQL = (
+    "SELECT c.id, coalesce(w.stage, c.stage) = 'done' AND c.stage = 'done', coalesce(w.filed_as, c.filed_as),"
+    " json_extract(c.record, '$.set_pk', '$.first_name', '$.folder', '$.plan.part', '$.plan.groups',"
+    " '$.plan.title', '$.plan.order', '$.held')"
+    " FROM cases c LEFT JOIN cases w ON w.id = json_extract(c.record, '$.head')"
+    " WHERE c.stage IN ('done', 'failed') AND coalesce(json_extract(c.record, '$.deleted'), 0) = 0 AND "
+)
+"""What `Sent` is made of, without decoding the records: they hold every file of their folders."""
 
 AT_REST_SQL = ", ".join(f"'{stage}'" for stage in sorted(AT_REST))
 
@@ -279,6 +292,34 @@ class Journal:
         """All cases that sent something to a display set, or found it sent, oldest first."""
         return self._cases("json_extract(record, '$.set_pk') = ? ORDER BY id", set_pk)
 
+    def done(self, root: str, name: str) -> list[Case]:
+        """The done cases of folders of that name, in drop/ or in done/, the newest first."""
+        where = (
+            f"root = ? AND stage = 'done' AND (folder = ? OR filed_as = ?) AND {WHOLE_SQL} ORDER BY id DESC"
+        )
+        return self._cases(where, root, name, name)
+
+    def sent(self, root: str, platform: str, study_pk: str) -> Iterator[Sent]:
+        """Every finished display set that folders of this root became there. It holds nobody up for long."""
+        where = "c.root = ? AND c.study = ? AND json_extract(c.record, '$.set_pk') <> '' AND c.id > ?"
+        rows: list[Any] = []
+        last, more = 0, True
+        while more:
+            found = self._sent_rows(
+                f"{where} ORDER BY c.id LIMIT {AT_ONCE}", root, _study(platform, study_pk), last
+            )
+            rows += found
+            last, more = found[-1][0] if found else last, len(found) == AT_ONCE
+        return _merged(rows)
+
+    def sent_to(self, set_pk: str) -> Iterator[Sent]:
+        """The same of one display set."""
+        return _merged(self._sent_rows("json_extract(c.record, '$.set_pk') = ? ORDER BY c.id", set_pk))
+
+    def _sent_rows(self, where: str, *values: str | int) -> list[Any]:
+        with self._lock:
+            return self._db.execute(SENT_SQL + where, values).fetchall()
+
     def there(self, platform: str, study_pk: str, title: str) -> frozenset[str]:
         """The sockets that the finished display set of this title holds by the journal."""
         holders = self._cases("study = ? AND title = ? AND stage = 'done'", _study(platform, study_pk), title)
@@ -363,6 +404,26 @@ class Journal:
         with self._lock:
             found = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return str(found[0]) if found else ""
+
+
+def _merged(rows: list[Any]) -> Iterator[Sent]:
+    """Of rows of SENT_SQL, oldest first: the newest folder that is done, and what all of them sent.
+
+    Title and order are those of the first: no later one has changed them.
+    """
+    found: dict[str, Sent] = {}
+    held: dict[str, dict[str, str]] = {}
+    called: dict[str, tuple[str, int]] = {}
+    for _, is_done, filed_as, facts in rows:
+        pk, first_name, folder, part, groups, title, order, values = json.loads(facts)
+        of_set = held.setdefault(pk, {})
+        of_set |= {socket: one["fingerprint"] for socket, one in values.items()}
+        named = called.setdefault(pk, (title, order or 0))
+        if is_done:
+            found[pk] = Sent(
+                pk, first_name or folder, filed_as, part or "", dict(groups or ()), *named, of_set
+            )
+    return iter(found.values())
 
 
 def copy_of(path: Path) -> Path:

@@ -35,6 +35,8 @@ def _of_drop(watched: Watched, journal: Journal, attempts: Mapping[int, Attempt]
         return None
     if watched.scanner.latest.started <= max(watched.rested.values(), default=0.0):
         return None
+    if watched.tables.is_behind(watched.scanner.named):
+        return None
     findings = watched.scanner.latest.findings
     ready = [one for one in findings if one.state in (FindingState.READY, FindingState.WRONG)]
     taken = not watched.no_new and any(not watched.asks(one) for one in ready)

@@ -19,12 +19,16 @@ def held_now(family: Iterable[Case]) -> dict[str, Held]:
 def already_there(case: Case, family: Iterable[Case], sockets: Iterable[str]) -> bool:
     """Whether the folder is just what was sent before, by one case or by all together.
 
-    `sockets` are those the display set holds now: one that an editor has emptied may be filled again.
+    Where it may amend the display set, what was replaced since does not count. `sockets` are those the display
+    set holds now: one that an editor has emptied may be filled again.
     """
+    contents = case.settled.contents
+    if case.settled.existing != "refuse":
+        now = {socket: value.fingerprint for socket, value in held_now(family).items()}
+        return contents.items() <= now.items() and contents.keys() <= set(sockets)
     done = [one for one in family if one.stage is Stage.DONE]
     together = {socket: value.fingerprint for socket, value in held_now(done).items()}
-    same = case.settled.contents in (together, *(one.settled.contents for one in done))
-    return same and (case.settled.existing == "refuse" or case.settled.contents.keys() <= set(sockets))
+    return contents in (together, *(one.settled.contents for one in done))
 
 
 def not_to_amend(case: Case, there: Mapping[str, object], wanted: Iterable[PlannedSocket]) -> list[Problem]:

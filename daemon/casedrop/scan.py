@@ -78,7 +78,8 @@ class Scanner:
         """Asked once a scan; raises SetupProblem."""
         self.looking_since: float | None = None
         """When the look under way began (boot clock): a share that hangs does not let it end."""
-        self._naming = NAMELESS
+        self.named = NAMELESS
+        """What `naming` said at the last look."""
         self._tell = wake
         self._known: dict[str, Known] = {}
         self._headers: dict[str, Headers] = {}
@@ -127,7 +128,7 @@ class Scanner:
         started = clock()
         while self._forgotten:
             self._known.pop(self._forgotten.pop(), None)
-        self._naming = self.naming()
+        self.named = self.naming()
         in_hand = self.in_hand
         names = dict(_names(self._path))
         findings = [
@@ -301,7 +302,7 @@ class Scanner:
     def _grouped(self, name: str, listing: Listing, kinds: Mapping[str, SocketKind]) -> Grouping:
         """Once per signature: reading values and looking for DICOM is not done at every scan."""
         known = self._known[name]
-        naming = self._naming
+        naming = self.named
         if known.grouping is None or known.kinds != kinds or known.naming is not naming:
             called = replace(listing, folder=self._first(name))
             path = os.path.join(self._path, name)

@@ -41,6 +41,7 @@ from casedrop.reports import identifiable_words
 from casedrop.scan import ScanLimits, Scanner
 from casedrop.settle import data
 from casedrop.stages import AT_REST, DELIVERED, Stage
+from casedrop.table_watch import TableWatch
 from casedrop.upload import Lane
 from casedrop.watch import boot_clock, file_system, list_folder, writers
 from casedrop.watched import RECHECK, Threads, Watched
@@ -152,6 +153,7 @@ class Service:
             self._take_findings(watched, now)
             self._start_due(watched, now)
             self._look_late(watched)
+            self._look_at_tables(watched)
 
     def _tick_or_hold(self, now: float) -> None:
         """A journal that cannot be written stops every drop: nothing is done that it does not know."""
@@ -212,7 +214,7 @@ class Service:
         )
         scanner = Scanner(drop, ScanLimits(*seconds, limits.files), self.wake.set)
         scanner.naming = NamingSource(drop, self.pseudonym_key)
-        watched = Watched(drop, scanner, pipeline, threads)
+        watched = Watched(drop, scanner, pipeline, threads, TableWatch(drop, self.journal, self.wake.set))
         pipeline.expect_sending = watched.expect_sending
         return watched
 
@@ -334,6 +336,7 @@ class Service:
             self.admission.leave(case_id)
             self.packer.free(case_id)
         if case.stage in AT_REST:
+            watched.tables.came_to_rest(case)
             self.attempts.pop(case_id, None)
             watched.pipeline.progress.pop(case_id, None)
         if case.stage in AT_REST and case.head:
@@ -354,6 +357,11 @@ class Service:
             for case in self.journal.to_look_at(watched.root.id, looks, time.time() - age):
                 watched.threads.filing.submit(watched.pipeline.late, case, place)
                 self.journal.save(case, late_looks=looks + 1)
+
+    def _look_at_tables(self, watched: Watched) -> None:
+        if watched.root and watched.study:
+            place = watched.root.id, self.settings.platform.url, watched.study.pk
+            watched.tables.look(place, watched.scanner.named, watched.scanner.kinds)
 
     def _code(self, now: float) -> int | None:
         """With --once: the exit code when there is nothing more to wait for."""

@@ -104,8 +104,22 @@ def _lines(report: dict[str, Any], now: float, *, runs: bool) -> Iterator[str]:
         waiting = [case["folder"] for case in drop["cases"] if case["state"] == WAITS_FOR_A_PERSON]
         if waiting:
             yield f"  WAITING FOR A PERSON: {several(waiting)}"
+        yield from _table_changes(drop)
         for case in drop["cases"]:
             yield f"  {case['folder']}: {_state(case, now)}{_why(case)}"
+
+
+def _table_changes(drop: dict[str, Any]) -> Iterator[str]:
+    found = drop.get("table_changes", {"folders": 0, "first": []})
+    hidden = found["folders"] - len(found["first"])
+    more = f" (the first of {found['folders']} folders)" if hidden else ""
+    for is_sent, how in ((True, "sends the new values"), (False, "says why they are not sent")):
+        named = [f"{one['folder']} ({one['what']})" for one in found["first"] if one["retry"] is is_sent]
+        if named:
+            yield (
+                f"  CHANGED IN A TABLE since they were sent: {several(named)}{more}; "
+                f"`casedrop retry {drop['name']}/NAME` {how}"
+            )
 
 
 def _state(case: dict[str, Any], now: float) -> str:

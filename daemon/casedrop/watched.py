@@ -15,6 +15,7 @@ from casedrop.near import shown
 from casedrop.pipeline import Pipeline
 from casedrop.roots import Root
 from casedrop.scan import Scanner
+from casedrop.table_watch import TableWatch
 
 RECHECK = 30.0
 """Seconds until a held drop is checked again."""
@@ -49,6 +50,7 @@ class Watched:
     scanner: Scanner
     pipeline: Pipeline
     threads: Threads
+    tables: TableWatch
     root: Root | None = None
     study: ReaderStudy | None = None
     inodes: bool = False
