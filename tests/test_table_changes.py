@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from casedrop.codes import Codes
-from casedrop.journal import Journal
+from casedrop.journal import NEXT_SENT_SQL, SENT_TO_SQL, Journal
 from casedrop.model import (
     Case,
     CodeTable,
@@ -200,14 +200,21 @@ def test_the_parts_of_a_folder_are_done_once_the_whole_folder_is(tmp_path: Path)
     assert (found.filed_as, found.part, found.groups) == ("P1_1", "v1", {"subfolder": "v1"})
 
 
-def test_one_display_set_is_found_without_looking_at_the_others(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal.sqlite")
-    journal.close()
-    from casedrop.journal import SENT_SQL  # noqa: PLC0415  only what it asks of SQLite is looked at
-
-    asked = f"EXPLAIN QUERY PLAN {SENT_SQL} json_extract(c.record, '$.set_pk') = 'x'"
+@pytest.mark.parametrize(
+    ("query", "values", "how"),
+    [
+        (SENT_TO_SQL, ("pk",), "c USING INDEX cases_by_set"),
+        (NEXT_SENT_SQL, ("root", "gc/ pk", 5), "c USING INTEGER PRIMARY KEY (rowid>?)"),
+    ],
+)
+def test_no_more_cases_are_read_than_are_asked_for(
+    tmp_path: Path, query: str, values: tuple[str | int, ...], how: str
+) -> None:
+    Journal(tmp_path / "journal.sqlite").close()
     with sqlite3.connect(tmp_path / "journal.sqlite") as db:
-        assert "cases_by_set" in str(db.execute(asked).fetchall())
+        plan = str(db.execute(f"EXPLAIN QUERY PLAN {query}", values).fetchall())
+    assert how in plan
+    assert "TEMP B-TREE" not in plan
 
 
 HEAD = "Patient,Visit,Code,Volume,No\n"

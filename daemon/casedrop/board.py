@@ -26,7 +26,7 @@ def gather(
 ) -> dict[str, Any]:
     """The pid, the time (seconds since 1970), and the drops.
 
-    Each has name, rules (a fingerprint), held and paused (why, or ""), cases, and table_changes (TableWatch.report).
+    Each has name, rules (a fingerprint), held, paused (why, or ""), table_changes (TableWatch.report), cases.
     """
     found = [_of_drop(watched, journal, attempts, now) | {"paused": paused} for watched in drops]
     return {"time": time.time(), "pid": os.getpid(), "drops": found}

@@ -76,7 +76,7 @@ DECODED = 64
 WHOLE_SQL = "coalesce(json_extract(record, '$.head'), 0) = 0"
 """Cases of folders, not of their parts."""
 
-AT_ONCE = 100
+AT_ONCE = 20
 """Cases read between two of others' turns at the journal."""
 
 SENT_SQL = (
@@ -84,9 +84,17 @@ SENT_SQL = (
     " json_extract(c.record, '$.set_pk', '$.first_name', '$.folder', '$.plan.part', '$.plan.groups',"
     " '$.plan.title', '$.plan.order', '$.held')"
     " FROM cases c LEFT JOIN cases w ON w.id = json_extract(c.record, '$.head')"
-    " WHERE c.stage IN ('done', 'failed') AND coalesce(json_extract(c.record, '$.deleted'), 0) = 0 AND "
+    " WHERE +c.stage IN ('done', 'failed') AND coalesce(json_extract(c.record, '$.deleted'), 0) = 0 AND "
 )
 """What `Sent` is made of, without decoding the records: they hold every file of their folders."""
+
+NEXT_SENT_SQL = (
+    f"{SENT_SQL} +c.root = ? AND c.study = ? AND json_extract(c.record, '$.set_pk') <> '' AND c.id > ?"
+    f" ORDER BY c.id LIMIT {AT_ONCE}"
+)
+"""Without its plus signs SQLite would go through all cases for each few, and sort them."""
+
+SENT_TO_SQL = f"{SENT_SQL} json_extract(c.record, '$.set_pk') = ? ORDER BY c.id"
 
 AT_REST_SQL = ", ".join(f"'{stage}'" for stage in sorted(AT_REST))
 
@@ -301,24 +309,21 @@ class Journal:
 
     def sent(self, root: str, platform: str, study_pk: str) -> Iterator[Sent]:
         """Every finished display set that folders of this root became there. It holds nobody up for long."""
-        where = "c.root = ? AND c.study = ? AND json_extract(c.record, '$.set_pk') <> '' AND c.id > ?"
         rows: list[Any] = []
         last, more = 0, True
         while more:
-            found = self._sent_rows(
-                f"{where} ORDER BY c.id LIMIT {AT_ONCE}", root, _study(platform, study_pk), last
-            )
+            found = self._sent_rows(NEXT_SENT_SQL, root, _study(platform, study_pk), last)
             rows += found
             last, more = found[-1][0] if found else last, len(found) == AT_ONCE
         return _merged(rows)
 
     def sent_to(self, set_pk: str) -> Iterator[Sent]:
         """The same of one display set."""
-        return _merged(self._sent_rows("json_extract(c.record, '$.set_pk') = ? ORDER BY c.id", set_pk))
+        return _merged(self._sent_rows(SENT_TO_SQL, set_pk))
 
-    def _sent_rows(self, where: str, *values: str | int) -> list[Any]:
+    def _sent_rows(self, query: str, *values: str | int) -> list[Any]:
         with self._lock:
-            return self._db.execute(SENT_SQL + where, values).fetchall()
+            return self._db.execute(query, values).fetchall()
 
     def there(self, platform: str, study_pk: str, title: str) -> frozenset[str]:
         """The sockets that the finished display set of this title holds by the journal."""
