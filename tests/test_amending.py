@@ -125,6 +125,17 @@ def test_after_an_amendment_each_folder_that_was_sent_is_known(lab: Lab) -> None
     assert {method for method, _, _ in lab.sandbox.requests[since:]} == {"GET"}
 
 
+def test_what_was_replaced_since_is_not_there_any_more(lab: Lab) -> None:
+    """Amending is no longer allowed when the old folder comes back."""
+    begun(lab, "replace")
+    lab.move_in("P001", ct__mha=mha(fill=b"\2"), score__json=b'{"score": 1}')
+    assert lab.once() == 0, lab.log.read_text()
+    lab.configure('existing_display_set = "refuse"', quiet=0.1)
+    (lab.desk / "first").rename(lab.drop / "P001")
+    assert lab.once() == 1, lab.log.read_text()
+    assert "the contents of this one differ" in lab.wait_failed("P001")
+
+
 def test_a_closed_display_set_is_found_before_a_byte_is_sent(lab: Lab) -> None:
     begun(lab, "replace")
     (made,) = lab.sandbox.display_sets("lung-2026")

@@ -17,18 +17,22 @@ def held_now(family: Iterable[Case]) -> dict[str, Held]:
 
 
 def already_there(case: Case, family: Iterable[Case], sockets: Iterable[str]) -> bool:
-    """Whether the folder is just what was sent before, by one case or by all together.
+    """Whether the folder is just what was sent before, by one case or by all together, and not replaced since.
 
-    Where it may amend the display set, what was replaced since does not count. `sockets` are those the display
-    set holds now: one that an editor has emptied may be filled again.
+    Where it may amend the display set, a part of that is enough. `sockets` are those the display set holds now:
+    one that an editor has emptied may be filled again.
     """
-    contents = case.settled.contents
+    contents, seen = case.settled.contents, list(family)
+    if not contents.items() <= _fingerprints(seen).items():
+        return False
     if case.settled.existing != "refuse":
-        now = {socket: value.fingerprint for socket, value in held_now(family).items()}
-        return contents.items() <= now.items() and contents.keys() <= set(sockets)
-    done = [one for one in family if one.stage is Stage.DONE]
-    together = {socket: value.fingerprint for socket, value in held_now(done).items()}
-    return contents in (together, *(one.settled.contents for one in done))
+        return contents.keys() <= set(sockets)
+    done = [one for one in seen if one.stage is Stage.DONE]
+    return contents in (_fingerprints(done), *(one.settled.contents for one in done))
+
+
+def _fingerprints(family: Iterable[Case]) -> dict[str, str]:
+    return {socket: value.fingerprint for socket, value in held_now(family).items()}
 
 
 def not_to_amend(case: Case, there: Mapping[str, object], wanted: Iterable[PlannedSocket]) -> list[Problem]:
