@@ -34,9 +34,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from casedrop import config_across, config_dicom, config_files, config_tables
 from casedrop import config_checks as checks
-from casedrop import config_dicom, config_files, config_tables
-from casedrop.config_checks import Tables
+from casedrop.config_across import Tables
 from casedrop.errors import ConfigurationError
 from casedrop.model import (
     IDENTIFYING,
@@ -436,9 +436,13 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
                     for detail in details
                     if not _echo(detail)
                 )
-            between = (*checks.across(data), *config_dicom.mistakes(data), *config_tables.mistakes(data))
+            between = (
+                *config_across.across(data),
+                *config_dicom.mistakes(data),
+                *config_tables.mistakes(data),
+            )
             problems.extend(
-                f"{config_files.place(location, homes)}{checks.where(location, data)}: {text}."
+                f"{config_files.place(location, homes)}{config_across.where(location, data)}: {text}."
                 for location, text in between
             )
             if problems or loaded is None:
@@ -454,10 +458,10 @@ def _sentence(detail: ErrorDetails, data: Tables, given: Mapping[str, str]) -> s
     location = detail["loc"]
     path = tuple(step for step in location if isinstance(step, str))
     if detail["type"] == "extra_forbidden":
-        start = f"{checks.where(location[:-1], data)}: " if len(location) > 1 else ""
+        start = f"{config_across.where(location[:-1], data)}: " if len(location) > 1 else ""
         return start + _unknown_key(path[-1], path[:-1])
     variable = "__".join(path)
-    where = PREFIX + variable.upper() if variable in given else checks.where(location, data)
+    where = PREFIX + variable.upper() if variable in given else config_across.where(location, data)
     if detail["type"] == "value_error":
         return f"{where}: {detail['ctx']['error']}."
     missing = "is missing; it " if detail["type"] == "missing" else ""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from casedrop import config_checks as checks
-from casedrop.config_checks import Location, Tables, tables
+from casedrop.config_across import Location, Tables, tables
 from casedrop.dicom_model import FOLDER_GUARDS, SERIES_GUARDS, DicomTest
 from casedrop.model import ALLOW, ANNEX_E_OPTIONS, Procedure, ProcedureName
 

@@ -4,7 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
-from casedrop.config_checks import Location, Tables, shown
+from casedrop.config_across import Location, Tables
+from casedrop.config_checks import shown
 from casedrop.errors import ConfigurationError
 
 PIECES = "drops.d"

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 
-from casedrop.config_checks import Location, Tables, no_subfolder, of_parts, real, repeated, shown, tables
+from casedrop.config_across import Location, Tables, no_subfolder, of_parts, real, repeated, tables
+from casedrop.config_checks import shown
 from casedrop.roots import FOLDERS
 from casedrop.split import SUBFOLDER
 from casedrop.tables import asked
@@ -15,7 +16,7 @@ Mistakes = Iterator[tuple[Location, str]]
 
 
 def mistakes(data: Tables) -> Mistakes:
-    """As config_checks.across, in the raw data."""
+    """As config_across.across, in the raw data."""
     drops = tables(data, "drops")
     roots = [root for _, drop in drops if (root := real(drop.get("root")))]
     for n, drop in drops:

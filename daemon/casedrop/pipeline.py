@@ -8,19 +8,18 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from casedrop import commit, file_away, receipts, redrop
+from casedrop import commit, file_away, receipts, redrop, split_cases
 from casedrop import confirm as look
 from casedrop.admission import Admission, Need
 from casedrop.answers import Meaning
 from casedrop.errors import CaseProblem, FolderChanged, Lacks, Refused, Unavailable, Waits
 from casedrop.grand_challenge import DisplaySet, GrandChallenge, Value
-from casedrop.intake import begin_part
 from casedrop.journal import LATE_LOOKS, Journal, TitleHeldError
 from casedrop.ledger import Ledger
 from casedrop.model import (
@@ -39,8 +38,7 @@ from casedrop.near import shown
 from casedrop.pack import Packer
 from casedrop.prepare import opener, prepare, unchanged
 from casedrop.settle import composed, signature
-from casedrop.split import said_of
-from casedrop.stages import AT_REST, Stage
+from casedrop.stages import Stage
 from casedrop.upload import Lane, Source, upload, usable
 from casedrop.watch import boot_clock, boot_id
 
@@ -48,9 +46,6 @@ TITLES_SECONDS = 30.0
 """How long a study's list of titles is good for; the commit checks the title again, for certain."""
 
 SESSION_SECONDS = 10.0
-
-PARTS_SECONDS = 20.0
-"""Until a split folder is looked at again; it is woken when a part comes to rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +124,7 @@ class Pipeline:
         save = self.journal.save
         self._moves(case.id)
         if case.settled.parts:
-            return self._divided(case)
+            return split_cases.divided(self.journal, self.platform, case)
         if case.patch:
             self.ledger.began(case, self.drop, commit.next_request(case))
             return commit.settle_doubt(self.platform, case, save)
@@ -143,7 +138,7 @@ class Pipeline:
             case = self._beside_its_twin(case)
             if case.stage is Stage.FILING:
                 return case
-        self._wait_for_other_parts(case)
+        split_cases.wait_for_other_parts(self.journal, case)
         self._refuse_same_files(case)
         if case.set_pk and not case.committed:
             case = commit.still_empty(self.platform, case, save)
@@ -159,60 +154,6 @@ class Pipeline:
         self._expect_uploads(case)
         case = commit.sessions(self.platform, case, lambda path: self._upload_address(case, path), save)
         return commit.commit(self.platform, self._frozen(case), save)
-
-    def _divided(self, case: Case) -> Case:
-        """A split folder: each part is a case of its own; FILING once all have come to rest. Raises Waits.
-
-        Its plan then tells of all that was sent, so that a later change of any file is noticed.
-        """
-        known = {part.part: part for part in self.journal.parts(case)}
-        for plan in case.settled.parts:
-            before = known.get(plan.part)
-            if before is None or before.round != case.round:
-                known[plan.part] = begin_part(self.journal, case, plan, before)
-        parts = [part for _, part in sorted(known.items()) if part.round == case.round]
-        if any(part.stage not in AT_REST for part in parts):
-            raise Waits("Its parts are on their way.", PARTS_SECONDS)
-        if any(part.stage is Stage.SETTLING for part in parts):
-            raise FolderChanged("The folder changed while its parts were sent.")
-        problems = [said_of(part.part, problem) for part in parts for problem in part.problems]
-        earlier = [part for part in known.values() if part.round != case.round]
-        problems += [_left_behind(one) for one in self._left_behind([case, *earlier])]
-        failed = any(problem.weight is not Weight.NOTE for problem in problems)
-        target = "failed" if failed or any(part.stage is Stage.FAILED for part in parts) else "done"
-        sockets = tuple(socket for part in parts for socket in part.settled.sockets)
-        plan = replace(case.settled, sockets=sockets)
-        return self.journal.save(
-            case, stage=Stage.FILING, target=target, filed_as="", problems=tuple(problems), plan=plan
-        )
-
-    def _left_behind(self, cases: Iterable[Case]) -> list[Case]:
-        """What readers see that was begun of parts that are no more, or of the folder before it was split."""
-        unfinished = [one for one in cases if one.reached and one.stage is not Stage.DONE]
-        return [one for one in unfinished if self._is_there(one)]
-
-    def _is_there(self, case: Case) -> bool:
-        try:
-            self.platform.display_set(case.set_pk)
-        except Refused as no:
-            if no.meaning is Meaning.GONE:
-                return False
-            raise
-        return True
-
-    def _wait_for_other_parts(self, case: Case) -> None:
-        """Nothing of a split folder is sent before each part was read whole, or failed.
-
-        Raises Waits, FolderChanged.
-        """
-        if not case.head:
-            return
-        head = self.journal.case(case.head)
-        stages = self.journal.stages_of_parts(head)
-        if Stage.SETTLING in stages:
-            raise FolderChanged("Another part of the folder is not whole.")
-        if len(stages) < len(head.settled.parts) or Stage.PLANNED in stages:
-            raise Waits("Its other parts are being read first.", 1.0)
 
     def confirm(self, case: Case, place: Place) -> Case:
         """Look once. FILING when everything is decided; raises Waits while something is still to come."""
@@ -592,15 +533,6 @@ def _fate(case: Case) -> str:
     if case.target != "done":
         return "failed"
     return "confirmed" if all(value.pk for value in case.held.values()) else "accepted"
-
-
-def _left_behind(case: Case) -> Problem:
-    what = f'the part "{shown(case.part)}", which the folder has no more' if case.part else "the whole folder"
-    return Problem(
-        "left-behind",
-        f"The {case.item} was begun for {what}. It is incomplete, and readers can see it. Delete it on Grand "
-        "Challenge, or give the part its former name back; then move the folder into drop/ again.",
-    )
 
 
 def _held_still(held: Mapping[str, Held], current: DisplaySet) -> dict[str, Held]:
