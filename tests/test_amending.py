@@ -136,6 +136,26 @@ def test_what_was_replaced_since_is_not_there_any_more(lab: Lab) -> None:
     assert "the contents of this one differ" in lab.wait_failed("P001")
 
 
+@pytest.mark.parametrize("mode", ["add", "replace"])
+def test_a_folder_without_what_an_editor_has_removed_is_not_called_uploaded(lab: Lab, mode: str) -> None:
+    begun(lab, mode)
+    (made,) = lab.sandbox.display_sets("lung-2026")
+    lab.sandbox.edit_value(made.pk, "ct-image", None)
+    lab.move_in("P001", score__json=b'{"score": 1}')
+    assert lab.once() == 1
+    assert "nothing in the folder for the required ct-image" in lab.wait_failed("P001")
+
+
+@pytest.mark.parametrize(("mode", "code"), [("refuse", 1), ("add", 1), ("replace", 0)])
+def test_what_an_editor_has_changed_is_not_there_any_more(lab: Lab, mode: str, code: int) -> None:
+    begun(lab, mode)
+    (made,) = lab.sandbox.display_sets("lung-2026")
+    lab.sandbox.edit_value(made.pk, "some-score", 5)
+    lab.move_in("P001", **FIRST)
+    assert lab.once() == code
+    assert lab.values("P001")["some-score"] == (1 if mode == "replace" else 5)
+
+
 def test_a_closed_display_set_is_found_before_a_byte_is_sent(lab: Lab) -> None:
     begun(lab, "replace")
     (made,) = lab.sandbox.display_sets("lung-2026")

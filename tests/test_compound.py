@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from casedrop.compound import name_inside
 from casedrop.contents import group_folder
 from casedrop.model import Drop, Grouping, Metadata, SocketKind, SocketRule, Weight
 from casedrop.watch import list_folder
@@ -149,6 +150,34 @@ def test_what_may_be_typed_where_a_measure_stands_is_not_sent(tmp_path: Path) ->
 def test_a_hamamatsu_slide_without_one_of_its_pieces_is_waited_for(tmp_path: Path) -> None:
     hamamatsu(tmp_path, without="_map2.jpg")
     assert "Jane Doe_map2.jpg" in said(look(tmp_path))["missing-raw"]
+
+
+@pytest.mark.parametrize("metadata", ["refuse", "send"])
+def test_a_slide_whose_label_was_taken_away_before_is_whole(tmp_path: Path, metadata: Metadata) -> None:
+    hamamatsu(tmp_path, without="_macro.jpg")
+    plan = look(tmp_path, metadata).plan
+    assert plan is not None
+    assert plan.left_out == ()
+
+
+def test_numbers_in_other_scripts_are_no_measures(tmp_path: Path) -> None:
+    hamamatsu(tmp_path, VMS.replace("SourceLens=40", "SourceLens=\u0661"))
+    plan = look(tmp_path).plan
+    assert plan is not None
+    assert "SourceLens" not in (plan.sockets[0].files[0].content or "")
+
+
+def test_a_slide_and_its_folder_may_spell_their_name_in_other_unicode(tmp_path: Path) -> None:
+    """As after a copy of one of the two from a Mac."""
+    mirax(tmp_path, "J\u00e9")
+    (tmp_path / "J\u00e9").rename(tmp_path / "Je\u0301")
+    plan = look(tmp_path).plan
+    assert plan is not None
+    (file,) = plan.sockets[0].files
+    assert [name_inside(file, one.path) for one in file.packed] == [
+        "ct-image.mrxs",
+        *(f"ct-image/{one}" for one in INSIDE),
+    ]
 
 
 def test_more_pieces_than_one_import_takes_are_said(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """One image in two sockets of a display set: uploaded once, and the same image on the platform."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from casedrop.check import grid_mistakes
 from casedrop.group import check_rules, group
 from casedrop.model import Drop, Entry, EntryKind, Listing, SocketKind, SocketRule
+from casedrop.sandbox.state import Stored
 from lab import Lab, mha
 from waiting import wait_for
 
@@ -97,7 +99,7 @@ def test_the_image_goes_up_once_and_stands_in_both_sockets(lab: Lab) -> None:
 def test_killed_at_the_second_request_it_ends_as_if_it_had_not_been(lab: Lab, *, acted: bool) -> None:
     twice(lab)
     lab.move_in("P001", ct__mha=mha())
-    lab.sandbox.faults.add(method="PATCH", path="display-sets/", skip=2, cut=True, after=acted, call=lab.kill)
+    lab.sandbox.faults.add(method="PATCH", path="display-sets/", skip=1, cut=True, after=acted, call=lab.kill)
     assert lab.once() != 0
     lab.stop()
     assert lab.once() == 0, lab.log.read_text()
@@ -128,3 +130,58 @@ def test_the_same_folder_again_is_done_without_a_byte(lab: Lab) -> None:
     assert lab.once() == 0, lab.log.read_text()
     assert uploads(lab) == 1
     wait_for(lambda: len(list(Path(lab.done).glob("P001*.receipt.json"))) == 2, 5, "a second receipt")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("change", ["taken away", "changed"])
+def test_a_folder_that_goes_or_changes_while_the_image_is_taken_in_leaves_no_half_display_set(
+    lab: Lab, change: str
+) -> None:
+    twice(lab)
+    lab.sandbox.hold_imports()
+    lab.start()
+    lab.move_in("P001", ct__mha=mha())
+    wait_for(lambda: "checked" in lab.case("P001").get("state", ""), 30, "its image is being taken in")
+    if change == "taken away":
+        (lab.drop / "P001").rename(lab.desk / "gone")
+    else:
+        (lab.drop / "P001" / "ct.mha").write_bytes(mha(fill=b"\2"))
+    lab.sandbox.release_imports()
+    wait_for(lambda: len(images(lab)) == 2, 30, "both sockets hold it")
+    assert (len(set(images(lab).values())), uploads(lab)) == (1, 1)
+    if change == "changed":
+        assert "the folder was changed afterwards" in lab.wait_failed("P001")
+
+
+@pytest.mark.long
+def test_an_image_that_an_editor_put_there_is_never_taken_for_the_folders(lab: Lab) -> None:
+    twice(lab)
+    lab.move_in("P001", ct__mha=mha())
+
+    def swap() -> None:
+        """Just as the image is being compared."""
+        state = lab.sandbox.state
+        (image,), (made,) = state.images.values(), state.display_sets.values()
+        state.images["other"] = replace(image, pk="other")
+        made.values["ct-image"] = Stored(state.next_value_pk(), image="other")
+
+    lab.sandbox.faults.add(method="GET", path="cases/images/", status=0, call=swap)
+    assert lab.once() == 0, lab.log.read_text()
+    assert "other" not in images(lab).values()
+    assert (len(images(lab)), len(set(images(lab).values()))) == (2, 1)
+
+
+@pytest.mark.long
+def test_a_reader_who_answers_in_between_is_told_of_as_it_is(lab: Lab) -> None:
+    twice(lab)
+    lab.move_in("P001", ct__mha=mha())
+
+    def answer() -> None:
+        (made,) = lab.sandbox.display_sets("lung-2026")
+        lab.sandbox.close_display_set(made.pk)
+
+    lab.sandbox.faults.add(method="PATCH", path="display-sets/", skip=1, status=0, call=answer)
+    assert lab.once() == 1
+    reason = lab.wait_failed("P001")
+    assert "Not sent: generic-medical-image." in reason
+    assert "Nothing was sent" not in reason

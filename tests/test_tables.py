@@ -148,7 +148,7 @@ def test_whatever_a_file_holds_it_is_a_table_or_said_to_be_none(content: bytes) 
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ("Patient,Visits,X\n", "has no column Visit (nearly: Visits; it has Patient, Visits and X)"),
+        ("Patient,Visits,X\n", "has no column Visit (nearly: Visits; its first row has 3 names)"),
         (
             "A,B\nP1,1\n",
             "has no column Patient and none Visit and none X (the first row must hold the column names)",
@@ -603,5 +603,5 @@ def test_values_and_titles_out_of_a_table_from_check_to_the_platform(lab: Lab) -
     said = lab.command("check", "--offline", code=78)
     assert (
         f"PROBLEM The table scores {table} has no column Lung volume and none Study code and none No "
-        "(it has Patient and Visit)." in said
+        "(its first row has 2 names)." in said
     )

@@ -15,6 +15,7 @@ from casedrop.answers import Meaning
 from casedrop.errors import CaseProblem, Refused, SetupProblem, Unclear, Waits
 from casedrop.grand_challenge import DisplaySet, GrandChallenge
 from casedrop.model import Case, Json, PlannedSocket, Problem
+from casedrop.near import several
 from casedrop.redrop import PERSON
 from casedrop.stages import Stage
 
@@ -43,6 +44,13 @@ def next_request(case: Case) -> list[PlannedSocket]:
     large = [socket for socket in missing if socket.super_kind != "Value"]
     chosen = large if large and case.committed else missing
     return [socket for socket in chosen if socket.image_of not in on_their_way]
+
+
+def lacks_only_copies(case: Case) -> bool:
+    """Whether nothing is missing but images of other sockets', for which no file is needed."""
+    missing = to_send(case)
+    is_begun = case.committed and case.stage is Stage.UPLOADING
+    return is_begun and bool(missing) and all(one.image_of for one in missing)
 
 
 def awaited(case: Case) -> list[PlannedSocket]:
@@ -260,9 +268,12 @@ def title_held(case: Case) -> Waits:
 
 
 def closed(case: Case) -> CaseProblem:
+    unsent = (
+        f"Not sent: {several(one.socket for one in to_send(case))}." if case.held else "Nothing was sent."
+    )
     text = (
         f"The display set {case.address} has answers of readers (or ground truth), so Grand Challenge does "
-        "not let it be changed. Nothing was sent. Ask the reader study's editors to remove the answers first."
+        f"not let it be changed. {unsent} Ask the reader study's editors to remove the answers first."
     )
     return CaseProblem(Problem("closed", text))
 

@@ -6,7 +6,7 @@ image on the platform but a DICOM series: several plain TIFFs, for instance, are
 panimg, image_builders/tiff.py), and an import of more than one is refused (CONTRACT.md 5).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from casedrop import mhd, slides
 from casedrop.model import Entry, PlannedFile, PlannedSocket, Problem, Weight
@@ -44,18 +44,14 @@ def others(head: str, files: Files, contents: Contents) -> tuple[str, ...]:
     names = _names(head, content) if len(content) <= MAX_READ else ()
     if any(set(name) & {"/", "\\"} or name in ("", ".", "..") for name in names):
         return ()
-    beside = index[: index.rfind("/") + 1]
-    there = _by_composed(files)
-    found = [there.get(composed(beside + name), beside + name) for name in names]
-    rest = [path for path in found if composed(path) != composed(head)]
+    rest = [path for path in _beside(index, names, files) if composed(path) != composed(head)]
     return tuple(dict.fromkeys([index, *rest] if rest and index != head else rest))
 
 
 def unsent(head: str, files: Files, contents: Contents) -> tuple[str, ...]:
-    """Those of the others that stay here: a picture of the whole slide shows its label."""
+    """Those of the others that stay here, there or not: a picture of the whole slide shows its label."""
     pictures = slides.pictures(contents.get(head, b"")) if _is_hamamatsu(head) else ()
-    beside, there = head[: head.rfind("/") + 1], _by_composed(files)
-    return tuple(there[path] for name in pictures if (path := composed(beside + name)) in there)
+    return _beside(head, pictures, files)
 
 
 def socket(slug: str, head: str, files: Files, contents: Contents) -> PlannedSocket | Problem:
@@ -63,10 +59,11 @@ def socket(slug: str, head: str, files: Files, contents: Contents) -> PlannedSoc
     brought = others(head, files, contents)
     if not brought:
         return _unsaid(head, files)
-    if missing := [path for path in brought if path not in files]:
+    kept_here = unsent(head, files, contents)
+    sent = [path for path in brought if path not in kept_here]
+    if missing := [path for path in sent if path not in files]:
         text = f"{shown(head)} names {several(missing)} as its data, which is not there."
         return Problem("missing-raw", text, Weight.LACKING)
-    sent = [path for path in brought if path not in unsent(head, files, contents)]
     if empty := [path for path in (head, *sent) if not files[path].size]:
         return Problem("empty-file", f"{several(empty)} is empty (0 bytes). Copy it again.", Weight.LACKING)
     if len(sent) >= MOST_FILES and _is_hamamatsu(head):
@@ -77,8 +74,10 @@ def socket(slug: str, head: str, files: Files, contents: Contents) -> PlannedSoc
 
 def name_inside(file: PlannedFile, path: str) -> str:
     """What a file of a slide is called in the zip that is sent: by the socket, where it bore the slide's name."""
-    stem = _stem(file.packed[0].path)
-    return upload_name(file.upload_name.removesuffix(".zip"), "") + path[len(stem) :]
+    head, stem = file.packed[0].path, file.upload_name.removesuffix(".zip")
+    if path == head:
+        return stem + MIRAX
+    return f"{stem}/{path[head.rfind('/') + 1 :].partition('/')[2]}"
 
 
 def _sent(slug: str, head: str, sent: list[str], files: Files, contents: Contents) -> tuple[PlannedFile, ...]:
@@ -129,8 +128,10 @@ def _slidedat(head: str, files: Files) -> str:
     return next((path for path in files if composed(path).lower() == wanted), "")
 
 
-def _by_composed(files: Files) -> dict[str, str]:
-    return {composed(path): path for path in files}
+def _beside(path: str, names: Iterable[str], files: Files) -> tuple[str, ...]:
+    """The paths of these names in the folder of `path`, as the folder has them."""
+    folder, there = path[: path.rfind("/") + 1], {composed(one): one for one in files}
+    return tuple(there.get(composed(folder + name), folder + name) for name in names)
 
 
 def _source(head: str, sent: list[str]) -> str:

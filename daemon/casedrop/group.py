@@ -348,7 +348,8 @@ def _compound_socket(folder: Folder, rule: SocketRule, head: str) -> PlannedSock
     if isinstance(made, Problem):
         folder.problems.append(made)
         return None
-    if pictures := compound.unsent(head, folder.files, folder.contents):
+    pictures = [one for one in compound.unsent(head, folder.files, folder.contents) if one in folder.files]
+    if pictures:
         folder.kept_here += pictures
         text = f"{several(pictures)}: it shows the whole slide with its label, and is not sent."
         folder.problems.append(Problem("label", text, Weight.NOTE))

@@ -63,9 +63,6 @@ drop's: their number is bounded by the workers, and by MOST_AHEAD for each case.
 MOST_ENDS = 3
 """Workers that may end with a file in hand, before it is the file that is to blame."""
 
-LARGEST_ENTRY = 1 << 31
-"""Bytes from which an entry of a zip is written with lengths of 64 bits (APPNOTE.TXT 4.3.9.2)."""
-
 SPARE = 64 << 20
 """Bytes of the spool's disk that are left free."""
 
@@ -308,7 +305,7 @@ def _as_they_are(folder: str, file: PlannedFile, out: Straight, check: Check) ->
     with zipfile.ZipFile(cast("IO[bytes]", out), "w", zipfile.ZIP_STORED) as zipped:
         for source in file.packed:
             entry = entry_of(name_inside(file, source.path))
-            with zipped.open(entry, "w", force_zip64=source.size > LARGEST_ENTRY) as member:
+            with zipped.open(entry, "w", force_zip64=True) as member:
                 read.append(_read(folder, source, member.write, check))
     return _made(file, out, read)
 

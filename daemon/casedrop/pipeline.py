@@ -128,6 +128,8 @@ class Pipeline:
         if case.patch:
             self.ledger.began(case, self.drop, commit.next_request(case))
             return commit.settle_doubt(self.platform, case, save)
+        if commit.lacks_only_copies(case):
+            return self._with_copies(case)
         case = self._still(case, place)
         if case.stage is Stage.PLANNED and case.sessions:
             case = self._sessions_ended(case)
@@ -154,6 +156,18 @@ class Pipeline:
         self._expect_uploads(case)
         case = commit.sessions(self.platform, case, lambda path: self._upload_address(case, path), save)
         return commit.commit(self.platform, self._frozen(case), save)
+
+    def _with_copies(self, case: Case) -> Case:
+        """The images of other sockets' are asked for, whatever becomes of the folder meanwhile.
+
+        Raises Waits where an editor has changed those others: they are then sent again first.
+        """
+        case = self.journal.save(case, held=_held_still(case.held, self._current(case)))
+        if not commit.lacks_only_copies(case):
+            raise Waits("An editor changed an image on Grand Challenge; it is sent again.", 0)
+        self.expect_sending()
+        self.ledger.began(case, self.drop, commit.next_request(case))
+        return commit.commit(self.platform, self._frozen(case), self.journal.save)
 
     def confirm(self, case: Case, place: Place) -> Case:
         """Look once. FILING when everything is decided; raises Waits while something is still to come."""
@@ -236,7 +250,7 @@ class Pipeline:
                 raise redrop.twin_deleted(twin) from None
             raise
         if not case.added and redrop.already_there(case, family, current.values):
-            held = redrop.held_now(family)
+            held = redrop.held_of(family, current.values)
             known = {"set_pk": twin.set_pk, "committed": True}
             known["held"] = {name: held[name] for name in case.settled.contents if name in held}
             return self.journal.save(
@@ -437,7 +451,7 @@ class Pipeline:
         addresses = commit.Addresses(
             partial(self._upload_address, case),
             lambda pk: f"{self.platform.url}cases/upload-sessions/{pk}/",
-            partial(_image_address, there),
+            partial(_image_address, case, there),
         )
         body = commit.body(case, addresses)
         return self.journal.save(
@@ -517,10 +531,10 @@ class Pipeline:
         raise Waits("It is moved to failed/ once nobody changes it any more.", self.quiet_seconds / 4)
 
 
-def _image_address(there: Mapping[str, Value], socket: str) -> str:
-    """That of an image of ours. Raises Waits where it is gone since it was seen."""
-    if socket not in there or there[socket].image is None:
-        raise Waits("An image that another socket holds, too, is no longer there; it is sent anew.", 0)
+def _image_address(case: Case, there: Mapping[str, Value], socket: str) -> str:
+    """That of an image of ours. Raises Waits where an editor has changed it since it was confirmed."""
+    if socket not in there or there[socket].pk != case.held[socket].pk:
+        raise Waits("An image that another socket holds, too, was changed meanwhile; it is sent anew.", 0)
     return str(there[socket].image)
 
 

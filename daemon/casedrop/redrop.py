@@ -1,6 +1,7 @@
 """What becomes of a folder whose title or whose files another folder has already. Pure."""
 
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from casedrop.errors import Waits
 from casedrop.model import Case, Held, PlannedSocket, Problem
@@ -16,23 +17,40 @@ def held_now(family: Iterable[Case]) -> dict[str, Held]:
     return {socket: value for case in family for socket, value in case.held.items()}
 
 
-def already_there(case: Case, family: Iterable[Case], sockets: Iterable[str]) -> bool:
-    """Whether the folder is just what was sent before, by one case or by all together, and not replaced since.
+class HasPk(Protocol):
+    """A value of a display set."""
 
-    Where it may amend the display set, a part of that is enough. `sockets` are those the display set holds now:
-    one that an editor has emptied may be filled again.
+    @property
+    def pk(self) -> int: ...
+
+
+def held_of(family: Iterable[Case], there: Mapping[str, HasPk]) -> dict[str, Held]:
+    """By socket, what the display set holds now that one of its cases has put there: told by the value's pk.
+
+    What can never be confirmed has none, and counts by the newest case.
     """
-    contents, seen = case.settled.contents, list(family)
-    if not contents.items() <= _fingerprints(seen).items():
+    return {
+        socket: value
+        for case in family
+        for socket, value in case.held.items()
+        if not value.pk or (socket in there and value.pk == there[socket].pk)
+    }
+
+
+def already_there(case: Case, family: Iterable[Case], there: Mapping[str, HasPk]) -> bool:
+    """Whether the display set holds (`there`) just what the folder has, and one of its cases put it there.
+
+    Where it may amend the display set, a part of that is enough.
+    """
+    seen = list(family)
+    now = {socket: value.fingerprint for socket, value in held_of(seen, there).items()}
+    contents = case.settled.contents
+    if not contents.items() <= now.items() or lacking(case, there):
         return False
-    if case.settled.existing != "refuse":
-        return contents.keys() <= set(sockets)
     done = [one for one in seen if one.stage is Stage.DONE]
-    return contents in (_fingerprints(done), *(one.settled.contents for one in done))
-
-
-def _fingerprints(family: Iterable[Case]) -> dict[str, str]:
-    return {socket: value.fingerprint for socket, value in held_now(family).items()}
+    together = {socket: value.fingerprint for socket, value in held_now(done).items()}
+    whole = contents in (together, *(one.settled.contents for one in done))
+    return whole or case.settled.existing != "refuse"
 
 
 def not_to_amend(case: Case, there: Mapping[str, object], wanted: Iterable[PlannedSocket]) -> list[Problem]:

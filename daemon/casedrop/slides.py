@@ -21,7 +21,7 @@ MEASURES = re.compile(
     r"No(?:Layers|JpegColumns|JpegRows)|BitsPerPixel|PixelOrder|Physical(?:Width|Height)|SourceLens"
     r"|LayerSpacing|[XY]OffsetFromSlideCentre"
 )
-MEASURED = re.compile(r"[\d.,+-]*|rgb|bgr", re.IGNORECASE)
+MEASURED = re.compile(r"[0-9.,+-]*|rgb|bgr", re.IGNORECASE)
 """What is told of a slide beside its pieces, and how; any other line may hold what somebody has typed."""
 SECTION = re.compile(r"(?m)^\[(?:Uncompressed )?Virtual Microscope Specimen\]")
 

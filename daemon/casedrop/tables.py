@@ -118,13 +118,13 @@ def _places(header: list[str], wanted: list[str]) -> list[int]:
 
 
 def _hint(header: list[str], wanted: list[str], missing: list[str]) -> str:
-    """The columns there are; but a first row without any that is wanted may hold a patient's cells, no names."""
+    """Only what nearly is a column that is wanted: the rest of a first row may be patients, not columns."""
     near = [one for column in missing for one in difflib.get_close_matches(column, header, 1)]
     said = [f"nearly: {several(near)}"] if near else []
     if missing == wanted:
         said.append("the first row must hold the column names")
     else:
-        said.append(f"it has {several(filter(None, header))}")
+        said.append(f"its first row has {len([one for one in header if one])} names")
     return f" ({'; '.join(said)})"
 
 
