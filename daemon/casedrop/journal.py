@@ -23,7 +23,7 @@ from casedrop.errors import ConfigurationError
 from casedrop.model import Case, Json
 from casedrop.near import shown
 from casedrop.redrop import held_now
-from casedrop.stages import AT_REST, move
+from casedrop.stages import AT_REST, Stage, move
 from casedrop.table_changes import Sent
 
 NAME = "journal.sqlite"
@@ -141,6 +141,11 @@ class Journal:
         hidden.replace(self.copy_path)
 
     @property
+    def copied(self) -> float:
+        """When the copy was made (seconds since 1970), 0 where there is none."""
+        return self.copy_path.stat().st_mtime if self.copy_path.exists() else 0.0
+
+    @property
     def copy_path(self) -> Path:
         return copy_of(self._path)
 
@@ -251,6 +256,19 @@ class Journal:
                 f"root = ? AND stage = ? AND {WHOLE_SQL} ORDER BY id DESC LIMIT ?", *key
             )
         return self._recent[key]
+
+    def at_rest(self, root: str) -> dict[str, int]:
+        """How many folders are in done/ and in failed/: by the indexes, since records are long to read."""
+        every = "SELECT count(*) FROM cases WHERE root = ? AND stage = ?"
+        parts = every.replace(
+            "WHERE", "INDEXED BY cases_by_head WHERE json_extract(record, '$.head') > 0 AND"
+        )
+        found = {}
+        with self._lock:
+            for stage in (Stage.DONE, Stage.FAILED):
+                counts = [self._db.execute(query, (root, stage)).fetchone()[0] for query in (every, parts)]
+                found[str(stage)] = counts[0] - counts[1]
+        return found
 
     def to_look_at(self, root: str, looks: int, before: float) -> list[Case]:
         """Cases done `before` (seconds since 1970) whose folder was looked at so often since."""
