@@ -114,6 +114,7 @@ class Journal:
         """Open or make the journal at `path`; raises ConfigurationError where it cannot be used."""
         self._lock = threading.Lock()
         self._recent: dict[tuple[str, str, int], list[Case]] = {}
+        self._ended: dict[str, dict[str, int]] = {}
         self._decoded: dict[int, tuple[str, Case]] = {}
         self._path = path
         try:
@@ -221,7 +222,10 @@ class Journal:
         """The case with these changes, once they are on disk. Raises TitleHeldError, IllegalMoveError."""
         after = replace(case, **changes)
         move(case.stage, after.stage)
-        return self._put(after)
+        saved = self._put(after)
+        if after.stage != case.stage and {case.stage, after.stage} & AT_REST:
+            self._ended = {}
+        return saved
 
     def case(self, case_id: int) -> Case:
         return self._cases("id = ?", case_id)[0]
@@ -258,17 +262,23 @@ class Journal:
         return self._recent[key]
 
     def at_rest(self, root: str) -> dict[str, int]:
-        """How many folders are in done/ and in failed/: by the indexes, since records are long to read."""
+        """How many folders are done, and how many failed; counted again only when one came to rest or left it.
+
+        By the indexes, since records are long to read.
+        """
         every = "SELECT count(*) FROM cases WHERE root = ? AND stage = ?"
         parts = every.replace(
             "WHERE", "INDEXED BY cases_by_head WHERE json_extract(record, '$.head') > 0 AND"
         )
-        found = {}
         with self._lock:
-            for stage in (Stage.DONE, Stage.FAILED):
-                counts = [self._db.execute(query, (root, stage)).fetchone()[0] for query in (every, parts)]
-                found[str(stage)] = counts[0] - counts[1]
-        return found
+            if root not in self._ended:
+                found = self._ended[root] = {}
+                for stage in (Stage.DONE, Stage.FAILED):
+                    counts = [
+                        self._db.execute(query, (root, stage)).fetchone()[0] for query in (every, parts)
+                    ]
+                    found[str(stage)] = counts[0] - counts[1]
+            return self._ended[root]
 
     def to_look_at(self, root: str, looks: int, before: float) -> list[Case]:
         """Cases done `before` (seconds since 1970) whose folder was looked at so often since."""
