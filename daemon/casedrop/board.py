@@ -29,8 +29,7 @@ def gather(
 
     Each has name, rules (a fingerprint), held and paused (why, or ""), stands (held, paused, rehearses or ""),
     scanned (when the last good look began, 0: never), free (bytes in the root, where known), ended (how many
-    folders are done and failed), table_changes
-    (TableWatch.report) and cases. Times in seconds since 1970.
+    folders are done and failed), table_changes (TableWatch.report) and cases. Times in seconds since 1970.
     """
     found = [_of_drop(watched, journal, attempts, now) | {"paused": paused} for watched in drops]
     free = shutil.disk_usage(journal.copy_path.parent).free
