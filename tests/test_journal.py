@@ -81,6 +81,19 @@ def test_an_illegal_move_raises_and_changes_nothing(journal: Journal) -> None:
     assert journal.case(case.id) == case
 
 
+def test_folders_at_rest_are_counted_whole_and_no_longer_when_they_come_again(journal: Journal) -> None:
+    made = [replace(CASE, plan=replace(PLAN, title=str(number))) for number in range(3)]
+    head, other, part = (journal.begin(case) for case in made)
+    part = journal.save(part, head=head.id)
+    assert journal.at_rest("root") == {"done": 0, "failed": 0}
+    for case, end in ((part, Stage.FAILED), (head, Stage.FAILED), (other, Stage.DONE)):
+        journal.save(journal.save(case, stage=Stage.FILING), stage=end)
+    assert journal.at_rest("root") == {"done": 1, "failed": 1}
+    assert journal.at_rest("another") == {"done": 0, "failed": 0}
+    journal.save(journal.case(head.id), stage=Stage.PLANNED)
+    assert journal.at_rest("root") == {"done": 1, "failed": 0}
+
+
 def test_a_failed_case_is_found_by_the_name_it_was_filed_under(journal: Journal) -> None:
     case = journal.save(journal.begin(CASE), stage=Stage.FILING, target="failed", filed_as="Jane 2026")
     assert journal.latest("root", "Jane 2026") == case

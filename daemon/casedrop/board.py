@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from itertools import chain
@@ -24,12 +25,16 @@ NEWEST = 50
 def gather(
     drops: Iterable[Watched], journal: Journal, attempts: Mapping[int, Attempt], paused: str, now: float
 ) -> dict[str, Any]:
-    """The pid, the time (seconds since 1970), and the drops.
+    """The pid, the time, the time of the journal's copy (0: none), bytes free in the state directory, the drops.
 
-    Each has name, rules (a fingerprint), held, paused (why, or ""), table_changes (TableWatch.report), cases.
+    Each has name, rules (a fingerprint), held and paused (why, or ""), stands (held, paused, rehearses or ""),
+    scanned (when the last good look began, 0: never), free (bytes in the root, where known), ended (how many
+    folders are done and failed), table_changes (TableWatch.report) and cases. Times in seconds since 1970.
     """
     found = [_of_drop(watched, journal, attempts, now) | {"paused": paused} for watched in drops]
-    return {"time": time.time(), "pid": os.getpid(), "drops": found}
+    free = shutil.disk_usage(journal.copy_path.parent).free
+    own = {"time": time.time(), "pid": os.getpid(), "copied": journal.copied, "free": free}
+    return own | {"drops": found}
 
 
 def rested(watched: Watched, journal: Journal) -> list[Case]:
@@ -63,11 +68,22 @@ def _of_drop(
         "rules": status.rules(watched.drop),
         "held": watched.hung(now) or watched.held or watched.no_new,
         "table_changes": watched.tables.report,
+        **_figures(watched, journal, now),
         "cases": [
             *under_way,
             *(one for one in found if one["folder"] not in known),
             *(status.of_case(case, "") for case in rested(watched, journal)),
         ],
+    }
+
+
+def _figures(watched: Watched, journal: Journal, now: float) -> dict[str, Any]:
+    latest = watched.scanner.latest
+    return {
+        "stands": watched.stands(now),
+        "scanned": time.time() - now + latest.started if latest else 0.0,
+        "free": watched.scanner.free,
+        "ended": journal.at_rest(watched.root.id) if watched.root else {},
     }
 
 

@@ -148,6 +148,12 @@ class Ledger(Table):
     names: Annotated[Literal["plain", "hidden"], Field(description='"plain" or "hidden"')] = "plain"
 
 
+class Metrics(Table):
+    port: Annotated[
+        int | None, _NUMBER, Field(ge=1024, le=65535, description="a whole number from 1024 to 65535")
+    ] = None
+
+
 class _ValueFromTable(Table):
     json_file: Annotated[Glob | None, Field(alias="json", description="a pattern for a JSON file")] = None
     pointer: Annotated[str, AfterValidator(checks.pointer), Field(description="a JSON pointer in quotes")] = (
@@ -338,6 +344,7 @@ class Settings(Table):
     pseudonyms: Annotated[Pseudonyms, Field(description="a table [pseudonyms]")] = Pseudonyms()
     logs: Annotated[Logs, Field(description="a table [logs]")] = Logs()
     ledger: Annotated[Ledger, Field(description="a table [ledger]")] = Ledger()
+    metrics: Annotated[Metrics, Field(description="a table [metrics]")] = Metrics()
     drops: Annotated[
         tuple[Annotated[Drop, _AsDrop()], ...],
         Field(min_length=1, description="at least one table [[drops]]"),
@@ -353,6 +360,7 @@ TABLES: dict[tuple[str, ...], type[Table]] = {
     ("pseudonyms",): Pseudonyms,
     ("logs",): Logs,
     ("ledger",): Ledger,
+    ("metrics",): Metrics,
     ("drops",): _DropTable,
     ("drops", "codes"): _CodesTable,
     ("drops", "split"): _SplitTable,

@@ -88,3 +88,29 @@ class ConfigurationError(CasedropError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+KINDS: tuple[tuple[type[Exception], str], ...] = (
+    (Lacks, "lacking"),
+    (CaseProblem, "problem"),
+    (FolderChanged, "folder changed"),
+    (SetupProblem, "setup"),
+    (Unavailable, "unavailable"),
+    (Unclear, "unclear"),
+    (Waits, "waits"),
+    (OSError, "unreadable"),
+    (Stopping, "stopping"),
+    (Exception, "fault"),
+)
+"""The first that fits counts."""
+
+
+def kind(error: BaseException | None) -> str:
+    """How something ended, in one of few words that tell nothing of the data; a definite no by its meaning."""
+    if error is None:
+        return "success"
+    if isinstance(error, Refused):
+        return str(error.meaning)
+    if isinstance(error, Unavailable) and error.host in ("quota", "uploads"):
+        return str(Meaning.QUOTA)
+    return next((word for kind_of_error, word in KINDS if isinstance(error, kind_of_error)), "stopping")

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import ssl
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,11 +23,14 @@ from urllib.parse import urlsplit
 import httpx
 
 from casedrop.answers import Meaning, meaning
-from casedrop.errors import Refused, SetupProblem, Unavailable, Unclear
+from casedrop.errors import Refused, SetupProblem, Unavailable, Unclear, kind
 from casedrop.model import Geometry, Json, SocketKind
 
 PAGE = 1000
 CHUNK = 1 << 20
+
+Observer = Callable[[str, float, str, int], None]
+"""Told of each request: its name, how long it took (seconds), how it ended (errors.kind), bytes of a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class Session:
 
 
 class GrandChallenge:
-    """One server as one user. `url` ends in "/"; `token` is asked before every request.
+    """One server as one user. `url` ends in "/"; `token` is asked before every request, `observe` told after it.
 
     What it says of reader studies and their display sets goes for archives and their items where `archive` is
     set: the requests are the same but for a few names (seen on a real server, recordings 10 and 19).
@@ -92,10 +96,17 @@ class GrandChallenge:
 
     archive = False
 
-    def __init__(self, url: str, token: Callable[[], str], connections: int = 16) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: Callable[[], str],
+        connections: int = 16,
+        observe: Observer = lambda *_: None,
+    ) -> None:
         self.url = url
         self._host = urlsplit(url).netloc
         self._token = token
+        self._observe = observe
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         timeout = httpx.Timeout(60, connect=10, pool=None)
         tls = ssl.create_default_context()
@@ -190,13 +201,15 @@ class GrandChallenge:
         Returns the ETag. Raises Refused with DAMAGED where the bytes are not those of `md5`.
         """
         headers = {"Content-Length": str(size), "Content-MD5": b64encode(md5).decode()}
-        with _line("storage", urlsplit(url).hostname, writes=False):
-            response = self._storage.put(url, content=body, headers=headers)
-        _expect_success("put_part", response)
-        etag = str(response.headers.get("ETag", "")).strip('"')
-        if response.headers.get("x-amz-server-side-encryption", "AES256") == "AES256" and etag != md5.hex():
-            raise Refused(Meaning.DAMAGED, response.status_code, "The ETag is not the part's MD5.")
-        return etag
+        with self._observed("put_part", size):
+            with _line("storage", urlsplit(url).hostname, writes=False):
+                response = self._storage.put(url, content=body, headers=headers)
+            _expect_success("put_part", response)
+            etag = str(response.headers.get("ETag", "")).strip('"')
+            encryption = response.headers.get("x-amz-server-side-encryption", "AES256")
+            if encryption == "AES256" and etag != md5.hex():
+                raise Refused(Meaning.DAMAGED, response.status_code, "The ETag is not the part's MD5.")
+            return etag
 
     def create_session(self, uploads: list[str]) -> Session:
         """An idle session of these upload addresses: it does nothing until a display set names it."""
@@ -216,14 +229,17 @@ class GrandChallenge:
     def download(self, address: str) -> Iterator[bytes]:
         """The bytes of a file value. The token goes to the platform only, never on to its storage."""
         if urlsplit(address).netloc == self._host:
-            with _line("platform", self._host, writes=False):
-                answer = self._platform.get(address, headers=self._bearer())
+            with self._observed("download"):
+                with _line("platform", self._host, writes=False):
+                    answer = self._platform.get(address, headers=self._bearer())
+                if not answer.is_redirect:
+                    _expect_success("download", answer)
             if not answer.is_redirect:
-                _expect_success("download", answer)
                 yield answer.content
                 return
             address = answer.headers["location"]
         with (
+            self._observed("get_file"),
             _line("storage", urlsplit(address).hostname, writes=False),
             self._storage.stream("GET", address) as response,
         ):
@@ -267,10 +283,24 @@ class GrandChallenge:
     ) -> httpx.Response:
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
         headers = self._bearer() | ({"Content-Type": "application/json"} if content is not None else {})
-        with _line("platform", self._host, writes=method != "GET"):
-            response = self._platform.request(method, path, content=content, headers=headers, params=params)
-        _expect_success(request, response)
+        with self._observed(request):
+            with _line("platform", self._host, writes=method != "GET"):
+                response = self._platform.request(
+                    method, path, content=content, headers=headers, params=params
+                )
+            _expect_success(request, response)
         return response
+
+    @contextmanager
+    def _observed(self, request: str, size: int = 0) -> Iterator[None]:
+        began, ended = time.perf_counter(), kind(None)
+        try:
+            yield
+        except BaseException as error:
+            ended = kind(error)
+            raise
+        finally:
+            self._observe(request, time.perf_counter() - began, ended, size)
 
     def _bearer(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._token()}", "Accept": "application/json"}

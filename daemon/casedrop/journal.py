@@ -23,7 +23,7 @@ from casedrop.errors import ConfigurationError
 from casedrop.model import Case, Json
 from casedrop.near import shown
 from casedrop.redrop import held_now
-from casedrop.stages import AT_REST, move
+from casedrop.stages import AT_REST, Stage, move
 from casedrop.table_changes import Sent
 
 NAME = "journal.sqlite"
@@ -114,6 +114,7 @@ class Journal:
         """Open or make the journal at `path`; raises ConfigurationError where it cannot be used."""
         self._lock = threading.Lock()
         self._recent: dict[tuple[str, str, int], list[Case]] = {}
+        self._ended: dict[str, dict[str, int]] = {}
         self._decoded: dict[int, tuple[str, Case]] = {}
         self._path = path
         try:
@@ -139,6 +140,11 @@ class Journal:
             copy.execute("PRAGMA synchronous = FULL")
             copy.execute("UPDATE meta SET value = value - 1 WHERE key LIKE 'starts %'")
         hidden.replace(self.copy_path)
+
+    @property
+    def copied(self) -> float:
+        """When the copy was made (seconds since 1970), 0 where there is none."""
+        return self.copy_path.stat().st_mtime if self.copy_path.exists() else 0.0
 
     @property
     def copy_path(self) -> Path:
@@ -216,7 +222,10 @@ class Journal:
         """The case with these changes, once they are on disk. Raises TitleHeldError, IllegalMoveError."""
         after = replace(case, **changes)
         move(case.stage, after.stage)
-        return self._put(after)
+        saved = self._put(after)
+        if after.stage != case.stage and {case.stage, after.stage} & AT_REST:
+            self._ended = {}
+        return saved
 
     def case(self, case_id: int) -> Case:
         return self._cases("id = ?", case_id)[0]
@@ -251,6 +260,25 @@ class Journal:
                 f"root = ? AND stage = ? AND {WHOLE_SQL} ORDER BY id DESC LIMIT ?", *key
             )
         return self._recent[key]
+
+    def at_rest(self, root: str) -> dict[str, int]:
+        """How many folders are done, and how many failed; counted again only when one came to rest or left it.
+
+        By the indexes, since records are long to read.
+        """
+        every = "SELECT count(*) FROM cases WHERE root = ? AND stage = ?"
+        parts = every.replace(
+            "WHERE", "INDEXED BY cases_by_head WHERE json_extract(record, '$.head') > 0 AND"
+        )
+        with self._lock:
+            if root not in self._ended:
+                found = self._ended[root] = {}
+                for stage in (Stage.DONE, Stage.FAILED):
+                    counts = [
+                        self._db.execute(query, (root, stage)).fetchone()[0] for query in (every, parts)
+                    ]
+                    found[str(stage)] = counts[0] - counts[1]
+            return self._ended[root]
 
     def to_look_at(self, root: str, looks: int, before: float) -> list[Case]:
         """Cases done `before` (seconds since 1970) whose folder was looked at so often since."""

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -80,6 +81,8 @@ class Scanner:
         """When the look under way began (boot clock): a share that hangs does not let it end."""
         self.named = NAMELESS
         """What `naming` said at the last look."""
+        self.free: int | None = None
+        """Bytes that were free in the root at the last look."""
         self._tell = wake
         self._known: dict[str, Known] = {}
         self._headers: dict[str, Headers] = {}
@@ -152,6 +155,7 @@ class Scanner:
             self.looking_since = boot_clock()
             try:
                 os.stat(os.path.join(self.drop.root, roots.IDENTITY))
+                self.free = shutil.disk_usage(self.drop.root).free
                 self._scan(boot_clock)
                 self._listen()
                 self.problem = None

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import structlog
@@ -22,7 +23,7 @@ from casedrop.admission import Admission
 from casedrop.breaker import IN_A_ROW, Breaker
 from casedrop.config import Settings
 from casedrop.decisions import grant
-from casedrop.errors import Stopping, Unavailable, Unclear, Waits
+from casedrop.errors import Stopping, Unavailable, Unclear, Waits, kind
 from casedrop.file_away import forget_texts
 from casedrop.gate import Gate
 from casedrop.grand_challenge import GrandChallenge
@@ -32,6 +33,7 @@ from casedrop.judge import Attempt, Judge
 from casedrop.keys import uid_key
 from casedrop.ledger import Ledger
 from casedrop.logs import Names, name_key
+from casedrop.meter import SILENT, Meter
 from casedrop.model import Case, Drop, Finding, FindingState, Json
 from casedrop.naming import NamingSource
 from casedrop.pack import NAME as SPOOL
@@ -61,12 +63,18 @@ class Service:
     """`tick(now)` is one turn of the loop; `run` turns until told to stop."""
 
     def __init__(
-        self, settings: Settings, token: Callable[[], str], names: Names, pseudonym_key: bytes | None = None
+        self,
+        settings: Settings,
+        token: Callable[[], str],
+        names: Names,
+        pseudonym_key: bytes | None = None,
+        meter: Meter = SILENT,
     ) -> None:
         self.settings = settings
         self.pseudonym_key = pseudonym_key
         self.token = token
         self.names = names
+        self.meter = meter
         self.log = structlog.get_logger()
         state = settings.state.directory
         self.journal = Journal(state / NAME)
@@ -74,7 +82,7 @@ class Service:
         self.ledger = Ledger(state / ledgers.NAME, self.journal, hide)
         self.stopping = threading.Event()
         self.wake = threading.Event()
-        self.platform = GrandChallenge(settings.platform.url, token)
+        self.platform = GrandChallenge(settings.platform.url, token, observe=partial(meter.request, ""))
         self.copying = ThreadPoolExecutor(1, "copy")
         self.admission = Admission()
         directory = settings.state.directory
@@ -200,7 +208,8 @@ class Service:
     def _watched(self, drop: Drop) -> Watched:
         settle, limits = self.settings.settle, self.settings.limits
         seconds = (settle.quiet_seconds, settle.rescan_seconds, settle.incomplete_seconds)
-        platform = GrandChallenge(self.settings.platform.url, self.token, limits.connections)
+        observe = partial(self.meter.request, drop.name)
+        platform = GrandChallenge(self.settings.platform.url, self.token, limits.connections, observe)
         parts = ThreadPoolExecutor(limits.connections, f"part {drop.name}")
         lane = Lane(platform, parts, max(2, limits.connections // limits.cases), self._expect_running)
         waiting = (limits.import_seconds, limits.reassign_seconds, settle.quiet_seconds)
@@ -328,6 +337,7 @@ class Service:
                 attempt.running = None
                 watched.pipeline.moved.pop(case_id, None)
                 self.judge.ended(watched, case, attempt, done, now)
+                self.meter.tried(watched.drop.name, kind(done.exception()))
                 self._release_at_rest(watched, case_id, now)
 
     def _release_at_rest(self, watched: Watched, case_id: int, now: float) -> None:
@@ -342,6 +352,7 @@ class Service:
         if case.stage in AT_REST and case.head:
             self.attempts.setdefault(case.head, Attempt()).next_look = 0.0
         elif case.stage in AT_REST:
+            self.meter.ended(watched.drop.name, case.stage)
             watched.scanner.first_names = self.journal.first_names(case.root)
             watched.release(case.folder, now)
 
@@ -378,6 +389,7 @@ class Service:
     def _write_status(self, now: float) -> None:
         paused = self.breaker.open(now)
         report = board.gather(self.drops, self.journal, self.attempts, paused, now)
+        self.meter.show(report)
         try:
             board.write(self.settings.state.directory, report)
             self.unwritten = False

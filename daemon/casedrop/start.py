@@ -16,6 +16,7 @@ import structlog
 from casedrop import journal, logs
 from casedrop.config import Settings, read_token, token_origin
 from casedrop.errors import ConfigurationError, SetupProblem
+from casedrop.meter import SILENT, Meter
 from casedrop.naming import expect_same_key, read_key
 from casedrop.pseudonyms import fingerprint
 from casedrop.service import Service
@@ -38,7 +39,8 @@ def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: 
         debug=debug,
         secrets=(token,) if pseudonym_key is None else (token, pseudonym_key.hex()),
     )
-    service = Service(settings, _token_source(settings, environ, token), names, pseudonym_key)
+    meter = _meter(settings)
+    service = Service(settings, _token_source(settings, environ, token), names, pseudonym_key, meter)
     expect_same_key(service.journal, pseudonym_key)
     if pseudonym_key is not None:
         service.journal.keep_pseudonym_key(fingerprint(pseudonym_key))
@@ -49,6 +51,17 @@ def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: 
         return ended_by(error, directory / journal.NAME)
     finally:
         os.close(lock)
+
+
+def _meter(settings: Settings) -> Meter:
+    if settings.metrics.port is None:
+        return SILENT
+    from casedrop.exporter import Exporter  # noqa: PLC0415
+    from casedrop.metrics import Metrics  # noqa: PLC0415
+
+    metrics = Metrics([drop.name for drop in settings.drops])
+    Exporter(metrics.page, settings.metrics.port).start()
+    return metrics
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:
