@@ -11,11 +11,13 @@ import casedrop
 
 SOURCE = Path(casedrop.__file__).parent
 PURE = {
-    "accounts", "annex_e", "answers", "breaker", "chain", "codes", "compound", "config_checks", "deidentify",
+    "accounts", "annex_e", "answers", "breaker", "catalogue", "chain", "codes", "compound", "config_checks",
+    "deidentify",
     "dicom_model", "dictionary", "distances", "done_before", "edited", "errors", "essence", "gaps", "grids",
     "group", "guards", "gz", "header_texts", "headers", "identifiers", "identity", "inside", "jpeg",
     "jpeg2000", "last_look", "magic", "matrix", "metadata", "metaimage", "mhd", "model", "near", "new_uids",
-    "nifti", "nrrd", "patients", "pixel_comments", "placed", "planned", "png", "pseudonyms", "receipts",
+    "nifti", "nrrd", "patients", "pixel_comments", "placed", "planned", "png", "pseudonyms",
+    "receipt_text", "receipts",
     "redrop", "rehearsal", "reports", "rle", "series", "series_rules", "settle", "slices", "slides", "split",
     "spots", "stages", "status", "table_changes", "table_text", "tables", "tiff", "titles", "unpacking", "values",
     "volumes", "voxels",
