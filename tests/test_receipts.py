@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import jsonschema
 import pytest
 
 from casedrop.decisions import _has_reason
@@ -24,6 +25,7 @@ from casedrop.receipt_text import receipt_text
 from casedrop.receipts import COLUMNS, reason, receipt
 from casedrop.stages import Stage
 from casedrop.status import of_case
+from lab import RECEIPT
 
 NEAR = Problem("near-miss", "Nearly: ct.mh has another extension.", Weight.NOTE)
 TEXTS = Problem("metadata", "a.nii: descrip may name somebody: a copy without it is sent.", Weight.NOTE)
@@ -182,3 +184,20 @@ def test_a_receipt_in_words_stays_short_whatever_it_holds() -> None:
     assert "and 490 more files, 44,100 bytes" in text
     assert "- and 400 more" in text
     assert len(text) < 5000
+
+
+def test_the_schema_takes_receipts_of_both_kinds_and_nothing_less_or_more() -> None:
+    jsonschema.Draft202012Validator.check_schema(RECEIPT)
+    summed = replace(TIFF, sha256="be" * 32)
+    one = replace(case(file=summed), set_pk="5e7")
+    part = planned(one, part="v1")
+    head = planned(one, parts=(part.settled,), sockets=())
+    whole, split = (json.loads(receipt(said, (part,), 0.0)) for said in (one, head))
+    for record in (whole, split, json.loads(receipt(replace(one, archive=True), (), 0.0))):
+        jsonschema.validate(record, RECEIPT)
+        for key in record:
+            with pytest.raises(jsonschema.ValidationError):
+                jsonschema.validate({name: said for name, said in record.items() if name != key}, RECEIPT)
+    for odd in (whole | split, whole | {"archive": "lung"}, whole | {"odd": 1}, whole | {"version": 2}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(odd, RECEIPT)
