@@ -8,11 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+
 from casedrop import roots
 from casedrop.sandbox import Sandbox
 from waiting import wait_for
 
 QUIET = 0.4
+
+RECEIPT = json.loads((Path(__file__).parent.parent / "docs" / "receipt.schema.json").read_text())
 
 CONFIG = """
 [platform]
@@ -164,7 +168,12 @@ class Lab:
     def wait_done(self, name: str, seconds: float = 30) -> dict[str, Any]:
         path = self.done / f"{name}.receipt.json"
         wait_for(path.exists, seconds, f"the receipt of {name}: {self._why(name)}")
+        return self.receipt(path)
+
+    def receipt(self, path: Path) -> dict[str, Any]:
+        """As docs/receipt.schema.json says."""
         receipt: dict[str, Any] = json.loads(path.read_text())
+        jsonschema.validate(receipt, RECEIPT)
         return receipt
 
     def wait_failed(self, name: str, seconds: float = 30) -> str:

@@ -1,7 +1,6 @@
 """A folder whose display set is finished already: what it lacks is added, or what differs replaced."""
 
 import hashlib
-import json
 
 import pytest
 
@@ -46,7 +45,7 @@ def test_only_what_was_forgotten_is_added_and_the_rest_stays(lab: Lab) -> None:
     assert after == before
     assert sent(lab, since) == ["PATCH 200", "PATCH 200"], "one looks whether the set is open"
     (receipt,) = lab.done.glob("P001 *.receipt.json")
-    assert json.loads(receipt.read_text())["amended"] == ["airway-segmentation"]
+    assert lab.receipt(receipt)["amended"] == ["airway-segmentation"]
 
 
 def test_an_amendment_leaves_the_order_as_it_was(lab: Lab) -> None:

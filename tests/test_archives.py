@@ -1,6 +1,5 @@
 """Folders that become items of an archive, through the real service."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,7 +122,7 @@ def test_an_item_of_that_title_that_is_not_ours_waits_for_a_person_who_may_accep
     assert 'The archive already holds the archive item "P001"' in lab.case("P001")["why"]
     assert "holds just what this folder does" in lab.command("accept", "lung/P001")
     assert lab.once() == 0, lab.log.read_text()
-    assert json.loads((lab.done / "P001.receipt.json").read_text())["display_set"].endswith(f"/{item.pk}/")
+    assert lab.receipt(lab.done / "P001.receipt.json")["display_set"].endswith(f"/{item.pk}/")
 
 
 def test_an_archive_that_is_not_there_holds_the_drop(lab: Lab) -> None:
@@ -151,7 +150,7 @@ def test_a_folder_under_way_ends_where_it_began_though_its_drop_goes_to_an_archi
     assert lab.once() == 0, lab.log.read_text()
     assert sorted(items(lab)) == ["P001", "P002"]
     (again,) = lab.done.glob("P001 *.receipt.json")
-    assert "/archives/items/" in json.loads(again.read_text())["display_set"]
+    assert "/archives/items/" in lab.receipt(again)["display_set"]
 
 
 def test_a_service_that_is_stopped_while_an_image_is_checked_goes_on_there(

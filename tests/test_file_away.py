@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from casedrop.errors import FolderChanged
-from casedrop.file_away import beside, file_away, forget_texts, free_name, rename
+from casedrop.file_away import FOR_PEOPLE, beside, file_away, forget_texts, free_name, rename, write_once
 
 
 @pytest.fixture
@@ -44,9 +44,10 @@ def test_an_empty_folder_of_the_same_name_is_not_replaced(root: Path) -> None:
     assert (root / "drop/P001/ct.mha").exists()
 
 
-def test_a_taken_name_gets_a_suffix_without_colons(root: Path) -> None:
-    (root / "done/P001.receipt.json").write_text("somebody's")
-    name = free_name(root / "done", "P001", ".receipt.json", 0)
+@pytest.mark.parametrize("suffix", ["", ".receipt.json", ".receipt.txt"])
+def test_a_taken_name_gets_a_suffix_without_colons(root: Path, suffix: str) -> None:
+    (root / f"done/P001{suffix}").write_text("somebody's")
+    name = free_name(root / "done", "P001", 0)
     assert name == "P001 19700101T000000Z"
 
 
@@ -64,6 +65,19 @@ def test_names_of_255_bytes_still_get_their_text(root: Path, name: str) -> None:
     path = beside(root / "failed", name, ".reason.txt")
     path.write_text("why")
     assert path != beside(root / "failed", name[:-1] + "y", ".reason.txt")
+
+
+def test_a_receipt_in_words_is_written_once_and_over_nothing(root: Path) -> None:
+    for text in ("in words", "in others"):
+        write_once(root / "done", "P001", FOR_PEOPLE, text)
+        assert os.listdir(root / "done") == ["P001.receipt.txt"]
+        assert (root / "done/P001.receipt.txt").read_text() == "in words"
+
+
+def test_a_receipt_in_words_leaves_a_link_of_its_name_alone(root: Path) -> None:
+    (root / "done/P001.receipt.txt").symlink_to(root / "drop/P001/ct.mha")
+    write_once(root / "done", "P001", FOR_PEOPLE, "in words")
+    assert (root / "drop/P001/ct.mha").read_text() == "data"
 
 
 def test_a_reason_goes_when_its_folder_has_left(root: Path) -> None:

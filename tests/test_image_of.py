@@ -1,6 +1,5 @@
 """One image in two sockets of a display set: uploaded once, and the same image on the platform."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,7 +87,7 @@ def test_the_image_goes_up_once_and_stands_in_both_sockets(lab: Lab) -> None:
     assert found.keys() == {"ct-image", "generic-medical-image"}
     assert len(set(found.values())) == 1
     assert uploads(lab) == 1
-    receipt = json.loads((lab.done / "P001.receipt.json").read_text())
+    receipt = lab.receipt(lab.done / "P001.receipt.json")
     (again,) = [one for one in receipt["sockets"] if one["socket"] == "generic-medical-image"]
     assert (again["image_of"], again["source"]) == ("ct-image", "the image of ct-image")
     assert lab.command("plan", str(lab.done / "P001"))

@@ -45,7 +45,7 @@ def test_folders_of_any_name_are_done_or_refused_in_words_and_each_once(lab: Lab
     assert done | failed == {*NAMES, bad}, lab.status()
     assert failed == {"tab\tand\nnewline", bad}
     assert len(lab.titles()) == len(set(lab.titles())) == len(done)
-    assert len([one for one in lab.done.iterdir() if one.is_file()]) == len(done)
+    assert len([one for one in lab.done.iterdir() if one.is_file()]) == 2 * len(done)
     log = lab.log.read_text()
     assert not [name for name in ("Jane Doe", "Größe", "percent", "xxxxx") if name in log]
 

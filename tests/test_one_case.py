@@ -198,17 +198,18 @@ def test_killed_after_a_request_before_it_is_journalled_ends_in_one_display_set(
     assert (lab.done / "P001").is_dir()
 
 
-@pytest.mark.parametrize("when", [1, 2])
+@pytest.mark.parametrize("when", [1, 2, 3])
 def test_killed_around_the_folders_rename_before_it_is_journalled_files_it_once(lab: Lab, when: int) -> None:
-    """The first renameat2 is the folder's, the second its receipt's; the kill comes as each is entered."""
+    """The first renameat2 is the folder's, the others its receipts'; the kill comes as each is entered."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     lab.move_in("P001", ct__mha=mha(), score__json=b'{"score": 1}')
     inject = f"inject=renameat2:signal=KILL:when={when}"
     lab.once("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat2", "-e", inject)
-    assert (lab.done / "P001").is_dir() == (when == 2)
+    assert (lab.done / "P001").is_dir() == (when > 1)
+    assert (lab.done / "P001.receipt.json").exists() == (when > 2)
     assert lab.once() == 0, lab.log.read_text()
-    assert sorted(one.name for one in lab.done.iterdir()) == ["P001", "P001.receipt.json"]
+    assert sorted(one.name for one in lab.done.iterdir()) == ["P001", "P001.receipt.json", "P001.receipt.txt"]
     assert lab.titles() == ["P001"]
 
 

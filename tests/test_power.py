@@ -112,7 +112,7 @@ def test_after_a_power_cut_at_a_request_there_is_one_display_set(lab: Lab, disk:
     end_well(lab, SMALL)
 
 
-@pytest.mark.parametrize("rename", [1, 2], ids=["folder", "receipt"])
+@pytest.mark.parametrize("rename", [1, 2, 3], ids=["folder", "receipt", "receipt in words"])
 def test_after_a_power_cut_at_a_rename_folder_and_receipt_are_whole(
     lab: Lab, disk: Disk, rename: int
 ) -> None:
@@ -152,7 +152,7 @@ def test_power_cut_at_any_request(
 
 
 @pytest.mark.one_in_ten
-@pytest.mark.parametrize("number", range(1, 61))
+@pytest.mark.parametrize("number", range(1, 76))
 @pytest.mark.parametrize(
     ("files", "end"), [(SMALL, end_well), (FAILING, end_failed)], ids=["small", "failing"]
 )

@@ -124,7 +124,11 @@ def test_after_a_share_is_mounted_under_another_device_number_each_folder_is_fil
         assert lab.root.stat().st_dev != before
         lab.sandbox.release_imports()
         assert lab.once() == 0, lab.log.read_text()
-        assert sorted(one.name for one in lab.done.iterdir()) == ["P001", "P001.receipt.json"]
+        assert sorted(one.name for one in lab.done.iterdir()) == [
+            "P001",
+            "P001.receipt.json",
+            "P001.receipt.txt",
+        ]
     finally:
         lab.stop()
         subprocess.run(["umount", str(lab.root)], check=False)

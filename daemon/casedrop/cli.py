@@ -285,6 +285,14 @@ def schema() -> None:
 
 
 @app.command()
+def reasons() -> None:
+    """Print the page of all reasons a folder can fail for (docs/REASONS.md)."""
+    from casedrop.catalogue import page  # noqa: PLC0415
+
+    typer.echo(page(), nl=False)
+
+
+@app.command()
 def keygen(file: Path) -> None:
     """Make the key of pseudonyms. It is never replaced: keep a copy of it apart."""
     from casedrop.pseudonym_key import make  # noqa: PLC0415

@@ -267,6 +267,11 @@ class _DropTable(Table):
         "{folder}"
     )
     order: Annotated[str, AfterValidator(checks.order), Field(description="text such as {visit}")] = ""
+    contact: Annotated[
+        str,
+        AfterValidator(checks.contact),
+        Field(description="whom to ask, such as a name and a telephone number"),
+    ] = ""
     unmatched: Annotated[Literal["fail", "ignore"], Field(description='"fail" or "ignore"')] = "fail"
     mode: Annotated[Mode, Field(description='"send" or "rehearse"')] = "send"
     release: Annotated[Release, Field(description='"auto" or "ask"')] = "auto"

@@ -121,6 +121,12 @@ def value_expression(pattern: str) -> str:
     return pattern
 
 
+def contact(contact: str) -> str:
+    if not contact.isprintable():
+        raise ValueError("must be one line without control characters")
+    return contact
+
+
 def title(title: str) -> str:
     if set(title) & set("<>") or any(ord(character) < ord(" ") for character in title):
         raise ValueError("must hold no <, > or control characters, the platform changes them")

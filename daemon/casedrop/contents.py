@@ -19,7 +19,7 @@ from casedrop.split import WHOLE, Part, joined, parts, rules_of
 from casedrop.titles import NAMELESS, Naming
 from casedrop.unpacking import cut_off, is_cut_zip
 
-OWN_TEXTS = (".receipt.json", ".reason.txt", ".late.txt")
+OWN_TEXTS = (".receipt.json", ".receipt.txt", ".reason.txt", ".late.txt")
 
 Headers = dict[Entry, DicomHeader | None]
 """What was read of a folder's files before, by how they looked then; None for those that are no DICOM."""

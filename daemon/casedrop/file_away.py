@@ -2,13 +2,14 @@
 
 Order: the text is written and fsynced as a hidden file in the target, the folder is renamed, the text is
 renamed, both directories are fsynced. The name and the folder's inode are journalled before, so a restart
-goes by the names on disk.
+goes by the names on disk. A receipt for people comes after all of that: nothing depends on it.
 """
 
 import ctypes
 import errno
 import hashlib
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,17 +21,19 @@ LONGEST = 255
 """Bytes in a file name (POSIX NAME_MAX of Linux file systems)."""
 
 SUFFIXES = {"done": ".receipt.json", "failed": ".reason.txt"}
+FOR_PEOPLE = ".receipt.txt"
 LATE = ".late.txt"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def free_name(target: Path, folder: str, suffix: str, now: float) -> str:
-    """The folder's name, with a UTC suffix where the target already has that folder or text."""
+def free_name(target: Path, folder: str, now: float) -> str:
+    """The folder's name, with a UTC suffix where the target already has that folder or a text of it."""
+    texts = (SUFFIXES[target.name], *((FOR_PEOPLE,) if target.name == "done" else ()))
     stamp = datetime.fromtimestamp(now, UTC).strftime(" %Y%m%dT%H%M%SZ")
     for ending in ("", stamp, *(f"{stamp}-{number}" for number in range(2, 100))):
         name = shortened(folder, ending)
-        if not os.path.lexists(target / name) and not os.path.lexists(beside(target, name, suffix)):
+        if not any(map(os.path.lexists, (target / name, *(beside(target, name, one) for one in texts)))):
             return name
     raise FileExistsError(errno.EEXIST, "no free name")
 
@@ -56,7 +59,7 @@ def file_away(source: Path, target: Path, name: str, identity: tuple[int, int], 
     holds that folder, FileExistsError where the name is taken by another, OSError where a rename fails.
     """
     suffix = SUFFIXES[target.name]
-    hidden = target / f".casedrop-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}.tmp"
+    hidden = _hidden(target, name)
     final = beside(target, name, suffix)
     if not os.path.lexists(final):
         _write(hidden, text)
@@ -81,9 +84,20 @@ def _rename_or_clear(source: Path, target: Path, hidden: Path) -> None:
 
 def write_beside(target: Path, name: str, suffix: str, text: str) -> None:
     """A text of ours beside a folder, written whole or not at all; one that is there is replaced."""
-    hidden = target / f".casedrop-{hashlib.sha256(os.fsencode(name + suffix)).hexdigest()[:16]}.tmp"
+    hidden = _hidden(target, name + suffix)
     _write(hidden, text)
     hidden.replace(beside(target, name, suffix))
+    fsync_directory(target)
+
+
+def write_once(target: Path, name: str, suffix: str, text: str) -> None:
+    """As `write_beside`, but whatever bears that name already stays."""
+    hidden, final = _hidden(target, name + suffix), beside(target, name, suffix)
+    if not os.path.lexists(final):
+        _write(hidden, text)
+        with suppress(FileExistsError):
+            rename(hidden, final)
+    hidden.unlink(missing_ok=True)
     fsync_directory(target)
 
 
@@ -125,6 +139,10 @@ def fsync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _hidden(target: Path, name: str) -> Path:
+    return target / f".casedrop-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}.tmp"
 
 
 def _write(path: Path, text: str) -> None:

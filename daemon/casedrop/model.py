@@ -199,6 +199,7 @@ class Drop:
     release: Release = "auto"
     order: str = ""
     archive: str = ""
+    contact: str = ""
 
     @property
     def goes_to(self) -> str:
@@ -481,6 +482,9 @@ class Held:
 @dataclass(frozen=True, slots=True)
 class Case:
     """Our record of a case folder: everything a restart must know. Times are seconds since 1970.
+
+    `since` is when it was taken, then when it got its name for done/ or failed/ (which a receipt or reason tells),
+    then when it came to rest.
 
     `folder` is its name in drop/, `first_name` the one it had there first, "" where that is the same.
     `root` is the id in the root's identity file; `platform` and `study` are addresses, so that neither

@@ -37,6 +37,7 @@ from casedrop.model import (
 from casedrop.near import shown
 from casedrop.pack import Packer
 from casedrop.prepare import opener, prepare, unchanged
+from casedrop.receipt_text import receipt_text
 from casedrop.settle import composed, signature
 from casedrop.stages import Stage
 from casedrop.upload import Lane, Source, upload, usable
@@ -101,6 +102,8 @@ class Pipeline:
     packer: Packer
     expect_sending: Callable[[], None] = lambda: None
     """Raises Stopping where the drop may send nothing just now."""
+    contact: str = ""
+    """Whom reasons name for questions."""
     restless: dict[int, tuple[str, float]] = field(default_factory=dict)
     """What a changed folder looked like, and since when (boot clock)."""
     progress: dict[int, Progress] = field(default_factory=dict)
@@ -203,10 +206,11 @@ class Pipeline:
         if not case.filed_as:
             with suppress(OSError):  # a start may have come between its return and this
                 file_away.forget_texts(place.root / "failed", case.folder)
-            name = file_away.free_name(target, case.name, suffix, time.time())
-            case = self.journal.save(case, filed_as=name)
+            now = time.time()
+            name = file_away.free_name(target, case.name, now)
+            case = self.journal.save(case, filed_as=name, since=now)
         identity = (case.device, case.inode)
-        text = receipts.text(case, self.journal.parts(case), time.time())
+        text = receipts.text(case, self.journal.parts(case), case.since, self.contact)
         try:
             file_away.file_away(place.folder(case), target, case.filed_as, identity, text)
         except FileExistsError:
@@ -219,8 +223,16 @@ class Pipeline:
         except OSError as error:
             raise Waits(f"It cannot be moved to {case.target}/ ({error.strerror}).", 30) from None
         if case.target == "done":
+            self._tell_people(target, case.filed_as, text)
             self.late(case, place)
         return self._at_rest(case)
+
+    def _tell_people(self, target: Path, name: str, receipt: str) -> None:
+        """The receipt in words. The case rests only once it stands there, so a restart makes up for it."""
+        try:
+            file_away.write_once(target, name, file_away.FOR_PEOPLE, receipt_text(receipt))
+        except OSError as error:
+            raise Waits(f"Its receipt in words cannot be written ({error.strerror}).", 30) from None
 
     def _at_rest(self, case: Case) -> Case:
         """A part is not looked at later: the whole folder is."""

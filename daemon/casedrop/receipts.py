@@ -6,25 +6,31 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
+from casedrop.catalogue import CATALOGUE, PAGE
 from casedrop.model import Case, PlannedFile, PlannedSocket, Problem
 from casedrop.near import shown
 from casedrop.stages import Stage
 
 VERSION = 1
+"""Of what docs/receipt.schema.json says; it goes up when something there changes its meaning or goes away."""
+
+COLUMNS = 90
+"""What Notepad shows of a line."""
 
 
-def text(case: Case, parts: Sequence[Case], now: float) -> str:
+def text(case: Case, parts: Sequence[Case], now: float, contact: str = "") -> str:
     """The receipt of a case that goes to done/, the reason of one that goes to failed/.
 
-    `parts` are the cases of a split folder's display sets, () of a folder that is one.
+    `parts` are the cases of a split folder's display sets, () of a folder that is one. The same arguments give the
+    same text.
     """
-    return receipt(case, parts, now) if case.target == "done" else reason(case, parts, now)
+    return receipt(case, parts, now) if case.target == "done" else reason(case, parts, now, contact)
 
 
 def receipt(case: Case, parts: Sequence[Case], now: float) -> str:
-    """JSON: version, folder, reader_study (or archive), confirmed (UTC), left_out, and what _display_set says.
+    """JSON by docs/receipt.schema.json: what was confirmed when (UTC) and where, and what was left out.
 
-    A split folder has display_sets instead, a list of the same, each with its part.
+    A split folder has display_sets, each with its part, where another has what _display_set says.
     """
     plan = case.settled
     there = [one for one in parts if one.round == case.round]
@@ -32,6 +38,7 @@ def receipt(case: Case, parts: Sequence[Case], now: float) -> str:
         "version": VERSION,
         "folder": case.name,
         "archive" if case.archive else "reader_study": case.study_slug,
+        "page": case.study,
         "confirmed": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
         "left_out": [*plan.left_out, *(path for part in plan.parts for path in part.left_out)],
     }
@@ -96,26 +103,43 @@ def _file(file: PlannedFile) -> dict[str, object]:
     return said | {"number": len(packed), "packed": packed}
 
 
-def reason(case: Case, parts: Sequence[Case], now: float) -> str:
-    """Plain words with Windows line ends: what happened, what is on the platform, who acts, how to go on."""
+def reason(case: Case, parts: Sequence[Case], now: float, contact: str = "") -> str:
+    """Plain words with Windows line ends: what happened, who acts, what is on the platform, how to go on."""
     there = [one for one in parts if one.round == case.round] if case.plan and case.plan.parts else []
     when = datetime.fromtimestamp(now).astimezone().strftime("%d %B %Y, %H:%M")
     noted = [problem for problem in case.problems if problem not in case.causes]
     also = f"Also noted\n\n{_listed(noted)}\n\n" if noted else ""
+    asked = f"Questions: {contact}\n\n" if contact else ""
+    words = ", ".join(case.reasons)
     lines = (
         f'The folder "{shown(case.name)}" was not accepted ({when}).\n\n'
-        f"What happened\n\n{_listed(case.causes)}\n\n{also}"
+        f"What happened\n\n{_explained(case.causes)}\n\n{also}"
         f"What is on Grand Challenge now\n\n{_table(there) if there else _on_platform(case)}\n\n"
-        "What to do\n\nNothing of your data was changed or deleted. Put right what is named above (in this "
-        "folder, or in the rules, where a text says that the data manager must act), then move the folder back "
-        "into drop/. Casedrop sends only what is missing.\n\n"
-        f"(For `casedrop retry --reason`: {', '.join(case.reasons)})\n"
+        "How to go on\n\nNothing of your data was changed or deleted. Once it is put right, move the folder back "
+        f"into drop/. Casedrop sends only what is missing.\n\n{asked}"
+        f"More about it: {PAGE} of Casedrop, under {words}\n(For `casedrop retry --reason`: {words})\n"
     )
-    return _for_notepad(lines)
+    return for_notepad(lines)
+
+
+def _explained(causes: Sequence[Problem]) -> str:
+    """Each word once, with all that was found of it."""
+    found: dict[str, list[Problem]] = {}
+    for problem in causes:
+        found.setdefault(problem.word, []).append(problem)
+    return "\n\n".join(_one(word, problems) for word, problems in found.items())
+
+
+def _one(word: str, problems: Iterable[Problem]) -> str:
+    """The journal may hold a word of an earlier release that nothing says any more."""
+    known = CATALOGUE.get(word)
+    if known is None:
+        return _listed(problems)
+    return f"{known.heading}\n{_listed(problems)}\nWho acts: {known.acts}\nWhat to do: {known.cure}"
 
 
 def _listed(problems: Iterable[Problem]) -> str:
-    return "\n\n".join(f"- {problem.text}" for problem in problems)
+    return "\n".join(f"- {problem.text}" for problem in problems)
 
 
 def late_text(case: Case) -> str:
@@ -124,7 +148,7 @@ def late_text(case: Case) -> str:
         "It was not sent.\n\n"
         "To send it, make a new case of it, or ask the data manager.\n"
     )
-    return _for_notepad(lines)
+    return for_notepad(lines)
 
 
 def _table(parts: Sequence[Case]) -> str:
@@ -153,9 +177,13 @@ def _on_platform(case: Case) -> str:
     )
 
 
-def _for_notepad(text: str) -> str:
+def for_notepad(text: str) -> str:
     """Wrapped, with Windows line ends."""
-    wrapped = (
-        textwrap.wrap(line, 78, break_long_words=False, break_on_hyphens=False) for line in text.split("\n")
+    return "\r\n".join("\r\n".join(_wrapped(line)) for line in text.split("\n"))
+
+
+def _wrapped(line: str) -> list[str]:
+    indent = "  " if line.startswith(("- ", "  ")) else ""
+    return textwrap.wrap(
+        line, COLUMNS, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
-    return "\r\n".join("\r\n".join(lines) for lines in wrapped)

@@ -225,6 +225,7 @@ class Service:
         scanner.naming = NamingSource(drop, self.pseudonym_key)
         watched = Watched(drop, scanner, pipeline, threads, TableWatch(drop, self.journal, self.wake.set))
         pipeline.expect_sending = watched.expect_sending
+        pipeline.contact = drop.contact
         return watched
 
     def _expect_running(self) -> None:
