@@ -88,4 +88,6 @@ def _of_case(watched: Watched, case: Case, attempt: Attempt, now: float) -> dict
     progress = watched.pipeline.progress.get(case.id)
     why = watched.stuck(case.id, now) or attempt.why
     said = status.of_case(case, why, (progress.sent, progress.total) if progress else None)
+    if progress and "total_bytes" in said:
+        said |= progress.figures(now)
     return said | {"state": status.WAITS_FOR_A_PERSON} if attempt.person else said
