@@ -13,12 +13,12 @@ SOURCE = Path(casedrop.__file__).parent
 PURE = {
     "accounts", "annex_e", "answers", "breaker", "chain", "codes", "compound", "config_checks", "deidentify",
     "dicom_model", "dictionary", "distances", "done_before", "edited", "errors", "essence", "gaps", "grids",
-    "group", "guards", "gz", "header_texts", "headers", "identifiers", "identity", "inside", "jpeg",
-    "jpeg2000", "last_look", "magic", "matrix", "metadata", "metaimage", "mhd", "model", "near", "new_uids",
-    "nifti", "nrrd", "pace", "patients", "pixel_comments", "placed", "planned", "png", "pseudonyms", "receipts",
-    "redrop", "rehearsal", "reports", "rle", "series", "series_rules", "settle", "slices", "slides", "split",
-    "spots", "stages", "status", "table_changes", "table_text", "tables", "tiff", "titles", "unpacking", "values",
-    "volumes", "voxels",
+    "group", "guards", "gz", "header_texts", "headers", "health", "identifiers", "identity", "inside", "jpeg",
+    "jpeg2000", "last_look", "lines", "magic", "matrix", "metadata", "metaimage", "mhd", "model", "near",
+    "new_uids", "nifti", "nrrd", "pace", "patients", "pixel_comments", "placed", "planned", "png",
+    "pseudonyms", "receipts", "redrop", "rehearsal", "reports", "rle", "series", "series_rules", "settle",
+    "slices", "slides", "split", "spots", "stages", "status", "table", "table_changes", "table_text",
+    "tables", "tiff", "titles", "unpacking", "values", "volumes", "voxels",
 }  # fmt: skip
 EDGES = {
     "check", "commit", "confirm", "dicom_headers", "file_away", "journal", "ledger", "pack", "prepare",
@@ -29,11 +29,11 @@ SHARED = {
 }  # fmt: skip
 """What edges may import besides pure modules: the platform, how files are opened and read, and workers."""
 ABOVE = {
-    "admission", "before_sending", "board", "cli", "completeness", "config", "config_across",
-    "config_dicom", "config_files", "config_tables", "contents", "decisions", "demo", "gate",
-    "inspection", "intake", "judge", "keys", "logs", "look_back", "naming", "naming_check", "once",
-    "outgoing", "own_words", "pipeline", "planning", "pseudonym_key", "resend", "running", "scan",
-    "service", "split_cases", "start", "table_files", "table_watch", "watched",
+    "admission", "before_sending", "board", "cli", "completeness", "config", "config_across", "config_dicom",
+    "config_files", "config_tables", "contents", "decisions", "demo", "gate", "inspection", "intake", "judge",
+    "keys", "live", "logs", "look_back", "naming", "naming_check", "once", "outgoing", "own_words",
+    "pipeline", "planning", "pseudonym_key", "resend", "running", "scan", "service", "split_cases", "start",
+    "table_files", "table_watch", "watched",
 }  # fmt: skip
 IMPURE = {
     "os",
@@ -83,6 +83,6 @@ def test_edges_do_not_import_each_other(module: str) -> None:
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
-    heavy = "httpx", "watchdog", "starlette", "pydantic", "structlog", "cattrs", "pydicom", "openpyxl"
+    heavy = "httpx", "watchdog", "starlette", "pydantic", "structlog", "cattrs", "pydicom", "openpyxl", "rich.live"
     code = f"import sys, casedrop.cli; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -17,19 +17,17 @@ from casedrop.rehearsal import would_become
 from casedrop.stages import Stage
 from casedrop.watched import Watched
 
-NEWEST = 50
-"""Cases of each outcome that are shown."""
-
 
 def gather(
     drops: Iterable[Watched], journal: Journal, attempts: Mapping[int, Attempt], paused: str, now: float
 ) -> dict[str, Any]:
-    """The pid, the time (seconds since 1970), and the drops.
+    """As docs/status.schema.json describes it: version, the time (seconds since 1970), the pid, and the drops.
 
-    Each has name, rules (a fingerprint), held, paused (why, or ""), table_changes (TableWatch.report), cases.
+    Each has name, rules (a fingerprint), held and paused (why, or ""), stands (held, paused, rehearses or ""),
+    scanned (when the last good look began, 0: never), table_changes (TableWatch.report), and cases.
     """
     found = [_of_drop(watched, journal, attempts, now) | {"paused": paused} for watched in drops]
-    return {"time": time.time(), "pid": os.getpid(), "drops": found}
+    return {"version": status.VERSION, "time": time.time(), "pid": os.getpid(), "drops": found}
 
 
 def rested(watched: Watched, journal: Journal) -> list[Case]:
@@ -38,7 +36,9 @@ def rested(watched: Watched, journal: Journal) -> list[Case]:
         return []
     root = watched.root.id
     return list(
-        chain.from_iterable(journal.recent(root, stage, NEWEST) for stage in (Stage.DONE, Stage.FAILED))
+        chain.from_iterable(
+            journal.recent(root, stage, status.NEWEST) for stage in (Stage.DONE, Stage.FAILED)
+        )
     )
 
 
@@ -57,11 +57,14 @@ def _of_drop(
     cases = journal.under_way(watched.root.id) if watched.root else []
     under_way = [_of_case(watched, case, attempts.get(case.id, Attempt()), now) for case in cases]
     known = {shown(case.folder) for case in cases}
+    latest = watched.scanner.latest
     found = [_of_finding(watched, one, now) for one in watched.fresh()] if watched.root else []
     return {
         "name": watched.drop.name,
         "rules": status.rules(watched.drop),
         "held": watched.hung(now) or watched.held or watched.no_new,
+        "stands": watched.stands(now),
+        "scanned": time.time() - now + latest.started if latest else 0.0,
         "table_changes": watched.tables.report,
         "cases": [
             *under_way,

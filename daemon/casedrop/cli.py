@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from casedrop import __version__
 
 if TYPE_CHECKING:
     from casedrop.config import Settings
+    from casedrop.running import Report
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -31,6 +33,8 @@ def main() -> None:
     """Run the command line; what is wrong is said in words, never as a traceback."""
     from casedrop.errors import CasedropError, ConfigurationError  # noqa: PLC0415
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name the terminal has no letters for
     try:
         app()
     except ConfigurationError as error:
@@ -177,29 +181,51 @@ def _plan_drop(settings: "Settings", name: str, *, offline: bool, as_csv: bool) 
 @app.command()
 def status(
     config: Config = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the status as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the status as JSON (docs/status.schema.json).")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, until Ctrl-C.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every folder that the status has.")] = False,
+    health: Annotated[
+        bool, typer.Option("--health", help="One line, and an exit code for uptime checks.")
+    ] = False,
 ) -> None:
     """Say what every folder is doing, and why it waits."""
     import json  # noqa: PLC0415
-    import shutil  # noqa: PLC0415
+    from contextlib import suppress  # noqa: PLC0415
+
+    from casedrop import live, running  # noqa: PLC0415
+
+    if as_json + watch + health > 1:
+        raise typer.BadParameter("Say one of --json, --watch and --health.")
+    settings = _settings(config)
+    if watch:
+        with suppress(KeyboardInterrupt):
+            live.watch(settings, every=every)
+    try:
+        report = running.whole(settings)
+    except OSError as error:
+        typer.echo(running.no_status(settings, error), err=not health)
+        raise typer.Exit(HELD_EXIT) from None
+    if health:
+        _say_health(settings, report)
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+    elif not watch:
+        live.once(report, every=every)
+    raise typer.Exit(0 if running.runs(report) else HELD_EXIT)
+
+
+def _say_health(settings: "Settings", report: "Report") -> None:
     import time  # noqa: PLC0415
 
-    from casedrop import running  # noqa: PLC0415
-    from casedrop.status import lines  # noqa: PLC0415
+    from casedrop.health import health  # noqa: PLC0415
+    from casedrop.running import runs  # noqa: PLC0415
 
-    settings = _settings(config)
-    try:
-        report = running.report(settings) | {"outdated": running.outdated(settings)}
-    except OSError as error:
-        where = f"{settings.state.directory} ({error.strerror})"
-        typer.echo(f"There is no status yet in {where}. Is the service running?", err=True)
-        raise typer.Exit(HELD_EXIT) from None
-    runs = running.runs(report)
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    typer.echo(
-        json.dumps(report, indent=2) if as_json else lines(report, time.time(), runs=runs, width=width)
-    )
-    raise typer.Exit(0 if runs else HELD_EXIT)
+    rescan = settings.settle.rescan_seconds
+    code, line = health(report, time.time(), runs=runs(report), rescan_seconds=rescan)
+    typer.echo(line)
+    raise typer.Exit(code)
 
 
 @app.command()

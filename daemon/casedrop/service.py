@@ -87,6 +87,8 @@ class Service:
         self.gate = Gate(self.journal, self.platform, self.judge, self.wake.set)
         self.next_copy = 0.0
         self.unwritten = False
+        self.tell: Callable[[dict[str, Any]], None] = lambda _: None
+        """Called with each status as it is written."""
 
     def stop(self) -> None:
         """Only sets flags, from any thread."""
@@ -378,6 +380,7 @@ class Service:
     def _write_status(self, now: float) -> None:
         paused = self.breaker.open(now)
         report = board.gather(self.drops, self.journal, self.attempts, paused, now)
+        self.tell(report)
         try:
             board.write(self.settings.state.directory, report)
             self.unwritten = False

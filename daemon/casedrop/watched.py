@@ -25,6 +25,7 @@ REHEARSES = (
     'This drop rehearses (mode = "rehearse"): each folder says what it would become, and nothing is sent.'
 )
 PAUSED = "A person has paused this drop: nothing of it is sent. `casedrop resume {}` goes on."
+HELD, REHEARSING, BY_A_PERSON = "held", "rehearses", "paused"
 HUNG = 30.0
 """Seconds after which a look at a drop, or a step of a case, is called hung."""
 
@@ -76,6 +77,14 @@ class Watched:
         if self.drop.mode == "rehearse":
             return REHEARSES
         return (PAUSED.format(self.drop.name) if self.paused else "") or self.full or self.brake.why
+
+    def stands(self, now: float) -> str:
+        """In a word why it takes no new folder, "" while it does."""
+        if self.hung(now) or self.held:
+            return HELD
+        if self.sends_nothing:
+            return REHEARSING if self.drop.mode == "rehearse" else BY_A_PERSON
+        return HELD if self.no_new else ""
 
     @property
     def sends_nothing(self) -> bool:
