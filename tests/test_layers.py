@@ -30,10 +30,10 @@ SHARED = {
 """What edges may import besides pure modules: the platform, how files are opened and read, and workers."""
 ABOVE = {
     "admission", "before_sending", "board", "cli", "completeness", "config", "config_across", "config_dicom",
-    "config_files", "config_tables", "contents", "decisions", "demo", "gate", "inspection", "intake", "judge",
-    "keys", "live", "logs", "look_back", "naming", "naming_check", "once", "outgoing", "own_words",
-    "pipeline", "planning", "pseudonym_key", "resend", "running", "scan", "service", "split_cases", "start",
-    "table_files", "table_watch", "watched",
+    "config_files", "config_tables", "contents", "decisions", "demo", "gate", "history", "inspection",
+    "intake", "judge", "keys", "live", "logs", "look_back", "naming", "naming_check", "once", "outgoing",
+    "own_words", "pipeline", "planning", "pseudonym_key", "resend", "running", "scan", "service",
+    "split_cases", "start", "table_files", "table_watch", "watched",
 }  # fmt: skip
 IMPURE = {
     "os",
@@ -83,6 +83,16 @@ def test_edges_do_not_import_each_other(module: str) -> None:
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
-    heavy = "httpx", "watchdog", "starlette", "pydantic", "structlog", "cattrs", "pydicom", "openpyxl", "rich.live"
+    heavy = (
+        "httpx",
+        "watchdog",
+        "starlette",
+        "pydantic",
+        "structlog",
+        "cattrs",
+        "pydicom",
+        "openpyxl",
+        "rich.live",
+    )
     code = f"import sys, casedrop.cli; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -364,6 +364,21 @@ def ledger(
 
 
 @app.command()
+def history(
+    config: Config = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="Only what ended since (UTC).", metavar="DATE")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only what failed.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV.")] = False,
+) -> None:
+    """Say what became of every folder, the newest last."""
+    from casedrop.history import listing  # noqa: PLC0415
+
+    typer.echo(listing(_settings(config), since, failed=failed, as_csv=as_csv), nl=not as_csv)
+
+
+@app.command()
 def where(name: str, config: Config = None) -> None:
     """Say where a patient's data went, for a withdrawal of consent: NAME is the folder's or display set's."""
     from casedrop.outgoing import where_is  # noqa: PLC0415
