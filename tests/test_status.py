@@ -220,6 +220,13 @@ def test_health_tells_a_service_that_is_gone_or_silent() -> None:
     assert sound(drop(), time=NOW - 600) == (75, "NOT RUNNING: the last status was written 10 min ago")
 
 
+def test_a_service_from_before_an_upgrade_is_understood_while_it_still_runs() -> None:
+    old = {"time": NOW - 1, "pid": 1, "drops": [{"name": "lung", "held": "", "paused": "", "cases": []}]}
+    assert health(old, NOW, runs=True, rescan_seconds=30)[0] == 0
+    assert lines(old, NOW, runs=True) == "lung\n  no folders"
+    assert table(old, NOW, runs=True, width=80)
+
+
 def test_a_failed_folder_is_no_trouble_of_the_service() -> None:
     assert sound(drop(case("P1", "failed")))[0] == 0
 

@@ -2,10 +2,11 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from io import TextIOWrapper
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -166,13 +167,18 @@ def plan(
 def _plan_drop(settings: "Settings", name: str, *, offline: bool, as_csv: bool) -> None:
     """A line as soon as it is known: large folders take a while."""
     from casedrop import planning, rehearsal  # noqa: PLC0415
+    from casedrop.reports import paragraph  # noqa: PLC0415
 
     rows = []
     for row in planning.plan_drop(settings, os.environ, name, offline=offline):
         rows.append(row)
         if not as_csv:
             typer.echo(rehearsal.line(row))
-    said = rehearsal.as_csv(rows) if as_csv else f"{rehearsal.summary(rows)}\n\n{rehearsal.NOT_CHECKED}"
+    said = (
+        rehearsal.as_csv(rows)
+        if as_csv
+        else f"{rehearsal.summary(rows)}\n\n{paragraph(rehearsal.NOT_CHECKED)}"
+    )
     typer.echo(said, nl=not as_csv)
     good = all(row.state in (rehearsal.SENT, rehearsal.LEFT_ALONE) for row in rows)
     raise typer.Exit(0 if good else 1)
@@ -250,7 +256,9 @@ def retry(
     """Move failed folders back into drop/, or send what changed in a table, or make a deleted display set anew."""
     from casedrop.decisions import retry as decide  # noqa: PLC0415
 
-    _say(decide(_settings(config), os.environ, which, every=every, reason=reason))
+    found = decide(_settings(config), os.environ, which, every=every, reason=reason)
+    further = [(True, "`casedrop status --watch` shows how it goes on.")] if sys.stdout.isatty() else []
+    _say(chain(found, further))
 
 
 @app.command()
@@ -336,10 +344,13 @@ def pseudonyms(
     raise typer.Exit(0 if found else 1)
 
 
-def _say(findings: list[tuple[bool, str]]) -> None:
-    for _, text in findings:
+def _say(findings: Iterable[tuple[bool, str]]) -> None:
+    """Each as it is known; 1 where one is not well."""
+    good = True
+    for ok, text in findings:
         typer.echo(text)
-    raise typer.Exit(0 if all(ok for ok, _ in findings) else 1)
+        good = good and ok
+    raise typer.Exit(0 if good else 1)
 
 
 @app.command()

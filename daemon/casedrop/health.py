@@ -30,10 +30,10 @@ def health(report: Mapping[str, Any], now: float, *, runs: bool, rescan_seconds:
 
 
 def _troubles(drop: Mapping[str, Any], now: float, oldest: float) -> Iterator[str]:
-    """A drop that rehearses does what it is told to."""
-    name, scanned = drop["name"], drop["scanned"]
-    if drop["stands"] in STANDS:
-        yield f"{name} {STANDS[drop['stands']]}"
+    """A drop that rehearses does what it is told to; a service from before an upgrade tells less."""
+    name, scanned = drop["name"], drop.get("scanned", now)
+    if words := STANDS.get(drop.get("stands", "")):
+        yield f"{name} {words}"
     elif now - scanned > oldest:
         ago = f"since {lasting(now - scanned)}" if scanned else "yet"
         yield f"{name} has not been looked through {ago}"

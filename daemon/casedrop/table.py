@@ -90,7 +90,7 @@ def _widths(cases: Sequence[Case], now: float, width: int) -> tuple[int, int, in
     if width >= WIDE:
         folder = min(folder, left // 4)
         return folder, state, how_far, left - folder - state - how_far
-    folder = min(folder, max(left * 3 // 10, INDENT))
+    folder = min(folder, max(left * 3 // 10, left + GAP - state - how_far, INDENT))
     return folder, max(min(state, left + GAP - folder - how_far), INDENT), how_far, 0
 
 
