@@ -102,6 +102,21 @@ def test_a_drop_says_first_that_it_is_held_or_has_older_rules() -> None:
     assert "no folders" in row("\n".join(shown), "lung  ")
 
 
+def test_rows_of_tables_that_changed_are_said_with_what_to_do() -> None:
+    first = [
+        {"folder": "P1", "what": "some-score", "retry": True},
+        {"folder": "P2\x1b", "what": "title", "retry": False},
+    ]
+    changed = drop(table_changes={"folders": 30, "first": first})
+    sends = (
+        "CHANGED IN A TABLE since they were sent: P1 (some-score) (the first of 30 folders); `casedrop retry"
+    )
+    for said in (drawn(changed, width=200), lines(report(changed), NOW, runs=True)):
+        assert f"  {sends} lung/NAME` sends the new values" in said
+        assert r"P2\x1b (title)" in said
+        assert "lung/NAME` says why they are not sent" in said
+
+
 def test_a_service_that_is_not_there_or_silent_is_said_so() -> None:
     assert "The service is not running; this is how things were 1 s ago" in drawn(width=80, runs=False)
     assert "The service wrote this 5 min ago" in drawn(width=80, time=NOW - 300)
