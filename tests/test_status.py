@@ -30,12 +30,12 @@ BUSY = drop(
 )
 
 
-def drawn(*drops: dict[str, Any], width: int, runs: bool = True, every: bool = False, **more: Any) -> str:
+def drawn(*drops: dict[str, Any], width: int, runs: bool = True, least: int = 0, **more: Any) -> str:
     out = io.StringIO()
     made = report(*drops, **more)
     expect_valid(made)
     console = Console(file=out, width=width, highlight=False)
-    console.print(table(made, NOW, runs=runs, width=width, every=every))
+    console.print(table(made, NOW, runs=runs, width=width, least=least))
     return out.getvalue()
 
 
@@ -82,7 +82,7 @@ def test_done_folders_are_counted_and_the_newest_few_shown() -> None:
     assert "D04 " in shown
     assert "D05 " not in shown
     assert "and 25 more done (--all shows them)" in shown
-    assert "D29 " in drawn(BUSY, width=80, every=True)
+    assert "D29 " in drawn(BUSY, width=80, least=999)
 
 
 def test_thousands_of_folders_in_drop_hide_nothing_that_is_on_its_way() -> None:

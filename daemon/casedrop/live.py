@@ -26,9 +26,9 @@ def once(report: running.Report, *, every: bool) -> None:
     runs, now = running.runs(report), time.time()
     console = _console()
     if console.is_terminal:
-        console.print(table(report, now, runs=runs, width=console.width, every=every))
+        console.print(table(report, now, runs=runs, width=console.width, least=sys.maxsize if every else 0))
     else:
-        print(lines(report, now, runs=runs))  # noqa: T201
+        print(lines(report, now, runs=runs), flush=True)  # noqa: T201
 
 
 def watch(settings: Settings, *, every: bool) -> None:
@@ -41,7 +41,7 @@ def watch(settings: Settings, *, every: bool) -> None:
         return
     with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
         while True:
-            live.update(_drawn(settings, console.width, every=every), refresh=True)
+            live.update(_drawn(settings, console, every=every), refresh=True)
             time.sleep(EVERY)
 
 
@@ -63,12 +63,14 @@ def changes(settings: Settings) -> Iterator[str]:
         time.sleep(EVERY)
 
 
-def _drawn(settings: Settings, width: int, *, every: bool) -> Group:
+def _drawn(settings: Settings, console: Console, *, every: bool) -> Group:
+    """What of it does not fit on the screen is left out."""
     try:
         report = running.whole(settings)
     except OSError as error:
         return Group(Text(running.no_status(settings, error)))
-    return table(report, time.time(), runs=running.runs(report), width=width, every=every)
+    least = console.height if every else 0
+    return table(report, time.time(), runs=running.runs(report), width=console.width, least=least)
 
 
 def _console() -> Console:

@@ -36,16 +36,16 @@ INDENT = 2
 """Columns."""
 
 
-def table(report: Mapping[str, Any], now: float, *, runs: bool, width: int, every: bool = False) -> Group:
+def table(report: Mapping[str, Any], now: float, *, runs: bool, width: int, least: int = 0) -> Group:
     """By drop what is to be said of it, then a row for each case, the newest first, done ones counted.
 
-    `width` is that of the terminal in columns; with `every` no case is left out.
+    `width` is that of the terminal in columns; `least` cases of each kind are shown where there are so many.
     """
     said: list[RenderableType] = [
         Text(words, style="bold red") for words in service_words(report, now, runs=runs)
     ]
     for drop in report["drops"]:
-        said += [*_heading(drop), *_cases(drop["cases"], now, width, every=every)]
+        said += [*_heading(drop), *_cases(drop["cases"], now, width, least)]
     return Group(*said)
 
 
@@ -70,10 +70,10 @@ def _group(case: Case) -> str:
     return ON_ITS_WAY if case["state"] in MOVING else IN_DROP
 
 
-def _cases(cases: Sequence[Case], now: float, width: int, *, every: bool) -> Iterator[RenderableType]:
+def _cases(cases: Sequence[Case], now: float, width: int, least: int) -> Iterator[RenderableType]:
     newest = sorted(cases, key=lambda one: -float(one["since"]))
     groups = {group: [one for one in newest if _group(one) == group] for group in GROUPS}
-    chosen = {group: found if every else found[: MOST[group]] for group, found in groups.items()}
+    chosen = {group: found[: max(least, MOST[group])] for group, found in groups.items()}
     columns = _widths([one for found in chosen.values() for one in found], now, width)
     for group, found in chosen.items():
         yield from _rows(found, now, columns, GROUPS[group])
