@@ -1,6 +1,7 @@
 """What `casedrop plan` prints: readable at 80 columns, nothing left out."""
 
 import json
+from dataclasses import replace
 
 from casedrop.group import group
 from casedrop.model import Drop, Entry, EntryKind, Listing, SocketRule
@@ -52,6 +53,14 @@ def test_long_names_are_wrapped_not_cut() -> None:
     shown = text("ct.mha", name)
     assert all(len(line) <= 80 for line in shown.splitlines())
     assert name in "".join(shown.split())
+
+
+def test_a_long_folder_name_and_its_title_are_wrapped_too() -> None:
+    name = "P1 " + "x" * 200
+    files = replace(listing("ct.mha"), folder=name)
+    shown = plan_text(files, group(files, DROP, {}, None), DROP)
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert "".join(shown.split()).count("x" * 200) == 2
 
 
 def test_a_name_cannot_play_tricks_on_the_terminal() -> None:

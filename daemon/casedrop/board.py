@@ -18,23 +18,21 @@ from casedrop.rehearsal import would_become
 from casedrop.stages import Stage
 from casedrop.watched import Watched
 
-NEWEST = 50
-"""Cases of each outcome that are shown."""
-
 
 def gather(
     drops: Iterable[Watched], journal: Journal, attempts: Mapping[int, Attempt], paused: str, now: float
 ) -> dict[str, Any]:
-    """The pid, the time, the time of the journal's copy (0: none), bytes free in the state directory, the drops.
+    """As docs/status.schema.json describes it: of the service, and the drops with their cases.
 
-    Each has name, rules (a fingerprint), held and paused (why, or ""), stands (held, paused, rehearses or ""),
+    Version, the time, the pid, the time of the journal's copy (0: none), and bytes free in the state directory.
+    A drop has name, rules (a fingerprint), held and paused (why, or ""), stands (held, paused, rehearses or ""),
     scanned (when the last good look began, 0: never), free (bytes in the root, where known), ended (how many
     folders are done and failed), table_changes (TableWatch.report) and cases. Times in seconds since 1970.
     """
     found = [_of_drop(watched, journal, attempts, now) | {"paused": paused} for watched in drops]
     free = shutil.disk_usage(journal.copy_path.parent).free
-    own = {"time": time.time(), "pid": os.getpid(), "copied": journal.copied, "free": free}
-    return own | {"drops": found}
+    own = {"version": status.VERSION, "time": time.time(), "pid": os.getpid()}
+    return own | {"copied": journal.copied, "free": free, "drops": found}
 
 
 def rested(watched: Watched, journal: Journal) -> list[Case]:
@@ -43,7 +41,9 @@ def rested(watched: Watched, journal: Journal) -> list[Case]:
         return []
     root = watched.root.id
     return list(
-        chain.from_iterable(journal.recent(root, stage, NEWEST) for stage in (Stage.DONE, Stage.FAILED))
+        chain.from_iterable(
+            journal.recent(root, stage, status.NEWEST) for stage in (Stage.DONE, Stage.FAILED)
+        )
     )
 
 
@@ -104,4 +104,6 @@ def _of_case(watched: Watched, case: Case, attempt: Attempt, now: float) -> dict
     progress = watched.pipeline.progress.get(case.id)
     why = watched.stuck(case.id, now) or attempt.why
     said = status.of_case(case, why, (progress.sent, progress.total) if progress else None)
+    if progress and "total_bytes" in said:
+        said |= progress.figures(now)
     return said | {"state": status.WAITS_FOR_A_PERSON} if attempt.person else said

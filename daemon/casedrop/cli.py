@@ -2,9 +2,11 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from io import TextIOWrapper
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +16,7 @@ from casedrop import __version__
 
 if TYPE_CHECKING:
     from casedrop.config import Settings
+    from casedrop.running import Report
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -31,6 +34,8 @@ def main() -> None:
     """Run the command line; what is wrong is said in words, never as a traceback."""
     from casedrop.errors import CasedropError, ConfigurationError  # noqa: PLC0415
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name the terminal has no letters for
     try:
         app()
     except ConfigurationError as error:
@@ -162,13 +167,18 @@ def plan(
 def _plan_drop(settings: "Settings", name: str, *, offline: bool, as_csv: bool) -> None:
     """A line as soon as it is known: large folders take a while."""
     from casedrop import planning, rehearsal  # noqa: PLC0415
+    from casedrop.reports import paragraph  # noqa: PLC0415
 
     rows = []
     for row in planning.plan_drop(settings, os.environ, name, offline=offline):
         rows.append(row)
         if not as_csv:
             typer.echo(rehearsal.line(row))
-    said = rehearsal.as_csv(rows) if as_csv else f"{rehearsal.summary(rows)}\n\n{rehearsal.NOT_CHECKED}"
+    said = (
+        rehearsal.as_csv(rows)
+        if as_csv
+        else f"{rehearsal.summary(rows)}\n\n{paragraph(rehearsal.NOT_CHECKED)}"
+    )
     typer.echo(said, nl=not as_csv)
     good = all(row.state in (rehearsal.SENT, rehearsal.LEFT_ALONE) for row in rows)
     raise typer.Exit(0 if good else 1)
@@ -177,29 +187,51 @@ def _plan_drop(settings: "Settings", name: str, *, offline: bool, as_csv: bool) 
 @app.command()
 def status(
     config: Config = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the status as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the status as JSON (docs/status.schema.json).")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, until Ctrl-C.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every folder that the status has.")] = False,
+    health: Annotated[
+        bool, typer.Option("--health", help="One line, and an exit code for uptime checks.")
+    ] = False,
 ) -> None:
     """Say what every folder is doing, and why it waits."""
     import json  # noqa: PLC0415
-    import shutil  # noqa: PLC0415
+    from contextlib import suppress  # noqa: PLC0415
+
+    from casedrop import live, running  # noqa: PLC0415
+
+    if as_json + watch + health > 1:
+        raise typer.BadParameter("Say one of --json, --watch and --health.")
+    settings = _settings(config)
+    if watch:
+        with suppress(KeyboardInterrupt):
+            live.watch(settings, every=every)
+    try:
+        report = running.whole(settings)
+    except OSError as error:
+        typer.echo(running.no_status(settings, error), err=not health)
+        raise typer.Exit(HELD_EXIT) from None
+    if health:
+        _say_health(settings, report)
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+    elif not watch:
+        live.once(report, every=every)
+    raise typer.Exit(0 if running.runs(report) else HELD_EXIT)
+
+
+def _say_health(settings: "Settings", report: "Report") -> None:
     import time  # noqa: PLC0415
 
-    from casedrop import running  # noqa: PLC0415
-    from casedrop.status import lines  # noqa: PLC0415
+    from casedrop.health import health  # noqa: PLC0415
+    from casedrop.running import runs  # noqa: PLC0415
 
-    settings = _settings(config)
-    try:
-        report = running.report(settings) | {"outdated": running.outdated(settings)}
-    except OSError as error:
-        where = f"{settings.state.directory} ({error.strerror})"
-        typer.echo(f"There is no status yet in {where}. Is the service running?", err=True)
-        raise typer.Exit(HELD_EXIT) from None
-    runs = running.runs(report)
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    typer.echo(
-        json.dumps(report, indent=2) if as_json else lines(report, time.time(), runs=runs, width=width)
-    )
-    raise typer.Exit(0 if runs else HELD_EXIT)
+    rescan = settings.settle.rescan_seconds
+    code, line = health(report, time.time(), runs=runs(report), rescan_seconds=rescan)
+    typer.echo(line)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -224,7 +256,9 @@ def retry(
     """Move failed folders back into drop/, or send what changed in a table, or make a deleted display set anew."""
     from casedrop.decisions import retry as decide  # noqa: PLC0415
 
-    _say(decide(_settings(config), os.environ, which, every=every, reason=reason))
+    found = decide(_settings(config), os.environ, which, every=every, reason=reason)
+    further = [(True, "`casedrop status --watch` shows how it goes on.")] if sys.stdout.isatty() else []
+    _say(chain(found, further))
 
 
 @app.command()
@@ -318,10 +352,13 @@ def pseudonyms(
     raise typer.Exit(0 if found else 1)
 
 
-def _say(findings: list[tuple[bool, str]]) -> None:
-    for _, text in findings:
+def _say(findings: Iterable[tuple[bool, str]]) -> None:
+    """Each as it is known; 1 where one is not well."""
+    good = True
+    for ok, text in findings:
         typer.echo(text)
-    raise typer.Exit(0 if all(ok for ok, _ in findings) else 1)
+        good = good and ok
+    raise typer.Exit(0 if good else 1)
 
 
 @app.command()
@@ -343,6 +380,21 @@ def ledger(
         findings = outgoing.verify(_settings(config))
         _say([(ok, f"{'ok      ' if ok else 'PROBLEM '} {text}") for ok, text in findings])
     typer.echo(outgoing.listing(_settings(config), since, patient, as_csv=as_csv), nl=not as_csv)
+
+
+@app.command()
+def history(
+    config: Config = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="Only what ended since (UTC).", metavar="DATE")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only what failed.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV.")] = False,
+) -> None:
+    """Say what became of every folder, the newest last."""
+    from casedrop.history import listing  # noqa: PLC0415
+
+    typer.echo(listing(_settings(config), since, failed=failed, as_csv=as_csv), nl=not as_csv)
 
 
 @app.command()

@@ -26,7 +26,8 @@ from casedrop.status import outdated_words
 from casedrop.table_changes import is_told_elsewhere
 from casedrop.watch import list_folder
 
-Findings = list[tuple[bool, str]]
+Finding = tuple[bool, str]
+Findings = list[Finding]
 
 
 def accept(settings: Settings, environ: Mapping[str, str], which: str, *, every: bool) -> Findings:
@@ -45,10 +46,11 @@ def accept(settings: Settings, environ: Mapping[str, str], which: str, *, every:
 
 def retry(
     settings: Settings, environ: Mapping[str, str], which: str, *, every: bool, reason: str
-) -> Findings:
+) -> Iterable[Finding]:
     """Move failed folders back into drop/, and done ones whose row of a table has changed.
 
-    Of one under way whose display set is gone, a new one is asked for.
+    Of one under way whose display set is gone, a new one is asked for. Each folder is moved when what came of it
+    is asked for, so that people see it as it happens.
     """
     drop = _drop(settings, which)
     journal = _journal(settings)
@@ -59,7 +61,8 @@ def retry(
     there = {one: case for one, case in failed.items() if (Path(drop.root) / "failed" / one).is_dir()}
     if every:
         wanted = [one for one, case in there.items() if _has_reason(case, reason)]
-        return [moved_back(drop, "failed", one, there[one]) for one in wanted] or [_none_such(there.values())]
+        moved = (moved_back(drop, "failed", one, there[one]) for one in wanted)
+        return moved if wanted else [_none_such(there.values())]
     if name in there and not _has_reason(there[name], reason):
         return [_none_such([there[name]])]
     if name in there:

@@ -12,7 +12,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import cattrs
 
 from casedrop.errors import ConfigurationError
-from casedrop.model import Case, Json
+from casedrop.model import Case, Json, Plan, Problem
 from casedrop.near import shown
 from casedrop.redrop import held_now
 from casedrop.stages import AT_REST, Stage, move
@@ -96,6 +96,24 @@ NEXT_SENT_SQL = (
 
 SENT_TO_SQL = f"{SENT_SQL} json_extract(c.record, '$.set_pk') = ? ORDER BY c.id"
 
+BYTES_SQL = """(SELECT coalesce(sum(coalesce(
+    nullif(json_extract(file.value, '$.stripped_size'), 0), json_extract(file.value, '$.size'))), 0)
+    FROM json_each(record, '$.plan.sockets') AS socket, json_each(socket.value, '$.files') AS file)"""
+"""Bytes of what a case sent, as PlannedFile.sent_size but for rewritten headers."""
+
+BRIEF = (
+    "folder",
+    "first_name",
+    "filed_as",
+    "platform",
+    "study",
+    "set_pk",
+    "archive",
+    "committed",
+    "problems",
+)
+"""What is read of a record where its plan is not needed."""
+
 AT_REST_SQL = ", ".join(f"'{stage}'" for stage in sorted(AT_REST))
 
 
@@ -105,6 +123,18 @@ class TitleHeldError(Exception):
     def __init__(self, holder: Case) -> None:
         super().__init__()
         self.holder = holder
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A case in done/ or failed/, of its plan the part alone, and the bytes that were to be sent."""
+
+    case: Case
+    bytes: int
+
+    @property
+    def is_failed(self) -> bool:
+        return self.case.stage is Stage.FAILED
 
 
 class Journal:
@@ -279,6 +309,21 @@ class Journal:
                     ]
                     found[str(stage)] = counts[0] - counts[1]
             return self._ended[root]
+
+    def ended(self, since: float) -> list[Ended]:
+        """What came to rest in done/ or failed/ since then (seconds since 1970), in that order, of every root."""
+        keys = ", ".join(f"'$.{key}'" for key in (*BRIEF, "plan.part"))
+        with self._lock:
+            found = self._db.execute(
+                f"SELECT id, root, stage, json_extract(record, '$.since') AS ended, {BYTES_SQL},"  # noqa: S608
+                f" json_extract(record, {keys}) FROM cases"
+                " WHERE stage IN ('done', 'failed') AND ended >= ? ORDER BY ended, id",
+                (since,),
+            ).fetchall()
+        return [
+            Ended(_brief(case_id, root, stage, at, json.loads(record)), size)
+            for case_id, root, stage, at, size, record in found
+        ]
 
     def to_look_at(self, root: str, looks: int, before: float) -> list[Case]:
         """Cases done `before` (seconds since 1970) whose folder was looked at so often since."""
@@ -457,6 +502,17 @@ def _merged(rows: list[Any]) -> Iterator[Sent]:
                 pk, first_name or folder, filed_as, part or "", dict(groups or ()), *named, of_set
             )
     return iter(found.values())
+
+
+def _brief(case_id: int, root: str, stage: str, since: float, record: list[Json]) -> Case:
+    """Names come in JSON, which alone can hold odd bytes."""
+    *values, part = record
+    known = {key: value for key, value in zip(BRIEF, values, strict=True) if value is not None}
+    known["problems"] = cattrs.structure(known.get("problems", ()), tuple[Problem, ...])
+    plan = Plan("", "", (), part=part or "")
+    return Case(
+        case_id, root, study_pk="", study_slug="", stage=Stage(stage), since=since, plan=plan, **known
+    )
 
 
 def copy_of(path: Path) -> Path:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import structlog
+
 from casedrop import commit, file_away, receipts, redrop, split_cases
 from casedrop import confirm as look
 from casedrop.admission import Admission, Need
@@ -35,6 +37,7 @@ from casedrop.model import (
     with_copied,
 )
 from casedrop.near import shown
+from casedrop.pace import Milestones, Pace, figures
 from casedrop.pack import Packer
 from casedrop.prepare import opener, prepare, unchanged
 from casedrop.receipt_text import receipt_text
@@ -75,15 +78,34 @@ class Place:
 
 @dataclass(slots=True)
 class Progress:
-    """Bytes of a case that are on the platform; read by the status, written by the part threads."""
+    """Bytes of a case that are on the platform, and that went out; written by part threads, read by the status.
+
+    `tell` is called with the percent at each tenth of an upload that takes long.
+    """
 
     total: int = 0
+    tell: Callable[[int], None] = lambda _: None
     sent: int = 0
+    moved: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+    pace: Pace = field(default_factory=Pace)
+    milestones: Milestones = field(default_factory=Milestones)
 
     def add(self, count: int) -> None:
         with self.lock:
             self.sent += count
+            percent = 100 * self.sent // max(self.total, 1)
+            due = self.milestones.due(boot_clock(), percent)
+        if due:
+            self.tell(percent)
+
+    def move(self, count: int) -> None:
+        with self.lock:
+            self.moved += count
+
+    def figures(self, now: float) -> dict[str, int]:
+        """As `pace.figures`; for the status alone."""
+        return figures(self.pace.speed(now, self.moved), self.total - self.sent)
 
 
 @dataclass(slots=True)
@@ -397,9 +419,10 @@ class Pipeline:
             self.admission.enter(case.id, need, self.platform.uploads_there())
         if wanted:
             self.ledger.began(case, self.drop, wanted)
-        progress = self.progress[case.id] = Progress(sum(file.sent_size for file in files))
+        total = sum(file.sent_size for file in files)
+        progress = self.progress[case.id] = Progress(total, partial(self._told, case))
         for file in files:
-            source = Source(file, self._opener(case, folder, file), progress.add)
+            source = Source(file, self._opener(case, folder, file), progress.add, progress.move)
             try:
                 case = self._sent(case, source)
             except Unavailable as pause:
@@ -409,6 +432,9 @@ class Pipeline:
                     self.admission.leave(case.id)
                 raise
         return case
+
+    def _told(self, case: Case, percent: int) -> None:
+        structlog.get_logger().info("uploading", drop=self.drop, case=case.called, percent=percent)
 
     def _sent(self, case: Case, source: Source) -> Case:
         """One file; a new upload stands in the journal before its first part."""

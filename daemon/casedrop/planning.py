@@ -21,7 +21,7 @@ from casedrop.near import shown
 from casedrop.pack import named
 from casedrop.prepare import look_inside
 from casedrop.reading import open_below
-from casedrop.reports import plan_json, plan_text, plans
+from casedrop.reports import paragraph, plan_json, plan_text, plans
 from casedrop.scan import not_to_group
 from casedrop.settle import composed, data, is_junk
 from casedrop.split import of_parts, of_whole
@@ -60,8 +60,8 @@ def plan_folder(
     text = plan_text(listing, grouping, drop, patients)
     tried = TRIED if any(file.is_series for one in _sockets(grouping) for file in one.files) else ""
     level = _one_level_down(look, folder, drop) if grouping.plan is None else ""
-    said = (text, tried, level, OFFLINE if offline else "", rehearsal.NOT_CHECKED if grouping.plan else "")
-    return "\n\n".join(filter(None, said)), grouping.plan is not None
+    said = (tried, level, OFFLINE if offline else "", rehearsal.NOT_CHECKED if grouping.plan else "")
+    return "\n\n".join([text, *map(paragraph, filter(None, said))]), grouping.plan is not None
 
 
 def _grouped(

@@ -18,7 +18,7 @@ Patients = Mapping[str, tuple[str, str]]
 
 def plan_text(listing: Listing, grouping: Grouping, drop: Drop, patients: Patients | None = None) -> str:
     """Each series and file with the socket that takes it, the display set or why there is none; 80 columns."""
-    lines = [f'Folder "{shown(listing.folder)}" by the rules of drop "{drop.name}"', "", "Files"]
+    lines = [paragraph(f'Folder "{shown(listing.folder)}" by the rules of drop "{drop.name}"'), "", "Files"]
     series = grouping.in_series
     files = [
         one.path for one in listing.entries if one.kind is not EntryKind.FOLDER and one.path not in series
@@ -34,7 +34,7 @@ def plan_text(listing: Listing, grouping: Grouping, drop: Drop, patients: Patien
     for one in grouping.series:
         lines += _wrapped(f"{_series_words(one)} -> {_fate(one)}")
         if patients and one.first in patients:
-            lines += [f"    patient: {', '.join(map(shown, patients[one.first]))}"]
+            lines += _wrapped(f"  patient: {', '.join(map(shown, patients[one.first]))}")
     for weight, heading in HEADINGS.items():
         problems = [problem.text for problem in grouping.problems if problem.weight is weight]
         if problems:
@@ -44,7 +44,7 @@ def plan_text(listing: Listing, grouping: Grouping, drop: Drop, patients: Patien
     for plan in plans(grouping):
         order = f" (order {plan.order})" if plan.order else ""
         kind = "Archive item" if drop.archive else "Display set"
-        lines += ["", f'{kind} "{plan.title}"{order} in {drop.goes_to}']
+        lines += ["", paragraph(f'{kind} "{plan.title}"{order} in {drop.goes_to}')]
         for socket in plan.sockets:
             lines += _wrapped(f"{socket.socket} ({socket.super_kind}) = {_value(socket)}")
     if grouping.plan is None:
@@ -143,6 +143,11 @@ def _value(socket: PlannedSocket) -> str:
     if socket.super_kind == "Value":
         return f"{json.dumps(socket.value, ensure_ascii=False)} (from {socket.source})"
     return socket.source
+
+
+def paragraph(text: str) -> str:
+    """At 80 columns."""
+    return textwrap.fill(text, 80, break_on_hyphens=False)
 
 
 def _wrapped(text: str) -> list[str]:

@@ -18,6 +18,17 @@ def report(settings: Settings) -> Report:
     return found
 
 
+def whole(settings: Settings) -> Report:
+    """With `outdated`, as `casedrop status` shows it. Raises OSError."""
+    return report(settings) | {"outdated": outdated(settings)}
+
+
+def no_status(settings: Settings, error: OSError) -> str:
+    """What is said where there is none to read."""
+    where = f"{settings.state.directory} ({error.strerror})"
+    return f"There is no status yet in {where}. Is the service running?"
+
+
 def runs(found: Mapping[str, Any]) -> bool:
     """Whether the service that wrote it is still there."""
     return os.path.exists(f"/proc/{found['pid']}")

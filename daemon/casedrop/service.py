@@ -95,6 +95,8 @@ class Service:
         self.gate = Gate(self.journal, self.platform, self.judge, self.wake.set)
         self.next_copy = 0.0
         self.unwritten = False
+        self.tell: Callable[[dict[str, Any]], None] = lambda _: None
+        """Called with each status as it is written."""
 
     def stop(self) -> None:
         """Only sets flags, from any thread."""
@@ -391,6 +393,7 @@ class Service:
         paused = self.breaker.open(now)
         report = board.gather(self.drops, self.journal, self.attempts, paused, now)
         self.meter.show(report)
+        self.tell(report)
         try:
             board.write(self.settings.state.directory, report)
             self.unwritten = False

@@ -9,13 +9,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from casedrop import journal, logs
 from casedrop.config import Settings, read_token, token_origin
 from casedrop.errors import ConfigurationError, SetupProblem
+from casedrop.lines import Told, news
 from casedrop.meter import SILENT, Meter
 from casedrop.naming import expect_same_key, read_key
 from casedrop.pseudonyms import fingerprint
@@ -45,6 +48,8 @@ def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: 
     if pseudonym_key is not None:
         service.journal.keep_pseudonym_key(fingerprint(pseudonym_key))
     stop_on_signals(service.stop)
+    if once and sys.stdout.isatty():
+        service.tell = _telling()
     try:
         return service.run(once=once)
     except Exception as error:  # noqa: BLE001  raised further it would meet threads that hang, and never end
@@ -62,6 +67,18 @@ def _meter(settings: Settings) -> Meter:
     metrics = Metrics([drop.name for drop in settings.drops])
     Exporter(metrics.page, settings.metrics.port).start()
     return metrics
+
+
+def _telling() -> Callable[[Mapping[str, Any]], None]:
+    """Print each change for the person who watches a run that ends by itself."""
+    told: Told = {}
+
+    def tell(report: Mapping[str, Any]) -> None:
+        for line in news(report, report["time"], told, runs=True):
+            with suppress(OSError):  # the terminal is gone
+                print(line, flush=True)  # noqa: T201
+
+    return tell
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:

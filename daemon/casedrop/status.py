@@ -1,8 +1,7 @@
-"""What the service writes to status.json, and how a terminal shows it. Pure."""
+"""What the service writes to status.json, in its words. Pure."""
 
 import hashlib
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from casedrop.model import Case, Drop, Finding, FindingState
@@ -19,8 +18,14 @@ WORDS = {
     Stage.FAILED: "failed",
     Stage.SETTLING: "settling",
 }
+NEWEST = 50
+"""Cases of each outcome that are shown."""
+
+VERSION = 1
+"""Of what status.json holds (docs/status.schema.json): another one where something goes or means another thing."""
+
+ENDED = (WORDS[Stage.DONE], WORDS[Stage.FAILED])
 WAITS = "waiting"
-LOOK = "why: `systemctl status casedrop`, or the terminal where it was started by hand"
 WAITS_FOR_A_PERSON = "waiting for a person"
 
 
@@ -46,7 +51,7 @@ def outdated_words(names: Iterable[str]) -> str:
 def of_case(case: Case, why: str, progress: tuple[int, int] | None = None) -> dict[str, Any]:
     """folder, state (WORDS), since (seconds since 1970) and why.
 
-    Where known also reasons, display_set, filed_as, sent_bytes and total_bytes.
+    Where known also reasons, display_set, filed_as, sent_bytes and total_bytes; the board adds `pace.figures`.
     """
     said: dict[str, Any] = {
         "folder": shown(case.called),
@@ -75,63 +80,3 @@ def of_finding(finding: Finding, boot: float) -> dict[str, Any]:
         "why": finding.why,
     }
     return said if finding.until is None else said | {"until": boot + finding.until}
-
-
-def lines(report: dict[str, Any], now: float, *, runs: bool, width: int) -> str:
-    """The status for people, a paragraph a case; wrapped at `width` columns unless that is 0."""
-    found = _lines(report, now, runs=runs)
-    if not width:
-        return "\n".join(found)
-    return "\n".join(textwrap.fill(line, width, subsequent_indent="      ") for line in found)
-
-
-def _lines(report: dict[str, Any], now: float, *, runs: bool) -> Iterator[str]:
-    age = now - report["time"]
-    if not runs:
-        yield f"The service is not running; this is how things were {age:.0f} s ago ({LOOK})."
-    elif age > 30:  # noqa: PLR2004
-        yield f"The service wrote this {age:.0f} s ago: it may be stopped ({LOOK})."
-    if names := report.get("outdated"):
-        yield f"ATTENTION: {outdated_words(names)}"
-    for drop in report["drops"]:
-        yield f"{drop['name']}"
-        if drop["held"]:
-            yield f"  HELD: {drop['held']}"
-        if drop["paused"]:
-            yield f"  Uploads paused: {drop['paused']}"
-        if not drop["cases"]:
-            yield "  no folders"
-        waiting = [case["folder"] for case in drop["cases"] if case["state"] == WAITS_FOR_A_PERSON]
-        if waiting:
-            yield f"  WAITING FOR A PERSON: {several(waiting)}"
-        yield from _table_changes(drop)
-        for case in drop["cases"]:
-            yield f"  {case['folder']}: {_state(case, now)}{_why(case)}"
-
-
-def _table_changes(drop: dict[str, Any]) -> Iterator[str]:
-    found = drop.get("table_changes", {"folders": 0, "first": []})
-    hidden = found["folders"] - len(found["first"])
-    more = f" (the first of {found['folders']} folders)" if hidden else ""
-    for is_sent, how in ((True, "sends the new values"), (False, "says why they are not sent")):
-        named = [f"{one['folder']} ({one['what']})" for one in found["first"] if one["retry"] is is_sent]
-        if named:
-            yield (
-                f"  CHANGED IN A TABLE since they were sent: {several(named)}{more}; "
-                f"`casedrop retry {drop['name']}/NAME` {how}"
-            )
-
-
-def _state(case: dict[str, Any], now: float) -> str:
-    if case.get("total_bytes"):
-        return f"{case['state']} {100 * case['sent_bytes'] // case['total_bytes']} %"
-    if "until" in case:
-        return f"{case['state']}, {max(case['until'] - now, 0):.0f} s more at most"
-    return str(case["state"])
-
-
-def _why(case: dict[str, Any]) -> str:
-    parts = [
-        text for text in (case["why"], case.get("display_set") if case["state"] == "done" else "") if text
-    ]
-    return "".join(f" - {part}" for part in parts)

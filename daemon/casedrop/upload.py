@@ -38,11 +38,12 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A planned file, how to open it, and who counts its bytes."""
+    """A planned file, how to open it, and who counts its bytes: those that are there, and all that go out."""
 
     file: PlannedFile
     open: Callable[[], io.RawIOBase | io.BytesIO]
     sent: Callable[[int], None]
+    moved: Callable[[int], None] = lambda _: None
 
 
 def usable(platform: GrandChallenge, ref: UploadRef) -> Upload | None:
@@ -182,6 +183,7 @@ def _bytes(lane: Lane, source: Source, number: int) -> Iterator[bytes]:
                 raise FolderChanged("A file has become shorter.")
             left -= len(chunk)
             yield chunk
+            source.moved(len(chunk))
 
 
 def _size(file: PlannedFile, number: int) -> int:

@@ -1,0 +1,126 @@
+"""What `casedrop history` tells of folders that have ended."""
+
+import csv
+import io
+import os
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from casedrop.history import COLUMNS, line, table
+from casedrop.journal import NAME, Ended, Journal
+from casedrop.model import Case, Plan, PlannedFile, PlannedSocket, Problem, SourceFile, Weight
+from casedrop.stages import Stage
+from lab import Lab, mha
+
+DROPS = {"root": "lung"}
+STUDY = "https://gc/reader-studies/lung/"
+WRONG = Problem("unmatched-file", "odd.txt fits no rule.")
+
+
+def case(folder: str, stage: Stage = Stage.DONE, since: float = 0.0, **more: object) -> Case:
+    made = Case(0, "root", folder, "https://gc/api/v1/", STUDY, "pk", "lung", stage, since)
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+DONE = case("P001", since=1_800_000_000, set_pk="4c3f", committed=True)
+FAILED = case("P002", Stage.FAILED, problems=(WRONG,))
+
+
+def planned(*sizes: int) -> Plan:
+    files = tuple(PlannedFile(f"{size}.mha", "ct.mha", size, 1, 1, 1) for size in sizes)
+    return Plan("P001", "P001", (PlannedSocket("ct", "Image", "ct.mha", files),))
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / NAME)
+
+
+def test_a_done_folder_has_its_time_size_and_display_set() -> None:
+    assert line(Ended(DONE, 12_300_000), DROPS) == (
+        f"2027-01-15T08:00:00Z  lung/P001: done, 12.3 MB, {STUDY}display-sets/4c3f/"
+    )
+
+
+def test_a_failed_folder_has_the_words_of_its_reasons_and_what_of_it_readers_see() -> None:
+    assert line(Ended(FAILED, 0), DROPS).endswith("lung/P002: failed (unmatched-file), 0 B")
+    unfinished = replace(FAILED, set_pk="77", committed=True)
+    assert line(Ended(unfinished, 5), DROPS).endswith(
+        f"failed (unmatched-file), 5 B, {STUDY}display-sets/77/"
+    )
+
+
+def test_a_folder_is_called_what_people_called_it() -> None:
+    assert "lung/P001: " in line(
+        Ended(replace(DONE, folder="P001 20270115T080000Z", first_name="P001"), 1), DROPS
+    )
+    assert "lung/P001/v1: " in line(Ended(replace(DONE, plan=Plan("P001", "", (), part="v1")), 1), DROPS)
+    assert "?/P001: " in line(Ended(DONE, 1), {})
+
+
+def test_no_name_becomes_a_formula_or_a_command() -> None:
+    odd = replace(DONE, folder="=cmd|x\x1b[31m\u202e", filed_as="@x")
+    (row,) = csv.DictReader(io.StringIO(table([Ended(odd, 7)], DROPS)))
+    assert tuple(row) == COLUMNS
+    assert row["folder"] == r"'=cmd|x\x1b[31m\x202e"
+    assert row["filed_as"] == "'@x"
+    assert (row["outcome"], row["bytes"], row["ended"]) == ("done", "7", "2027-01-15T08:00:00Z")
+
+
+def test_the_journal_tells_what_ended_in_that_order_and_what_was_sent(journal: Journal) -> None:
+    odd = os.fsdecode(b"caf\xe9 \n")
+    note = Problem("changed-after", "Only a note.", Weight.NOTE)
+    packed = planned(5, 7).sockets[0].files[0]
+    packed = replace(packed, size=90, packed=(SourceFile("IM1", 50, 1, 1, 1), SourceFile("IM2", 50, 1, 1, 1)))
+    series = replace(planned(5), sockets=(PlannedSocket("ct", "Image", "a series", (packed,)),))
+    parts = replace(planned(5), title="3", part=odd)
+    for one in (
+        case("late", since=30.0, plan=planned(5, 7), problems=(note,), set_pk="1", committed=True),
+        case(odd, Stage.FAILED, since=10.0, problems=(WRONG,)),
+        case("way", Stage.UPLOADING, since=20.0),
+        case("series", since=20.0, plan=replace(series, title="2"), archive=True, set_pk="2", committed=True),
+        case("part", since=25.0, plan=parts),
+    ):
+        journal.begin(one)
+    found = journal.ended(0.0)
+    assert [one.case.folder for one in found] == [odd, "series", "part", "late"]
+    assert [one.bytes for one in found] == [0, 90, 5, 12]
+    assert [one.case.part for one in found] == ["", "", odd, ""]
+    assert [one.case.reasons for one in found] == [["unmatched-file"], [], [], []]
+    assert found[1].case.address == "https://gc/api/v1/archives/items/2/"
+    assert found[3].case.address == f"{STUDY}display-sets/1/"
+    assert [one.case.folder for one in journal.ended(25.0)] == ["part", "late"]
+
+
+def test_thousands_of_cases_are_told_at_once(journal: Journal, tmp_path: Path) -> None:
+    journal.begin(case("P001", plan=planned(1, 2, 3, 4), set_pk="1", committed=True))
+    with closing(sqlite3.connect(tmp_path / NAME)) as db, db:
+        db.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)"
+            " INSERT INTO cases SELECT i, root, folder, filed_as, stage, study, NULL, record, NULL FROM cases, n"
+        )
+    began = time.monotonic()
+    assert len(journal.ended(0.0)) == 5000
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.long
+def test_the_history_is_told_while_the_service_runs(lab: Lab) -> None:
+    assert "start the service once" in lab.command("history", code=78)
+    lab.start()
+    lab.move_in("P001", ct__mha=mha())
+    lab.wait_done("P001")
+    lab.move_in("P002", ct__mha=mha(9), odd__doc=b"x")
+    lab.wait_failed("P002")
+    first, second = lab.output("history").splitlines()
+    assert f"lung/P001: done, {len(mha())} B, {lab.sandbox.url.removesuffix('api/v1/')}" in first
+    assert "lung/P002: failed (unmatched-file)" in second
+    assert lab.output("history", "--failed").splitlines() == [second]
+    assert lab.output("history", "--since", "2026-01-01").splitlines() == [first, second]
+    assert "Nothing has ended" in lab.output("history", "--since", "2999-01-01")
+    assert len(lab.output("history", "--csv").splitlines()) == 3
