@@ -11,29 +11,30 @@ import casedrop
 
 SOURCE = Path(casedrop.__file__).parent
 PURE = {
-    "accounts", "annex_e", "answers", "breaker", "chain", "codes", "compound", "config_checks", "deidentify",
-    "dicom_model", "dictionary", "distances", "done_before", "edited", "errors", "essence", "gaps", "grids",
-    "group", "guards", "gz", "header_texts", "headers", "identifiers", "identity", "inside", "jpeg",
-    "jpeg2000", "last_look", "magic", "matrix", "metadata", "metaimage", "mhd", "model", "near", "new_uids",
-    "nifti", "nrrd", "patients", "pixel_comments", "placed", "planned", "png", "pseudonyms", "receipts",
-    "redrop", "rehearsal", "reports", "rle", "series", "series_rules", "settle", "slices", "slides", "split",
-    "spots", "stages", "status", "table_changes", "table_text", "tables", "tiff", "titles", "unpacking", "values",
-    "volumes", "voxels",
+    "accounts", "annex_e", "answers", "breaker", "chain", "chart", "codes", "compound", "config_checks",
+    "deidentify", "dicom_model", "dictionary", "distances", "done_before", "edited", "errors", "essence",
+    "expects", "gaps", "grids", "group", "guards", "gz", "header_texts", "headers", "identifiers",
+    "identity", "inside", "jpeg", "jpeg2000", "last_look", "magic", "matrix", "metadata", "metaimage", "mhd",
+    "model", "near", "new_uids", "nifti", "nrrd", "page", "page_style", "patients", "pixel_comments",
+    "placed", "planned", "png", "pseudonyms", "receipts", "redrop", "rehearsal", "reports", "rle", "sample",
+    "series", "series_rules", "settle", "slices", "slides", "split", "spots", "stages", "status",
+    "table_changes", "table_text", "tables", "tally", "tiff", "titles", "unpacking", "values", "volumes",
+    "voxels",
 }  # fmt: skip
 EDGES = {
-    "check", "commit", "confirm", "dicom_headers", "file_away", "journal", "ledger", "pack", "prepare",
-    "roots", "upload", "watch", "workbook",
+    "check", "commit", "confirm", "dicom_headers", "file_away", "journal", "ledger", "pack", "page_file",
+    "prepare", "roots", "upload", "watch", "workbook",
 }  # fmt: skip
 SHARED = {
     "allowance", "grand_challenge", "reading", "strip", "summed", "workers",
 }  # fmt: skip
 """What edges may import besides pure modules: the platform, how files are opened and read, and workers."""
 ABOVE = {
-    "admission", "before_sending", "board", "cli", "completeness", "config", "config_across",
-    "config_dicom", "config_files", "config_tables", "contents", "decisions", "demo", "gate",
-    "inspection", "intake", "judge", "keys", "logs", "look_back", "naming", "naming_check", "once",
-    "outgoing", "own_words", "pipeline", "planning", "pseudonym_key", "resend", "running", "scan",
-    "service", "split_cases", "start", "table_files", "table_watch", "watched",
+    "admission", "before_sending", "board", "cli", "completeness", "config", "config_across", "config_dicom",
+    "config_files", "config_tables", "contents", "decisions", "demo", "gate", "inspection", "intake",
+    "judge", "keys", "logs", "look_back", "naming", "naming_check", "once", "outgoing", "own_words", "pages",
+    "pipeline", "planning", "pseudonym_key", "resend", "running", "scan", "service", "split_cases", "start",
+    "table_files", "table_watch", "watched",
 }  # fmt: skip
 IMPURE = {
     "os",

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,29 +18,41 @@ from casedrop.rehearsal import would_become
 from casedrop.stages import Stage
 from casedrop.watched import Watched
 
-NEWEST = 50
-"""Cases of each outcome that are shown."""
-
 
 def gather(
     drops: Iterable[Watched], journal: Journal, attempts: Mapping[int, Attempt], paused: str, now: float
 ) -> dict[str, Any]:
     """The pid, the time (seconds since 1970), and the drops.
 
-    Each has name, rules (a fingerprint), held, paused (why, or ""), table_changes (TableWatch.report), cases.
+    Each has name, rules (a fingerprint), held, paused and page (why nothing moves or is sent, or why there is no
+    status page; or ""), table_changes (TableWatch.report), days (Tally.days), cases (status.of_case).
     """
     found = [_of_drop(watched, journal, attempts, now) | {"paused": paused} for watched in drops]
     return {"time": time.time(), "pid": os.getpid(), "drops": found}
 
 
-def rested(watched: Watched, journal: Journal) -> list[Case]:
-    """The newest cases of each outcome."""
+def _rested(watched: Watched, journal: Journal) -> list[dict[str, Any]]:
+    """The newest cases of each outcome; told anew only when one came to rest or left it."""
     if watched.root is None:
         return []
-    root = watched.root.id
-    return list(
-        chain.from_iterable(journal.recent(root, stage, NEWEST) for stage in (Stage.DONE, Stage.FAILED))
-    )
+    found = [journal.recent(watched.root.id, stage, status.NEWEST) for stage in (Stage.DONE, Stage.FAILED)]
+    if [*map(id, found)] != [*map(id, watched.rested_cases)]:
+        watched.rested_cases = found
+        watched.rested_said = [_of_rested(case, journal) for case in chain.from_iterable(found)]
+    return watched.rested_said
+
+
+def _of_rested(case: Case, journal: Journal) -> dict[str, Any]:
+    """Of a split folder also display_sets: part, display_set and bytes of each that was committed."""
+    said = status.of_case(case, "")
+    if case.plan is None or not case.plan.parts:
+        return said
+    sets = journal.sets_of_parts(case)
+    parts = [
+        {"part": shown(part), "display_set": replace(case, set_pk=pk).address, "bytes": size}
+        for part, (pk, size) in sets.items()
+    ]
+    return said | {"display_sets": parts, "bytes": sum(size for _, size in sets.values())}
 
 
 def write(directory: Path, report: dict[str, Any]) -> None:
@@ -63,16 +76,18 @@ def _of_drop(
         "rules": status.rules(watched.drop),
         "held": watched.hung(now) or watched.held or watched.no_new,
         "table_changes": watched.tables.report,
+        "page": watched.page_problem,
+        "days": watched.tally.days(time.time()),
         "cases": [
             *under_way,
             *(one for one in found if one["folder"] not in known),
-            *(status.of_case(case, "") for case in rested(watched, journal)),
+            *_rested(watched, journal),
         ],
     }
 
 
 def _of_finding(watched: Watched, finding: Finding, now: float) -> dict[str, Any]:
-    said = status.of_finding(finding, time.time() - now)
+    said = status.of_finding(finding, round(time.time() - now))
     if finding.state is not FindingState.READY or finding.grouping is None:
         return said
     why = would_become(finding.grouping)
@@ -88,4 +103,6 @@ def _of_case(watched: Watched, case: Case, attempt: Attempt, now: float) -> dict
     progress = watched.pipeline.progress.get(case.id)
     why = watched.stuck(case.id, now) or attempt.why
     said = status.of_case(case, why, (progress.sent, progress.total) if progress else None)
+    if progress and "total_bytes" in said:
+        said["bytes_per_second"] = round(progress.speed(now))
     return said | {"state": status.WAITS_FOR_A_PERSON} if attempt.person else said

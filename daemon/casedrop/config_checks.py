@@ -102,6 +102,12 @@ def marker(name: str) -> str:
     return name
 
 
+def one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be one line, without control characters")
+    return text.strip()
+
+
 def expression(pattern: str) -> str:
     try:
         re.compile(pattern)

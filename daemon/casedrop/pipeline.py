@@ -8,6 +8,7 @@ import io
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -47,6 +48,8 @@ TITLES_SECONDS = 30.0
 
 SESSION_SECONDS = 10.0
 
+SPEED_SPAN = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -79,6 +82,15 @@ class Progress:
     total: int = 0
     sent: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+    seen: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def speed(self, now: float) -> float:
+        """Bytes a second over the last SPEED_SPAN, 0 while that cannot be told; for the status alone."""
+        self.seen.append((now, self.sent))
+        while now - self.seen[0][0] > SPEED_SPAN:
+            self.seen.popleft()
+        began, before = self.seen[0]
+        return (self.sent - before) / (now - began) if now - began >= 1 else 0.0
 
     def add(self, count: int) -> None:
         with self.lock:

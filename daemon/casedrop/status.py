@@ -19,6 +19,9 @@ WORDS = {
     Stage.FAILED: "failed",
     Stage.SETTLING: "settling",
 }
+NEWEST = 50
+"""Cases of each outcome that are shown."""
+
 WAITS = "waiting"
 LOOK = "why: `systemctl status casedrop`, or the terminal where it was started by hand"
 WAITS_FOR_A_PERSON = "waiting for a person"
@@ -46,7 +49,7 @@ def outdated_words(names: Iterable[str]) -> str:
 def of_case(case: Case, why: str, progress: tuple[int, int] | None = None) -> dict[str, Any]:
     """folder, state (WORDS), since (seconds since 1970) and why.
 
-    Where known also reasons, display_set, filed_as, sent_bytes and total_bytes.
+    Where known also reasons, display_set, filed_as, bytes (of what is done), sent_bytes and total_bytes.
     """
     said: dict[str, Any] = {
         "folder": shown(case.called),
@@ -60,6 +63,8 @@ def of_case(case: Case, why: str, progress: tuple[int, int] | None = None) -> di
         said["display_set"] = case.address
     if case.filed_as:
         said["filed_as"] = shown(case.filed_as)
+    if case.stage is Stage.DONE and case.plan:
+        said["bytes"] = case.plan.sent_size
     if progress and case.stage is Stage.UPLOADING:
         said["sent_bytes"], said["total_bytes"] = progress
     return said
@@ -97,6 +102,8 @@ def _lines(report: dict[str, Any], now: float, *, runs: bool) -> Iterator[str]:
         yield f"{drop['name']}"
         if drop["held"]:
             yield f"  HELD: {drop['held']}"
+        if drop.get("page"):
+            yield f"  NO STATUS PAGE: {drop['page']}"
         if drop["paused"]:
             yield f"  Uploads paused: {drop['paused']}"
         if not drop["cases"]:
