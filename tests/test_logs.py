@@ -182,6 +182,11 @@ def test_a_hidden_name_is_short_the_same_for_one_key_and_another_for_others() ->
     assert Names("plain", KEY).of(NAME) == NAME
 
 
+def test_a_name_that_is_hidden_already_keeps_its_code() -> None:
+    names = Names("hidden", KEY)
+    assert names(None, "", {"case": names.of(NAME)}) == names(None, "", {"case": NAME})
+
+
 def test_the_key_is_made_once_and_is_the_owners_alone(tmp_path: Path) -> None:
     key = name_key(tmp_path)
     assert (len(key), name_key(tmp_path)) == (KEY_BYTES, key)

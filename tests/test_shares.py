@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from casedrop import roots
+from casedrop import page_file, roots
 from lab import Lab, mha
 from waiting import wait_for
 
@@ -97,8 +97,11 @@ def test_a_share_that_hangs_stops_no_other_drop_and_goes_on_by_itself(lab: Lab, 
     wait_for(lambda: "has not answered" in share.held(), 60, "the hung share is said")
     lab.move_in("P001", ct__mha=mha())
     lab.wait_done("P001")
+    page = page_file.NAME
+    wait_for(lambda: "display set of P001" in (lab.root / page).read_text(), 20, "the other page goes on")
     share.thaw()
     wait_for((share.behind / "done" / "F002.receipt.json").exists, 60, "it goes on by itself")
+    wait_for(lambda: "display set of F002" in (share.behind / page).read_text(), 20, "and so does its page")
     assert share.held() == ""
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,10 @@ def gather(
     """As docs/status.schema.json describes it: of the service, and the drops with their cases.
 
     Version, the time, the pid, the time of the journal's copy (0: none), and bytes free in the state directory.
-    A drop has name, rules (a fingerprint), held and paused (why, or ""), stands (held, paused, rehearses or ""),
-    scanned (when the last good look began, 0: never), free (bytes in the root, where known), ended (how many
-    folders are done and failed), table_changes (TableWatch.report) and cases. Times in seconds since 1970.
+    A drop has name, rules (a fingerprint), held, paused and page (why nothing moves or is sent, or why there is no
+    status page; or ""), stands (held, paused, rehearses or ""), scanned (when the last good look began, 0: never),
+    free (bytes in the root, where known), ended (how many folders are done and failed), table_changes
+    (TableWatch.report), days (Tally.days) and cases (status.of_case). Times in seconds since 1970.
     """
     found = [_of_drop(watched, journal, attempts, now) | {"paused": paused} for watched in drops]
     free = shutil.disk_usage(journal.copy_path.parent).free
@@ -35,16 +37,28 @@ def gather(
     return own | {"copied": journal.copied, "free": free, "drops": found}
 
 
-def rested(watched: Watched, journal: Journal) -> list[Case]:
-    """The newest cases of each outcome."""
+def _rested(watched: Watched, journal: Journal) -> list[dict[str, Any]]:
+    """The newest cases of each outcome; told anew only when one came to rest or left it."""
     if watched.root is None:
         return []
-    root = watched.root.id
-    return list(
-        chain.from_iterable(
-            journal.recent(root, stage, status.NEWEST) for stage in (Stage.DONE, Stage.FAILED)
-        )
-    )
+    found = [journal.recent(watched.root.id, stage, status.NEWEST) for stage in (Stage.DONE, Stage.FAILED)]
+    if [*map(id, found)] != [*map(id, watched.rested_cases)]:
+        watched.rested_cases = found
+        watched.rested_said = [_of_rested(case, journal) for case in chain.from_iterable(found)]
+    return watched.rested_said
+
+
+def _of_rested(case: Case, journal: Journal) -> dict[str, Any]:
+    """Of a split folder also display_sets: part, display_set and bytes of each that was committed."""
+    said = status.of_case(case, "")
+    if case.plan is None or not case.plan.parts:
+        return said
+    sets = journal.sets_of_parts(case)
+    parts = [
+        {"part": shown(part), "display_set": replace(case, set_pk=pk).address, "bytes": size}
+        for part, (pk, size) in sets.items()
+    ]
+    return said | {"display_sets": parts, "bytes": sum(size for _, size in sets.values())}
 
 
 def write(directory: Path, report: dict[str, Any]) -> None:
@@ -69,10 +83,12 @@ def _of_drop(
         "held": watched.hung(now) or watched.held or watched.no_new,
         "table_changes": watched.tables.report,
         **_figures(watched, journal, now),
+        "page": watched.page_problem,
+        "days": watched.tally.days(time.time()),
         "cases": [
             *under_way,
             *(one for one in found if one["folder"] not in known),
-            *(status.of_case(case, "") for case in rested(watched, journal)),
+            *_rested(watched, journal),
         ],
     }
 
@@ -88,7 +104,7 @@ def _figures(watched: Watched, journal: Journal, now: float) -> dict[str, Any]:
 
 
 def _of_finding(watched: Watched, finding: Finding, now: float) -> dict[str, Any]:
-    said = status.of_finding(finding, time.time() - now)
+    said = status.of_finding(finding, round(time.time() - now))
     if finding.state is not FindingState.READY or finding.grouping is None:
         return said
     why = would_become(finding.grouping)

@@ -50,6 +50,7 @@ from casedrop.model import (
     LabTable,
     Metadata,
     Mode,
+    PageMode,
     Release,
     SocketRule,
     Split,
@@ -267,14 +268,13 @@ class _DropTable(Table):
         "{folder}"
     )
     order: Annotated[str, AfterValidator(checks.order), Field(description="text such as {visit}")] = ""
-    contact: Annotated[
-        str,
-        AfterValidator(checks.contact),
-        Field(description="whom to ask, such as a name and a telephone number"),
-    ] = ""
     unmatched: Annotated[Literal["fail", "ignore"], Field(description='"fail" or "ignore"')] = "fail"
     mode: Annotated[Mode, Field(description='"send" or "rehearse"')] = "send"
     release: Annotated[Release, Field(description='"auto" or "ask"')] = "auto"
+    contact: Annotated[
+        str, AfterValidator(checks.one_line), Field(max_length=200, description="text of one line, in quotes")
+    ] = ""
+    page: Annotated[PageMode, Field(description='"plain", "hidden" or "off"')] = "plain"
     existing_display_set: Annotated[Existing, Field(description='"refuse", "add" or "replace"')] = "refuse"
     ignore: Annotated[
         tuple[Annotated[Glob, AfterValidator(checks.ignored)], ...],

@@ -102,6 +102,12 @@ def marker(name: str) -> str:
     return name
 
 
+def one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be one line, without control characters")
+    return text.strip()
+
+
 def expression(pattern: str) -> str:
     try:
         re.compile(pattern)
@@ -119,12 +125,6 @@ def value_expression(pattern: str) -> str:
     if "value" not in re.compile(expression(pattern)).groupindex:
         raise ValueError("must have a group named value, such as _(?P<value>[0-9]+)$")
     return pattern
-
-
-def contact(contact: str) -> str:
-    if not contact.isprintable():
-        raise ValueError("must be one line without control characters")
-    return contact
 
 
 def title(title: str) -> str:

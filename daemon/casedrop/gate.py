@@ -3,6 +3,7 @@
 import errno
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -15,6 +16,7 @@ from casedrop.errors import Refused, SetupProblem, Unavailable, Unclear
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.journal import Journal
 from casedrop.judge import Judge
+from casedrop.tally import DAYS
 from casedrop.watch import file_system
 from casedrop.watched import Watched
 
@@ -36,6 +38,7 @@ class Gate:
         if watched.checking and watched.checking.done():
             done, watched.checking = watched.checking, None
             self._decide(watched, done, now)
+        self._take_counts(watched)
         problem = watched.scanner.problem
         if problem and not watched.held:
             watched.hold(problem, now)
@@ -43,11 +46,24 @@ class Gate:
             watched.checking = watched.threads.confirming.submit(self._check, watched)
             watched.checking.add_done_callback(lambda _: self.wake())
 
+    def _count(self, watched: Watched, root: str) -> None:
+        since = time.time() - DAYS * 86400
+        watched.counting = watched.threads.page.submit(self.journal.rested_since, root, since)
+
+    def _take_counts(self, watched: Watched) -> None:
+        if watched.counting and watched.counting.done():
+            done, watched.counting = watched.counting, None
+            try:
+                watched.tally.fill(done.result())
+            except sqlite3.Error as error:
+                self.log.warning("days not counted", drop=watched.drop.name, error=str(error))
+
     def _check(self, watched: Watched) -> None:
         if watched.root is None:
             known = self.journal.starts(roots.root_id(watched.path))
             watched.root = roots.open_root(watched.path, self.journal.id, known, self.journal.count_start)
             watched.scanner.first_names = self.journal.first_names(watched.root.id)
+            self._count(watched, watched.root.id)
             if watched.root.restored:
                 self.log.warning("journal is a restored one", drop=watched.drop.name)
         roots.expect_there(watched.path, watched.root.id)

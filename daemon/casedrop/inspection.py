@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from casedrop import roots, running
+from casedrop import page_file, roots, running
 from casedrop.check import check_platform
 from casedrop.config import Settings, read_token
 from casedrop.errors import CasedropError, ConfigurationError, SetupProblem
@@ -30,6 +30,7 @@ def check_all(settings: Settings, environ: Mapping[str, str], *, offline: bool) 
     found += _tried(lambda: _state_words(settings))
     for drop in settings.drops:
         found += _check_root(settings, Path(drop.root))
+        found += _check_page(drop)
     found += [(WELL if well else WRONG, text) for well, text in naming_words(settings, environ)]
     found += [(WELL, f"ATTENTION: {outdated_words(names)}")] if (names := running.outdated(settings)) else []
     if not offline:
@@ -71,6 +72,16 @@ def _check_root(settings: Settings, path: Path) -> Findings:
     if path.is_dir():
         found.append((WELL, _lease_words(path)))
     return found
+
+
+def _check_page(drop: Drop) -> Findings:
+    if drop.page == "off":
+        return []
+    try:
+        page_file.expect_ours(Path(drop.root))
+    except page_file.ForeignError:
+        return [(WRONG, page_file.foreign(Path(drop.root)))]
+    return []
 
 
 def _owner_words(settings: Settings, path: Path) -> str:

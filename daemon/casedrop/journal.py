@@ -25,6 +25,7 @@ from casedrop.near import shown
 from casedrop.redrop import held_now
 from casedrop.stages import AT_REST, Stage, move
 from casedrop.table_changes import Sent
+from casedrop.tally import Rested
 
 NAME = "journal.sqlite"
 """In the state directory."""
@@ -95,6 +96,13 @@ NEXT_SENT_SQL = (
 """Without its plus signs SQLite would go through all cases for each few, and sort them."""
 
 SENT_TO_SQL = f"{SENT_SQL} json_extract(c.record, '$.set_pk') = ? ORDER BY c.id"
+BYTES_SQL = """(SELECT coalesce(sum(coalesce(
+    nullif(json_extract(file.value, '$.stripped_size'), 0), json_extract(file.value, '$.size'))), 0)
+    FROM json_each(record, '$.plan.sockets') AS socket, json_each(socket.value, '$.files') AS file)"""
+"""Bytes of what a case sent, as Plan.sent_size, but for rewritten headers."""
+
+SINCE_SQL = """CAST(substr(record, instr(record, '"since": ') + 9, 20) AS REAL)"""
+"""When a case came to its stage, ten times as fast as by json_extract. No text in JSON holds a bare quote."""
 
 BYTES_SQL = """(SELECT coalesce(sum(coalesce(
     nullif(json_extract(file.value, '$.stripped_size'), 0), json_extract(file.value, '$.size'))), 0)
@@ -324,6 +332,37 @@ class Journal:
             Ended(_brief(case_id, root, stage, at, json.loads(record)), size)
             for case_id, root, stage, at, size, record in found
         ]
+
+    def rested_since(self, root: str, since: float) -> list[Rested]:
+        """What came to rest in done/ or failed/ since then (seconds since 1970).
+
+        It may take seconds, while nobody who writes waits for it. Raises sqlite3.Error.
+        """
+        sends = (
+            "stage = 'done' AND NOT coalesce(json_extract(record, '$.twin_of'), 0)"
+            " AND coalesce(json_array_length(record, '$.plan.parts'), 0) = 0"
+        )
+        sent = f"CASE WHEN {sends} THEN {BYTES_SQL} ELSE 0 END"
+        with closing(sqlite3.connect(self._path)) as db:
+            found = db.execute(
+                f"SELECT id, stage = 'failed', {SINCE_SQL}, {sent}, {WHOLE_SQL}"  # noqa: S608
+                f" FROM cases WHERE root = ? AND stage IN ('done', 'failed') AND {SINCE_SQL} >= ?",
+                (root, since),
+            )
+            return [
+                Rested(one, bool(failed), at, size, bool(whole)) for one, failed, at, size, whole in found
+            ]
+
+    def sets_of_parts(self, head: Case) -> dict[str, tuple[str, int]]:
+        """Of the committed parts of a split folder, by name: the display set's pk, and the bytes sent."""
+        with self._lock:
+            found = self._db.execute(
+                f"SELECT json_extract(record, '$.plan.part'), json_extract(record, '$.set_pk'), {BYTES_SQL}"  # noqa: S608
+                " FROM cases WHERE json_extract(record, '$.head') > 0 AND json_extract(record, '$.head') = ?"
+                " AND json_extract(record, '$.committed') ORDER BY id",
+                (head.id,),
+            )
+            return {part: (pk, size) for part, pk, size in found}
 
     def to_look_at(self, root: str, looks: int, before: float) -> list[Case]:
         """Cases done `before` (seconds since 1970) whose folder was looked at so often since."""

@@ -65,7 +65,7 @@ class Names:
     def _hide(self, value: object) -> object:
         if isinstance(value, list | tuple | set | frozenset):
             return [self._hide(item) for item in value]
-        if value is None or isinstance(value, bool | int):
+        if value is None or isinstance(value, bool | int | HiddenName):
             return value
         return self.of(os.fsdecode(value) if isinstance(value, bytes | os.PathLike) else str(value))
 

@@ -90,6 +90,9 @@ class SocketRule:
 Mode = Literal["send", "rehearse"]
 """Whether a drop's folders are sent at all; in a rehearsal they stay where they are."""
 
+PageMode = Literal["plain", "hidden", "off"]
+"""Whether a root has a status page, and whether that shows the names of folders and files."""
+
 Release = Literal["auto", "ask"]
 """Whether a settled folder is taken by itself, or once a person has said so."""
 
@@ -200,6 +203,8 @@ class Drop:
     order: str = ""
     archive: str = ""
     contact: str = ""
+    """Whom people at the share ask, in one line."""
+    page: PageMode = "plain"
 
     @property
     def goes_to(self) -> str:
@@ -441,6 +446,11 @@ class Plan:
     def contents(self) -> dict[str, str]:
         """Each socket's fingerprint: equal for two folders that would become the same display set."""
         return {socket.socket: socket.fingerprint for socket in self.sockets}
+
+    @property
+    def sent_size(self) -> int:
+        """Bytes of its files, once prepared; those of parts are in their own plans."""
+        return sum(file.sent_size for socket in self.sockets for file in socket.files)
 
     @property
     def files(self) -> str:

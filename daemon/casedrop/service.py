@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -38,6 +38,7 @@ from casedrop.model import Case, Drop, Finding, FindingState, Json
 from casedrop.naming import NamingSource
 from casedrop.pack import NAME as SPOOL
 from casedrop.pack import Packer
+from casedrop.pages import Pages
 from casedrop.pipeline import Pipeline, Place
 from casedrop.reports import identifiable_words
 from casedrop.scan import ScanLimits, Scanner
@@ -97,6 +98,7 @@ class Service:
         self.unwritten = False
         self.tell: Callable[[dict[str, Any]], None] = lambda _: None
         """Called with each status as it is written."""
+        self.pages = Pages(settings.settle, Names("hidden", name_key(state)).of)
 
     def stop(self) -> None:
         """Only sets flags, from any thread."""
@@ -128,7 +130,8 @@ class Service:
         self.packer.close()
         for watched in self.drops:
             watched.scanner.stop()
-        running = [attempt.running for attempt in self.attempts.values() if attempt.running]
+        running: list[Future[Any]] = [one.running for one in self.attempts.values() if one.running]
+        running += self.pages.stopped(time.time())
         deadline = time.monotonic() + 5
         while any(not future.done() for future in running) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -222,6 +225,7 @@ class Service:
             ThreadPoolExecutor(limits.cases, f"case {drop.name}"),
             ThreadPoolExecutor(1, f"confirm {drop.name}"),
             ThreadPoolExecutor(1, f"file {drop.name}"),
+            ThreadPoolExecutor(1, f"page {drop.name}"),
         )
         scanner = Scanner(drop, ScanLimits(*seconds, limits.files), self.wake.set)
         scanner.naming = NamingSource(drop, self.pseudonym_key)
@@ -272,6 +276,7 @@ class Service:
         if watched.drop.release == "ask":
             self.journal.release(to.root, finding.folder, "")
         self.attempts[case.id] = Attempt()
+        watched.tally.note(case)
         watched.rested[finding.folder] = now
         self.log.info(
             "case begun", drop=watched.drop.name, case=self.names.of(case.folder), again=bool(again)
@@ -345,6 +350,7 @@ class Service:
 
     def _release_at_rest(self, watched: Watched, case_id: int, now: float) -> None:
         case = self.journal.case(case_id)
+        watched.tally.note(case)
         if case.stage in AT_REST or case.stage is Stage.FILING:
             self.admission.leave(case_id)
             self.packer.free(case_id)
@@ -394,6 +400,8 @@ class Service:
         report = board.gather(self.drops, self.journal, self.attempts, paused, now)
         self.meter.show(report)
         self.tell(report)
+        for watched, said in zip(self.drops, report["drops"], strict=True):
+            self.pages.turn(watched, said, report["time"], now)
         try:
             board.write(self.settings.state.directory, report)
             self.unwritten = False

@@ -51,7 +51,8 @@ def outdated_words(names: Iterable[str]) -> str:
 def of_case(case: Case, why: str, progress: tuple[int, int] | None = None) -> dict[str, Any]:
     """folder, state (WORDS), since (seconds since 1970) and why.
 
-    Where known also reasons, display_set, filed_as, sent_bytes and total_bytes; the board adds `pace.figures`.
+    Where known also reasons, display_set, filed_as, bytes (of what is done), sent_bytes and total_bytes; the board
+    adds `pace.figures`.
     """
     said: dict[str, Any] = {
         "folder": shown(case.called),
@@ -65,6 +66,8 @@ def of_case(case: Case, why: str, progress: tuple[int, int] | None = None) -> di
         said["display_set"] = case.address
     if case.filed_as:
         said["filed_as"] = shown(case.filed_as)
+    if case.stage is Stage.DONE and case.plan:
+        said["bytes"] = case.plan.sent_size
     if progress and case.stage is Stage.UPLOADING:
         said["sent_bytes"], said["total_bytes"] = progress
     return said

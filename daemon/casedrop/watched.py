@@ -4,18 +4,20 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from casedrop.breaker import Brake
 from casedrop.errors import Stopping
 from casedrop.grand_challenge import ReaderStudy
-from casedrop.model import Drop, Finding, FindingState
+from casedrop.model import Case, Drop, Finding, FindingState
 from casedrop.near import shown
 from casedrop.pipeline import Pipeline
 from casedrop.roots import Root
 from casedrop.scan import Scanner
 from casedrop.table_watch import TableWatch
+from casedrop.tally import Rested, Tally
 
 RECHECK = 30.0
 """Seconds until a held drop is checked again."""
@@ -32,14 +34,15 @@ HUNG = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """Each drop has its own, so that a share that hangs stops no other; one at a time confirms, one files."""
+    """Each drop has its own, so that a share that hangs stops no other; all but `cases` have one thread."""
 
     cases: ThreadPoolExecutor
     confirming: ThreadPoolExecutor
     filing: ThreadPoolExecutor
+    page: ThreadPoolExecutor
 
     def shutdown(self) -> None:
-        for pool in (self.cases, self.confirming, self.filing):
+        for pool in (self.cases, self.confirming, self.filing, self.page):
             pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -70,6 +73,15 @@ class Watched:
     """Cases that have failed since the service began, and are not done since."""
     rested: dict[str, float] = field(default_factory=dict)
     """When a folder's case came to rest: only a scan begun later speaks of that name again."""
+
+    tally: Tally = field(default_factory=Tally)
+    counting: Future[list[Rested]] | None = None
+    """What came to rest before this start, being read from the journal."""
+    rested_cases: list[list[Case]] = field(default_factory=list)
+    rested_said: list[dict[str, Any]] = field(default_factory=list)
+    """What the status says of `rested_cases`."""
+    page_problem: str = ""
+    """Why the status page is not written, "" while it is."""
 
     @property
     def no_new(self) -> str:
