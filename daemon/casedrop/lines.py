@@ -102,6 +102,8 @@ def standing(drop: Mapping[str, Any]) -> Iterator[str]:
     """Why nothing of a drop moves, or is sent; nothing while all is well."""
     if drop["held"]:
         yield f"HELD: {shown(drop['held'])}"
+    if drop.get("page"):
+        yield f"NO STATUS PAGE: {shown(drop['page'])}"
     if drop["paused"]:
         yield f"Uploads paused: {shown(drop['paused'])}"
 
