@@ -96,10 +96,6 @@ NEXT_SENT_SQL = (
 """Without its plus signs SQLite would go through all cases for each few, and sort them."""
 
 SENT_TO_SQL = f"{SENT_SQL} json_extract(c.record, '$.set_pk') = ? ORDER BY c.id"
-BYTES_SQL = """(SELECT coalesce(sum(coalesce(
-    nullif(json_extract(file.value, '$.stripped_size'), 0), json_extract(file.value, '$.size'))), 0)
-    FROM json_each(record, '$.plan.sockets') AS socket, json_each(socket.value, '$.files') AS file)"""
-"""Bytes of what a case sent, as Plan.sent_size, but for rewritten headers."""
 
 SINCE_SQL = """CAST(substr(record, instr(record, '"since": ') + 9, 20) AS REAL)"""
 """When a case came to its stage, ten times as fast as by json_extract. No text in JSON holds a bare quote."""
@@ -357,12 +353,12 @@ class Journal:
         """Of the committed parts of a split folder, by name: the display set's pk, and the bytes sent."""
         with self._lock:
             found = self._db.execute(
-                f"SELECT json_extract(record, '$.plan.part'), json_extract(record, '$.set_pk'), {BYTES_SQL}"  # noqa: S608
+                f"SELECT json_extract(record, '$.plan.part', '$.set_pk'), {BYTES_SQL}"  # noqa: S608
                 " FROM cases WHERE json_extract(record, '$.head') > 0 AND json_extract(record, '$.head') = ?"
                 " AND json_extract(record, '$.committed') ORDER BY id",
                 (head.id,),
             )
-            return {part: (pk, size) for part, pk, size in found}
+            return {part: (pk, size) for facts, size in found for part, pk in [json.loads(facts)]}
 
     def to_look_at(self, root: str, looks: int, before: float) -> list[Case]:
         """Cases done `before` (seconds since 1970) whose folder was looked at so often since."""
