@@ -15,10 +15,10 @@ PURE = {
     "dicom_model", "dictionary", "distances", "done_before", "edited", "errors", "essence", "gaps", "grids",
     "group", "guards", "gz", "header_texts", "headers", "identifiers", "identity", "inside", "jpeg",
     "jpeg2000", "last_look", "magic", "matrix", "metadata", "metaimage", "mhd", "model", "near", "new_uids",
-    "nifti", "nrrd", "patients", "pixel_comments", "placed", "planned", "png", "pseudonyms", "receipts",
-    "redrop", "rehearsal", "reports", "rle", "series", "series_rules", "settle", "slices", "slides", "split",
-    "spots", "stages", "status", "table_changes", "table_text", "tables", "tiff", "titles", "unpacking", "values",
-    "volumes", "voxels",
+    "nifti", "nrrd", "only_rows", "patients", "pixel_comments", "placed", "planned", "png", "pseudonyms",
+    "receipts", "redrop", "rehearsal", "reports", "rle", "series", "series_rules", "settle", "slices", "slides",
+    "split", "spots", "stages", "status", "table_changes", "table_text", "tables", "tiff", "titles", "unpacking",
+    "values", "volumes", "voxels",
 }  # fmt: skip
 EDGES = {
     "check", "commit", "confirm", "dicom_headers", "file_away", "journal", "ledger", "pack", "prepare",
