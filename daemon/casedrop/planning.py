@@ -70,9 +70,12 @@ def _grouped(
 ) -> tuple[Listing, Grouping]:
     """What the service would make of a folder, and what it would find when it reads the files."""
     path = str(folder.resolve())
-    listing = data(list_folder(path), drop.ignore)
-    grouping = not_to_group(listing, settings.limits.files)
-    return listing, _looked(path, grouping or group_folder(path, listing, drop, kinds, naming=naming))
+    try:
+        listing = data(list_folder(path), drop.ignore)
+        grouping = not_to_group(listing, settings.limits.files)
+        return listing, _looked(path, grouping or group_folder(path, listing, drop, kinds, naming=naming))
+    except PermissionError as error:
+        raise _not_allowed(folder, error) from None
 
 
 def _one_level_down(look: Callable[[Path], tuple[Listing, Grouping]], folder: Path, drop: Drop) -> str:
@@ -94,7 +97,7 @@ def meant(settings: Settings, given: Path) -> tuple[Path, str]:
 
     Raises ConfigurationError, which says by which command the folders in a folder are planned.
     """
-    if is_folder(given):
+    if _is_folder(given):
         for drop in settings.drops:
             _expect_no_root(drop, given)
         return given, ""
@@ -104,7 +107,7 @@ def meant(settings: Settings, given: Path) -> tuple[Path, str]:
         raise ConfigurationError([f"{given} is no folder, and no drop or DROP/NAME (drops are: {known})."])
     drop = drop_named(settings, name)
     places = [Path(drop.root) / place / folder for place in roots.FOLDERS]
-    if is_folder(places[0]):
+    if _is_folder(places[0]):
         return places[0], name
     said = [f"There is no {folder} in drop/ of {name}."]
     said += [
@@ -115,17 +118,21 @@ def meant(settings: Settings, given: Path) -> tuple[Path, str]:
     raise ConfigurationError([" ".join(said)])
 
 
-def is_folder(path: Path) -> bool:
+def _is_folder(path: Path) -> bool:
     """Raises ConfigurationError where this user may not know."""
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except PermissionError as error:
-        text = (
-            f"{path.parent} cannot be looked into ({error.strerror}): plan as a user who may read the share."
-        )
-        raise ConfigurationError([text]) from None
+        raise _not_allowed(path, error) from None
     except OSError:
         return False
+
+
+def _not_allowed(path: Path, error: OSError) -> ConfigurationError:
+    text = (
+        f"{shown(str(path))} cannot be looked into ({error.strerror}). Ask as a user who may read the share."
+    )
+    return ConfigurationError([text])
 
 
 def _expect_no_root(drop: Drop, given: Path) -> None:
@@ -151,7 +158,7 @@ def plan_drop(
     look = partial(_grouped, settings, drop, kinds, naming_for_plan(settings, environ, drop, offline=offline))
     root, titles = Path(drop.root) / "drop", dict[str, str]()
     for folder in _names(root, drop):
-        if not is_folder(root / folder) or (drop.folder and not re.fullmatch(drop.folder, composed(folder))):
+        if not _is_folder(root / folder) or (drop.folder and not re.fullmatch(drop.folder, composed(folder))):
             yield rehearsal.Row(folder, rehearsal.LEFT_ALONE)
             continue
         yield from rehearsal.rows(folder, look(root / folder)[1], titles)
