@@ -9,6 +9,8 @@ from waiting import wait_for
 
 pytestmark = pytest.mark.long
 
+LONG = "x" * 300
+
 
 def test_a_platform_out_of_reach_is_said_with_its_name_and_is_no_fault_of_the_set_up(lab: Lab) -> None:
     lab.config.write_text(lab.config.read_text().replace(lab.sandbox.url, "http://127.0.0.1:9/api/v1/"))
@@ -52,6 +54,24 @@ def test_plan_offline_says_what_it_did_not_ask_and_takes_the_rules_of_a_named_dr
     folder = lab.folder("P001", ct__mha=mha())
     assert "Not asked (offline)" in lab.command("plan", str(folder), "--offline", "--drop", "lung")
     assert "There is no drop" in lab.command("plan", str(folder), "--drop", "lang", code=78)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["plan", f"lung/{LONG}"], f"There is no {LONG} in drop/ of lung."),
+        (["plan", LONG], "is no folder, and no drop or DROP/NAME (drops are: lung)"),
+        (["release", f"lung/{LONG}"], "does not wait to be released"),
+        (["retry", f"lung/{LONG}"], f"There is no {LONG} in failed/ of lung"),
+    ],
+)
+def test_a_name_that_is_too_long_for_any_folder_is_one_that_is_not_there(
+    lab: Lab, command: list[str], said: str
+) -> None:
+    lab.configure('release = "ask"')
+    assert lab.once() == 0
+    code = 1 if command[0] == "release" else 78
+    assert said in lab.command(*command, code=code)
 
 
 def test_the_status_of_a_service_that_has_ended_says_so(lab: Lab) -> None:

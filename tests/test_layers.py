@@ -56,6 +56,7 @@ PURE = {
     "new_uids",
     "nifti",
     "nrrd",
+    "only_rows",
     "pace",
     "page",
     "page_style",

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,21 @@ from casedrop.model import (
     Case,
     CodeTable,
     Drop,
+    Grouping,
     Held,
     LabTable,
     Plan,
+    PlannedFile,
     PlannedSocket,
+    Problem,
     SocketKind,
     SocketRule,
     TableValue,
+    Weight,
 )
+from casedrop.only_rows import Before, why_more
 from casedrop.stages import Stage
-from casedrop.table_changes import Sent, by_folder, compared, named, not_sent, why_not
+from casedrop.table_changes import Change, Sent, by_folder, compared, named, not_sent, why_not
 from casedrop.tables import Table
 from casedrop.titles import Naming
 from lab import Lab, mha
@@ -57,7 +63,7 @@ def fingerprint(value: object) -> str:
     return PlannedSocket("any", "Value", "", value=value).fingerprint
 
 
-SENT = Sent("pk", "P1_1", "P1_1", "", {}, "P1 one", 3, {"ct-image": "-", "volume": fingerprint(4.5)})
+SENT = Sent("pk", "P1_1", "P1_1", "", {}, "P1_1", 3, {"ct-image": "-", "volume": fingerprint(4.5)})
 
 
 def table(*rows: str) -> Table:
@@ -95,12 +101,20 @@ def test_a_row_nobody_can_trust_stops_the_whole_folder() -> None:
 
 def test_another_title_or_order_is_told_and_never_sent() -> None:
     drop = replace(DROP, title="{table.scores.Title}", order="{table.scores.No}")
-    assert told("P1,1,4.5,,P1 one,3", drop=drop) == []
-    assert told("P1,1,4.5,,P1 one,4", drop=drop) == [("order", "", False)]
+    assert told("P1,1,4.5,,P1_1,3", drop=drop) == []
+    assert told("P1,1,4.5,,P1_1,4", drop=drop) == [("order", "", False)]
     assert told("P1,1,4.5,,P1 two,3", drop=drop) == [("title", "", True)]
     assert told("P1,1,4.5,,,x", drop=drop) == [("title", "", True), ("order", "", True)]
     assert told(drop=drop) == []
     assert told("P1,1,4.5,,,", drop=replace(DROP, title="{patient}", order="{visit}")) == []
+
+
+def test_a_title_that_no_table_makes_is_told_only_where_it_keeps_a_new_value_back() -> None:
+    drop = replace(DROP, title="{folder} visit 1")
+    assert told("P1,1,4.5,,,", drop=drop) == []
+    assert told("P1,1,5.5,,,", drop=drop) == [("volume", "replace", False), ("title", "", True)]
+    same = replace(SENT, title="P1_1 visit 1")
+    assert told("P1,1,5.5,,,", drop=drop, sent=same) == [("volume", "replace", False)]
 
 
 def test_another_code_is_another_title() -> None:
@@ -118,7 +132,7 @@ def test_a_table_in_the_folder_and_a_folder_the_drop_takes_no_more_are_left_alon
 
 def test_a_part_has_the_row_of_its_own() -> None:
     drop = replace(DROP, folder=r"(?P<patient>P\d+)")
-    part = replace(SENT, folder="P1", filed_as="P1", part="2", groups={"visit": "2"})
+    part = replace(SENT, folder="P1", filed_as="P1", title="P1", part="2", groups={"visit": "2"})
     assert told("P1,1,9,,,", "P1,2,4.5,,,", drop=drop, sent=part) == []
     assert told("P1,1,4.5,,,", "P1,2,9,,,", drop=drop, sent=part) == [("volume", "replace", False)]
 
@@ -145,12 +159,74 @@ def test_what_may_be_sent_is_what_existing_display_set_allows(row: str, allowing
 def test_the_parts_of_a_folder_are_told_together() -> None:
     drop = replace(DROP, folder=r"(?P<patient>P\d+)")
     parts = [
-        replace(SENT, set_pk=number, folder="P1", filed_as="P1", part=number, groups={"visit": number})
+        replace(
+            SENT, set_pk=number, folder="P1", filed_as="P1", title="P1", part=number, groups={"visit": number}
+        )
         for number in "21"
     ]
     naming = Naming(tables={"scores": table("P1,1,9,calm,,", "P1,2,9,,,")})
     (found,) = by_folder(compared(drop, naming, KINDS, parts).values()).values()
     assert named(found) == "1: volume and note; 2: volume"
+
+
+IMAGE = PlannedSocket(
+    "ct-image", "Image", "ct.mha", (PlannedFile("ct.mha", "ct-image.mha", 1, 0, 0, 0, sha256="a"),)
+)
+
+
+def planned(volume: float, *more: PlannedSocket, image: PlannedSocket = IMAGE, **facts: Any) -> Plan:
+    value = PlannedSocket("volume", "Value", "scores.csv, row 2, X", value=volume)
+    return replace(Plan("P1_1", "P1_1", (image, value, *more)), **facts)
+
+
+def more_than_rows(now: Plan | None, held: Mapping[str, str] = {}, *problems: Problem) -> str:
+    """Of a folder whose volume was 4.5 and is another by its row."""
+    was = planned(4.5)
+    sent = replace(SENT, held={**was.contents, **held})
+    return why_more(DROP, Grouping(now, problems), [Before(was, sent, (Change("volume", "replace"),))])
+
+
+def with_file(**facts: Any) -> PlannedSocket:
+    return replace(IMAGE, files=(replace(IMAGE.files[0], **facts),))
+
+
+def test_a_folder_of_which_only_the_row_is_another_may_be_sent() -> None:
+    assert more_than_rows(planned(5.5)) == ""
+    assert more_than_rows(planned(5.5, image=with_file(sha256="", mtime_ns=5))) == ""
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (planned(5.5, title="P1_1 visit 1"), 'its title would be "P1_1 visit 1", and not "P1_1"'),
+        (planned(5.5, PlannedSocket("site", "Value", "", value="N")), "site would not be what was sent"),
+        (replace(planned(5.5), sockets=planned(5.5).sockets[1:]), "ct-image would not be what was sent"),
+        (planned(4.5), "volume would not be what was sent"),
+        (planned(5.5, image=with_file(path="other.mha")), "ct-image would not be what was sent"),
+        (planned(5.5, image=with_file(stripped=("comment",))), "ct-image would not be what was sent"),
+        (planned(5.5, part="v1"), "it would become other display sets"),
+    ],
+)
+def test_whatever_else_the_rules_of_today_would_send_of_it_is_named(now: Plan, said: str) -> None:
+    assert said in more_than_rows(now)
+
+
+def test_a_folder_that_the_rules_take_no_more_is_told_why_and_a_note_is_no_reason() -> None:
+    note, wrong = Problem("note", "Nearly.", Weight.NOTE), Problem("missing-file", "No file for socket x.")
+    said = more_than_rows(None, {}, note, wrong)
+    assert said == "by the rules of today it would not be taken. No file for socket x."
+
+
+def test_an_image_that_another_folder_has_replaced_since_is_not_put_back() -> None:
+    newer = replace(IMAGE, files=(replace(IMAGE.files[0], sha256="b"),)).fingerprint
+    assert "ct-image would not be what was sent" in more_than_rows(planned(5.5), {"ct-image": newer})
+
+
+def test_a_row_of_another_table_that_is_gone_leaves_its_value_as_it_is() -> None:
+    note = PlannedSocket("note", "Value", "scores.csv, row 2, Note", value="calm")
+    was = planned(4.5, note)
+    before = Before(was, replace(SENT, held=was.contents), (Change("volume", "replace"),))
+    assert why_more(DROP, Grouping(planned(5.5)), [before]) == ""
 
 
 def journalled(journal: Journal, number: int, **facts: Any) -> Case:
@@ -333,8 +409,8 @@ def test_a_title_that_would_be_another_is_told_and_no_second_display_set_is_made
     assert lab.status()["table_changes"]["first"][0]["what"] == "order"
 
 
-@pytest.mark.long
-def test_only_the_parts_whose_rows_have_changed_are_amended(lab: Lab) -> None:
+def split(lab: Lab) -> None:
+    """P1 is done with its parts v1, v2 and v3, and the rows of the last two have changed since."""
     more = 'folder = \'(?P<patient>P[0-9]+)\'\nsplit = { folders = "*/" }\ntitle = "{folder} {subfolder}"'
     path = tabled(lab, "replace", more)
     config = lab.config.read_text().replace('visit = "Visit"', 'subfolder = "Visit"')
@@ -346,6 +422,11 @@ def test_only_the_parts_whose_rows_have_changed_are_amended(lab: Lab) -> None:
     (lab.desk / "P1").rename(lab.drop / "P1")
     assert lab.once() == 0, lab.log.read_text()
     path.write_text(f"{HEAD}P1,v1,A,1,1\nP1,v2,B,7,2\nP1,v3,C,8,3\n")
+
+
+@pytest.mark.long
+def test_only_the_parts_whose_rows_have_changed_are_amended(lab: Lab) -> None:
+    split(lab)
     assert lab.once() == 0
     assert "P1 (v2: lung-volume; v3: lung-volume)" in lab.command("status", code=75)
     since = len(lab.sandbox.requests)
@@ -371,6 +452,66 @@ def test_a_folder_that_is_not_as_it_was_sent_is_not_sent_with_its_new_row(lab: L
     assert "drop/ already" not in lab.command("retry", "lung/P1_1", code=1)
     assert lab.once() == 0
     assert lab.values("P1_1")["lung-volume"] == 735.25
+
+
+def refused(lab: Lab, config: str, said: str) -> None:
+    """By that configuration P1_1 stays in done/, for that reason."""
+    lab.config.write_text(config)
+    words = lab.command("retry", "lung/P1_1", code=1)
+    assert said in words
+    assert (lab.done / "P1_1").is_dir()
+    assert not list(lab.drop.iterdir())
+
+
+@pytest.mark.long
+def test_where_the_rules_have_changed_since_a_folder_is_not_sent_with_its_new_row(lab: Lab) -> None:
+    begun(lab, "replace")
+    as_sent = lab.config.read_text()
+    since = len(lab.sandbox.requests)
+
+    def with_lines(lines: str) -> str:
+        return as_sent.replace("existing_display_set", f"{lines}\nexisting_display_set")
+
+    refused(lab, with_lines('title = "{folder} visit 1"'), "and the folder a second display set")
+    score = 'value_from = { json = "score.json", pointer = "/score" }'
+    of_folder = as_sent.replace(score, "value_from = { folder = 'P(?P<value>[0-9]+)_1' }")
+    refused(lab, of_folder, "some-score would not be what was sent")
+    refused(lab, as_sent.replace('files = "*.mha"', 'files = "*.nii"'), "No rule takes ct.mha")
+    image = '[[drops.sockets]]\nsocket = "ct-image"\nfiles = "*.mha"\nfallback = true\n'
+    without = with_lines('unmatched = "ignore"').replace(image, "")
+    refused(lab, without, "ct-image would not be what was sent")
+    refused(lab, with_lines('mode = "rehearse"'), "lung rehearses")
+    assert asked(lab, since) == []
+    lab.config.write_text(as_sent)
+    lab.command("retry", "lung/P1_1")
+    assert "P1_1 is in drop/ and on its way" in lab.command("retry", "lung/P1_1", code=1)
+    end_well(lab)
+
+
+@pytest.mark.long
+def test_a_part_whose_rules_have_changed_keeps_the_whole_folder_back(lab: Lab) -> None:
+    split(lab)
+    score = 'value_from = { json = "score.json", pointer = "/score" }'
+    config = lab.config.read_text()
+    lab.config.write_text(config.replace(score, "value_from = { folder = 'P(?P<value>[0-9]+)' }"))
+    assert 'of "v1" some-score would not be what was sent' in lab.command("retry", "lung/P1", code=1)
+    lab.config.write_text(config.replace("{folder} {subfolder}", "{folder}-{subfolder}"))
+    assert "and the folder a second display set" in lab.command("retry", "lung/P1", code=1)
+    assert (lab.done / "P1").is_dir()
+
+
+@pytest.mark.long
+def test_a_service_that_rehearses_or_has_older_rules_is_sent_nothing(lab: Lab) -> None:
+    begun(lab, "replace")
+    as_sent = lab.config.read_text()
+    lab.start()
+    wait_for(lambda: lab.status()["table_changes"]["folders"], 30, "the service notices")
+    refused(lab, as_sent.replace("existing", 'order = "{visit}"\nexisting'), "Nothing is moved before.")
+    lab.stop()
+    lab.config.write_text(as_sent.replace("existing", 'mode = "rehearse"\nexisting'))
+    assert lab.once() == 0, lab.log.read_text()
+    said = lab.command("status", code=75)
+    assert "P1_1 (lung-volume); `casedrop retry lung/NAME` says why they are not sent" in said
 
 
 def end_well(lab: Lab) -> None:

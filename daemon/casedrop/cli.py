@@ -148,7 +148,7 @@ def plan(
     from casedrop.planning import is_drop, meant, plan_folder  # noqa: PLC0415
 
     settings = _settings(config)
-    if not folder.exists() and is_drop(settings, str(folder)):
+    if not os.path.exists(folder) and is_drop(settings, str(folder)):
         _plan_drop(settings, str(folder), offline=offline, as_csv=as_csv)
     folder, of_drop = meant(settings, folder)
     text, good = plan_folder(

@@ -3,6 +3,7 @@
 These commands look; the service, which alone changes a case, acts on the wish they leave in the journal.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -58,7 +59,7 @@ def retry(
     if bool(name) == every:
         raise ConfigurationError(["Name one folder as DROP/NAME, or say DROP --all."])
     failed = journal.failed(roots.root_id(Path(drop.root)))
-    there = {one: case for one, case in failed.items() if (Path(drop.root) / "failed" / one).is_dir()}
+    there = {one: case for one, case in failed.items() if os.path.isdir(Path(drop.root) / "failed" / one)}
     if every:
         wanted = [one for one, case in there.items() if _has_reason(case, reason)]
         moved = (moved_back(drop, "failed", one, there[one]) for one in wanted)
@@ -77,6 +78,10 @@ def retry(
         return found
     done = journal.done(roots.root_id(Path(drop.root)), name.partition("/")[0])
     if done and is_told_elsewhere(drop):
+        if why := _sends_nothing(drop, "say this again") or _outdated(
+            drop, running.outdated(settings), "moved"
+        ):
+            return [(False, why)]
         naming = naming_for_plan(settings, environ, drop, offline=False)
         return [with_new_row(drop, journal, done, naming, check_platform(platform, drop))]
     raise ConfigurationError([f"There is no {name} in failed/ of {drop.name}, and none under way."])
@@ -103,18 +108,28 @@ def release(settings: Settings, which: str, *, every: bool) -> Findings:
 def _not_to_release(drop: Drop, name: str, outdated: list[str]) -> str:
     """Why nothing is let go, "" where it may be: what went by outdated rules could not be taken back."""
     root = Path(drop.root)
-    if name and not (root / "drop" / name).is_dir():
+    if name and not os.path.isdir(root / "drop" / name):
         which = f"{drop.name}/{shown(name)}"
-        if (root / "failed" / name).is_dir():
+        if os.path.isdir(root / "failed" / name):
             return f"{which} is in failed/: put right what its reason says, then `casedrop retry {which}`."
-        if (root / "done" / name).is_dir():
+        if os.path.isdir(root / "done" / name):
             return f"{which} is in done/: it was sent, and its receipt beside it says what became of it."
-    if drop.mode == "rehearse":
-        words = f'{drop.name} rehearses (mode = "rehearse"), so nothing of it is sent'
-        return f"{words}. Take mode out and restart the service; then release."
+    if why := _sends_nothing(drop, "release"):
+        return why
     if drop.release != "ask":
         return f'{drop.name} does not ask (release = "auto"): its folders go by themselves.'
-    return f"{outdated_words([drop.name])} Nothing is let go before." if drop.name in outdated else ""
+    return _outdated(drop, outdated, "let go")
+
+
+def _sends_nothing(drop: Drop, then: str) -> str:
+    if drop.mode != "rehearse":
+        return ""
+    words = f'{drop.name} rehearses (mode = "rehearse"), so nothing of it is sent'
+    return f"{words}. Take mode out and restart the service; then {then}."
+
+
+def _outdated(drop: Drop, outdated: list[str], what: str) -> str:
+    return f"{outdated_words([drop.name])} Nothing is {what} before." if drop.name in outdated else ""
 
 
 def _waiting(settings: Settings, drop: Drop, name: str) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -69,15 +70,18 @@ def _grouped(
 ) -> tuple[Listing, Grouping]:
     """What the service would make of a folder, and what it would find when it reads the files."""
     path = str(folder.resolve())
-    listing = data(list_folder(path), drop.ignore)
-    grouping = not_to_group(listing, settings.limits.files)
-    return listing, _looked(path, grouping or group_folder(path, listing, drop, kinds, naming=naming))
+    try:
+        listing = data(list_folder(path), drop.ignore)
+        grouping = not_to_group(listing, settings.limits.files)
+        return listing, _looked(path, grouping or group_folder(path, listing, drop, kinds, naming=naming))
+    except PermissionError as error:
+        raise _not_allowed(folder, error) from None
 
 
 def _one_level_down(look: Callable[[Path], tuple[Listing, Grouping]], folder: Path, drop: Drop) -> str:
     """Where a folder holds only folders and one of the first would be taken by itself, these were meant."""
     within = sorted(one for one in folder.iterdir() if not is_junk(one.name, drop.ignore))
-    if not all(one.is_dir() for one in within):
+    if not all(map(os.path.isdir, within)):
         return ""
     good = next((one for one in within[:LEVEL_DOWN] if look(one)[1].plan), None)
     if good is None:
@@ -93,25 +97,42 @@ def meant(settings: Settings, given: Path) -> tuple[Path, str]:
 
     Raises ConfigurationError, which says by which command the folders in a folder are planned.
     """
-    if given.is_dir():
+    if _is_folder(given):
         for drop in settings.drops:
             _expect_no_root(drop, given)
         return given, ""
     name, _, folder = str(given).partition("/")
-    if given.exists() or not (folder and is_drop(settings, name)):
+    if os.path.exists(given) or not (folder and is_drop(settings, name)):
         known = ", ".join(drop.name for drop in settings.drops)
         raise ConfigurationError([f"{given} is no folder, and no drop or DROP/NAME (drops are: {known})."])
     drop = drop_named(settings, name)
     places = [Path(drop.root) / place / folder for place in roots.FOLDERS]
-    if places[0].is_dir():
+    if _is_folder(places[0]):
         return places[0], name
     said = [f"There is no {folder} in drop/ of {name}."]
     said += [
         f"It is in {one.parent.name}/: `casedrop plan {one}` tells of it there."
         for one in places
-        if one.is_dir()
+        if os.path.isdir(one)
     ]
     raise ConfigurationError([" ".join(said)])
+
+
+def _is_folder(path: Path) -> bool:
+    """Raises ConfigurationError where this user may not know."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except PermissionError as error:
+        raise _not_allowed(path, error) from None
+    except OSError:
+        return False
+
+
+def _not_allowed(path: Path, error: OSError) -> ConfigurationError:
+    text = (
+        f"{shown(str(path))} cannot be looked into ({error.strerror}). Ask as a user who may read the share."
+    )
+    return ConfigurationError([text])
 
 
 def _expect_no_root(drop: Drop, given: Path) -> None:
@@ -137,7 +158,7 @@ def plan_drop(
     look = partial(_grouped, settings, drop, kinds, naming_for_plan(settings, environ, drop, offline=offline))
     root, titles = Path(drop.root) / "drop", dict[str, str]()
     for folder in _names(root, drop):
-        if not (root / folder).is_dir() or (drop.folder and not re.fullmatch(drop.folder, composed(folder))):
+        if not _is_folder(root / folder) or (drop.folder and not re.fullmatch(drop.folder, composed(folder))):
             yield rehearsal.Row(folder, rehearsal.LEFT_ALONE)
             continue
         yield from rehearsal.rows(folder, look(root / folder)[1], titles)

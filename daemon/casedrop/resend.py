@@ -1,13 +1,19 @@
 """Folders that `casedrop retry` moves back into drop/: failed ones, and done ones whose row has changed."""
 
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from casedrop import file_away
-from casedrop.errors import FolderChanged
+from casedrop.contents import group_folder
+from casedrop.errors import FolderChanged, SetupProblem
 from casedrop.grand_challenge import ReaderStudy
 from casedrop.journal import Journal
-from casedrop.model import Case, Drop, SocketKind
+from casedrop.model import Case, Drop, Listing, SocketKind
 from casedrop.near import shown
+from casedrop.only_rows import Before, why_more
 from casedrop.prepare import unchanged
 from casedrop.settle import data
 from casedrop.table_changes import Changed, compared, named, not_sent, why_not
@@ -37,47 +43,72 @@ def with_new_row(
     naming: Naming,
     goes_to: tuple[ReaderStudy, dict[str, SocketKind]],
 ) -> Finding:
-    """Move a done folder back whose row has changed, where the drop lets its new values be sent.
+    """Move a done folder back whose row has changed, where the drop lets its new values, and no more, be sent.
 
-    `found` are the done cases of a folder of that name, the newest first.
+    `found` are the done cases of a folder of that name, the newest first. Raises SetupProblem.
     """
     study, kinds = goes_to
     done = Path(drop.root) / "done"
-    there = [one for one in found if file_away.is_folder(done / one.filed_as, (one.device, one.inode))]
+    there = _in_place(done, found)
     case = (there or found)[0]
     name = shown(case.filed_as)
+    if not there and os.path.lexists(done.with_name("drop") / case.name):
+        return False, f"{shown(case.name)} is in drop/ and on its way: `casedrop status` says how far it is."
     if case.study_pk != study.pk:
         return False, f"{name} went to {case.study}, and this drop does not go there any more."
-    parts = _changed(drop, journal, case, naming, kinds)
+    before = _before(drop, journal, case, naming, kinds)
+    parts = [Changed(one.sent, one.changes) for one in before if one.changes]
     if not parts:
         return False, f"{name} is done, and no table says anything else of it than what was sent."
     if why := why_not(drop.existing_display_set, parts):
-        return False, f"{name} stays as it is: {named(parts)} changed in a table. {why}"
+        return False, f"{name} stays as it is. What would be another now: {named(parts)}. {why}"
     if not there:
         return (
             False,
             f"{name} is not in done/ any more. Copy it into drop/ again: only what has changed is sent.",
         )
-    if why := _not_as_sent(done / case.filed_as, case):
+    folder = done / case.filed_as
+
+    def today(listing: Listing) -> str:
+        """The folder goes by its first name."""
+        called = replace(data(listing, drop.ignore), folder=case.name)
+        held = partial(journal.there, case.platform, case.study_pk)
+        return why_more(drop, group_folder(str(folder), called, drop, kinds, held, naming=naming), before)
+
+    if why := _not_as_sent(folder, case, today):
         return False, f"{name} stays in done/: {why}"
     well, text = moved_back(drop, "done", case.filed_as, case)
     return well, f"{text}{_outlook(drop, parts)}" if well else text
 
 
-def _changed(
-    drop: Drop, journal: Journal, case: Case, naming: Naming, kinds: dict[str, SocketKind]
-) -> list[Changed]:
-    """By part."""
-    sets = dict.fromkeys(one.set_pk for one in (case, *journal.parts(case)) if one.set_pk)
-    sent = (one for pk in sets for one in journal.sent_to(pk))
-    return list(compared(drop, naming, kinds, sent).values())
-
-
-def _not_as_sent(folder: Path, case: Case) -> str:
-    """Only values of tables are sent again: why more would be, "" where not."""
+def _in_place(done: Path, found: list[Case]) -> list[Case]:
     try:
-        listing = data(list_folder(str(folder)), case.settled.ignore)
-        unchanged(str(folder), case.settled, listing, lambda: None)
+        return [one for one in found if file_away.is_folder(done / one.filed_as, (one.device, one.inode))]
+    except OSError as error:
+        raise SetupProblem(f"{done} cannot be looked into ({error.strerror}).") from None
+
+
+def _before(
+    drop: Drop, journal: Journal, case: Case, naming: Naming, kinds: dict[str, SocketKind]
+) -> list[Before]:
+    """Of each part; of the folder itself where it has none."""
+    known = [(one, sent) for one in journal.parts(case) or [case] for sent in journal.sent_to(one.set_pk)]
+    changed = compared(drop, naming, kinds, (sent for _, sent in known))
+    return [
+        Before(one.settled, sent, changed[one.set_pk].changes if one.set_pk in changed else ())
+        for one, sent in known
+    ]
+
+
+def _not_as_sent(folder: Path, case: Case, today: Callable[[Listing], str]) -> str:
+    """Only values of tables are sent again: why more would be, "" where not.
+
+    `today` says what of the folder's listing would be more, by the rules of today.
+    """
+    try:
+        listing = list_folder(str(folder))
+        unchanged(str(folder), case.settled, data(listing, case.settled.ignore), lambda: None)
+        return today(listing)
     except OSError as error:
         return f"it cannot be read ({error.strerror})."
     except FolderChanged:
@@ -85,7 +116,6 @@ def _not_as_sent(folder: Path, case: Case) -> str:
             "something in it changed or came after it had been filed away, so more than values of tables would be "
             "sent. Take that out; or, if all of it is to be sent, move the folder into drop/ by hand."
         )
-    return ""
 
 
 def _outlook(drop: Drop, parts: list[Changed]) -> str:

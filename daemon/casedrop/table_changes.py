@@ -27,6 +27,10 @@ OTHER_TITLE = (
     f"it would be another one, and the folder a second display set; {BY_AN_EDITOR}, and the table has to keep the "
     "one before"
 )
+BY_THE_RULES = (
+    "by the drop's title of now it would be another one, and the folder a second display set; with the title of "
+    "then, its new values can be sent"
+)
 EMPTIED = "the table has nothing for it any more, and Casedrop removes nothing from Grand Challenge"
 
 
@@ -89,7 +93,8 @@ def _changes(drop: Drop, naming: Naming, kinds: Mapping[str, SocketKind], sent: 
         return ()
     groups = titles.groups(drop, sent.folder, sent.groups)
     values = (_of_socket(rule, naming, groups, kinds, sent) for rule in drop.sockets)
-    return (*filter(None, values), *_of_templates(drop, naming, sent))
+    found = (*filter(None, values), *_of_templates(drop, naming, sent))
+    return (*found, *_of_rules(drop, naming, sent)) if found else ()
 
 
 def _of_socket(
@@ -109,7 +114,7 @@ def _of_socket(
     if held is None:
         return Change(rule.socket, "add")
     before, _ = json.loads(held)
-    return None if _same(before, value) else Change(rule.socket, "replace")
+    return None if same_value(before, value) else Change(rule.socket, "replace")
 
 
 def _unusable(what: str, problem: Problem) -> Change:
@@ -118,7 +123,7 @@ def _unusable(what: str, problem: Problem) -> Change:
     return Change(what, "", problem.text.rstrip("."), stops=True)
 
 
-def _same(before: Json, now: Json) -> bool:
+def same_value(before: Json, now: Json) -> bool:
     """5 and 5.0 are: which of them a table has depends on the program that saved it."""
     if all(isinstance(one, int | float) and not isinstance(one, bool) for one in (before, now)):
         return bool(before == now)
@@ -137,6 +142,15 @@ def _of_templates(drop: Drop, naming: Naming, sent: Sent) -> Iterator[Change]:
             yield from (Change(what, "", one.text.rstrip("."), stops=True) for one in said)
         elif now != before:
             yield Change(what, "", why, stops=what == "title")
+
+
+def _of_rules(drop: Drop, naming: Naming, sent: Sent) -> Iterator[Change]:
+    """Of a title that no table makes: by itself it is nothing to tell of, but nothing else can be sent."""
+    tables_asked = {name for name, _ in asked(drop.title)}
+    if _is_of_tables(drop.title, naming) or not tables_asked <= naming.tables.keys():
+        return
+    if titles.title(drop, sent.folder, naming, sent.groups)[0] != sent.title:
+        yield Change("title", "", BY_THE_RULES, stops=True)
 
 
 def _is_of_tables(template: str, naming: Naming) -> bool:

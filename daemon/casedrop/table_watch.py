@@ -93,7 +93,7 @@ def _report(drop: Drop, found: Mapping[str, Changed]) -> dict[str, Any]:
         {
             "folder": shown(folder),
             "what": named(parts),
-            "retry": not why_not(drop.existing_display_set, parts),
+            "retry": drop.mode != "rehearse" and not why_not(drop.existing_display_set, parts),
         }
         for folder, parts in list(folders.items())[:SHOWN]
     ]
