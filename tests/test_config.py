@@ -20,6 +20,7 @@ from casedrop.config import (
     CREDENTIAL,
     TABLES,
     TOKEN_VARIABLE,
+    Notify,
     Settings,
     load,
     options,
@@ -180,6 +181,13 @@ def test_the_annotated_example_mentions_every_option() -> None:
 def test_the_annotated_example_shows_the_defaults(file: Path) -> None:
     example = load(EXAMPLES[0], {})
     assert example.model_copy(update={"drops": ()}) == read(file, GOOD).model_copy(update={"drops": ()})
+
+
+def test_the_annotated_example_of_notify_loads(file: Path) -> None:
+    (block,) = re.findall(r"(?m)^# \[\[notify\]\]\n(?:#.*\n)+", EXAMPLES[0].read_text(encoding="utf-8"))
+    (notify,) = read(file, GOOD + re.sub(r"(?m)^# ((?:\[|\w+ = ).*)", r"\1", block)).notify
+    assert notify.drops == ("lung",)
+    assert notify.model_copy(update={"drops": ()}) == Notify(url_file=notify.url_file)
 
 
 def test_rules_become_the_records_the_other_modules_use(file: Path) -> None:
@@ -656,6 +664,15 @@ MISTAKES = {
     + RULE: 'drops "lung", order: unknown placeholder "visit"; {folder}, {patient} may be meant.',
     VISITS + 'order = "{table.scores.X}"\n' + RULE: (
         'drops "lung", order: unknown table "scores"; tables are set with [[drops.tables]].'
+    ),
+    GOOD + '[[notify]]\nurl_file = "/n"\ndrops = ["lung", "heart"]\n': (
+        'notify number 1, drops: there is no drop "heart".'
+    ),
+    GOOD + '[[notify]]\nurl_file = "/n"\non = ["failed", "done"]\n': (
+        'notify number 1, on number 2: must be a list of "failed", "held", "resumed" and "digest".'
+    ),
+    GOOD + '[[notify]]\nurl_file = "/n"\nurl = "json://secret"\n': (
+        'notify number 1: unknown key "url". An address holds passwords: name a file with it, as url_file.'
     ),
     DROP + 'title = "{table.scores}"\n' + RULE: (
         'drops "lung", title: a column of a table is written {table.NAME.COLUMN}.'

@@ -55,6 +55,7 @@ PURE = {
     "near",
     "new_uids",
     "nifti",
+    "notices",
     "nrrd",
     "only_rows",
     "pace",
@@ -102,6 +103,7 @@ EDGES = {
     "file_away",
     "journal",
     "ledger",
+    "notifier",
     "pack",
     "page_file",
     "prepare",
@@ -146,6 +148,7 @@ ABOVE = {
     "metrics",
     "naming",
     "naming_check",
+    "notify",
     "once",
     "outgoing",
     "own_words",
@@ -211,6 +214,6 @@ def test_edges_do_not_import_each_other(module: str) -> None:
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
-    heavy = "httpx watchdog starlette pydantic structlog cattrs pydicom openpyxl prometheus_client".split()
+    heavy = "httpx watchdog starlette pydantic structlog cattrs pydicom openpyxl prometheus_client apprise".split()
     code = f"import sys, casedrop.cli; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

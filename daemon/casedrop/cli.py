@@ -235,6 +235,19 @@ def _say_health(settings: "Settings", report: "Report") -> None:
 
 
 @app.command()
+def notify(
+    config: Config = None,
+    test: Annotated[bool, typer.Option("--test", help="Send a test message to each [[notify]].")] = False,
+) -> None:
+    """Try whether messages arrive."""
+    from casedrop.notify import test as try_all  # noqa: PLC0415
+
+    if not test:
+        raise typer.BadParameter("Say --test.")
+    _say((well, f"{'ok      ' if well else 'PROBLEM '} {text}") for well, text in try_all(_settings(config)))
+
+
+@app.command()
 def accept(
     which: Annotated[str, typer.Argument(metavar="[DROP/NAME]")] = "",
     config: Config = None,

@@ -57,6 +57,7 @@ from casedrop.model import (
     TableValue,
     TextValue,
 )
+from casedrop.notices import KINDS, Kind
 from casedrop.settle import IGNORED_SETS
 
 PREFIX = "CASEDROP_"
@@ -153,6 +154,21 @@ class Metrics(Table):
     port: Annotated[
         int | None, _NUMBER, Field(ge=1024, le=65535, description="a whole number from 1024 to 65535")
     ] = None
+
+
+class Notify(Table):
+    url_file: WholePath
+    on: Annotated[
+        tuple[Kind, ...],
+        Field(min_length=1, description='a list of "failed", "held", "resumed" and "digest"'),
+    ] = KINDS
+    drops: Annotated[
+        tuple[str, ...],
+        BeforeValidator(checks.one_or_more, json_schema_input_type=str | list[str]),
+        Field(description="the name of a drop, or a list"),
+    ] = ()
+    per_hour: Annotated[int, _NUMBER, Field(ge=1, le=60, description="a whole number from 1 to 60")] = 6
+    digest_hour: Annotated[int, _NUMBER, Field(ge=0, le=23, description="a whole number from 0 to 23")] = 7
 
 
 class _ValueFromTable(Table):
@@ -350,6 +366,9 @@ class Settings(Table):
     logs: Annotated[Logs, Field(description="a table [logs]")] = Logs()
     ledger: Annotated[Ledger, Field(description="a table [ledger]")] = Ledger()
     metrics: Annotated[Metrics, Field(description="a table [metrics]")] = Metrics()
+    notify: Annotated[
+        tuple[Notify, ...], Field(description="tables, each of which begins with [[notify]]")
+    ] = ()
     drops: Annotated[
         tuple[Annotated[Drop, _AsDrop()], ...],
         Field(min_length=1, description="at least one table [[drops]]"),
@@ -366,6 +385,7 @@ TABLES: dict[tuple[str, ...], type[Table]] = {
     ("logs",): Logs,
     ("ledger",): Ledger,
     ("metrics",): Metrics,
+    ("notify",): Notify,
     ("drops",): _DropTable,
     ("drops", "codes"): _CodesTable,
     ("drops", "split"): _SplitTable,
@@ -406,7 +426,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     written, homes = config_files.read(path)
     known = {
         f"{PREFIX}{table}__{option}".upper(): f"{table}__{option}"
-        for (table, *rest) in TABLES.keys() - {(), ("drops",)}
+        for (table, *rest) in TABLES.keys() - {(), ("notify",), ("drops",)}
         if not rest
         for option in options((table,))
     }
@@ -497,6 +517,8 @@ def _unknown_key(key: str, table: tuple[str, ...]) -> str:
     near = difflib.get_close_matches(key.lower(), [*known, "token"], 1)
     if near == ["token"]:
         return f"{name}. A token never stands in this file; give it by {_WAYS}."
+    if (table, key) == (("notify",), "url"):
+        return f"{name}. An address holds passwords: name a file with it, as url_file."
     if near:
         return f'{name}. Did you mean "{near[0]}"?'
     homes = [".".join(other) for other in TABLES if other and key in options(other)]
@@ -534,9 +556,9 @@ def read_token(settings: Settings, environ: Mapping[str, str]) -> str:
         tokens[TOKEN_VARIABLE] = environ[TOKEN_VARIABLE].strip()
     credential = Path(environ.get("CREDENTIALS_DIRECTORY", "")) / CREDENTIAL
     if credential.is_absolute() and credential.exists():
-        tokens[f"the credential {CREDENTIAL}"] = _read_secret(credential, problems)
+        tokens[f"the credential {CREDENTIAL}"] = read_secret(credential, problems, private=False)
     if settings.platform.token_file:
-        tokens["platform.token_file"] = _read_secret(settings.platform.token_file, problems, private=True)
+        tokens["platform.token_file"] = read_secret(settings.platform.token_file, problems)
     for source, token in tokens.items():
         if not re.fullmatch(r"[!-~]*", token):
             problems.append(
@@ -552,17 +574,16 @@ def read_token(settings: Settings, environ: Mapping[str, str]) -> str:
     return next(iter(tokens.values()))
 
 
-def _read_secret(path: Path, problems: list[str], *, private: bool = False) -> str:
+def read_secret(path: Path, problems: list[str], *, what: str = "the token", private: bool = True) -> str:
+    """What a file holds; that it is missing, empty or (though `private`) for all to read is a problem more."""
     try:
         text = path.read_bytes().decode(errors="replace").strip()
         mode = path.stat().st_mode
     except OSError as error:
-        problems.append(f"{path}: the token cannot be read: {error.strerror}.")
+        problems.append(f"{path}: {what} cannot be read: {error.strerror}.")
         return ""
     if private and mode & (stat.S_IROTH | stat.S_IWOTH):
-        problems.append(
-            f"{path}: everyone on this machine can read or change the token. Run: chmod 640 {path}"
-        )
+        problems.append(f"{path}: everyone on this machine can read or change {what}. Run: chmod 640 {path}")
     if not text:
-        problems.append(f"{path}: is empty; it must hold the token.")
+        problems.append(f"{path}: is empty; it must hold {what}.")
     return text

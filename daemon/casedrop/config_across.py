@@ -37,7 +37,7 @@ def where(location: Location, data: Any) -> str:
             words[-1] = f"{kind} {shown(_inside(data, key)) or f'number {step + 1}'}"
         else:
             words[-1] += f" number {step + 1}"
-    return (", " if location[0] == "drops" else ".").join(words)
+    return (", " if location[0] in ("drops", "notify") else ".").join(words)
 
 
 def _inside(data: Any, step: int | str) -> Any:
@@ -62,6 +62,7 @@ def across(data: Tables) -> Iterator[tuple[Location, str]]:
     drops = tables(data, "drops")
     yield from repeated(drops, "name", ("drops",), "another drop has this name")
     yield from _roots(drops, data)
+    yield from _told_of(drops, data)
     for n, drop in drops:
         sockets = tables(drop, "sockets")
         yield from _goes_to(drop, ("drops", n))
@@ -115,6 +116,15 @@ def _roots(drops: list[tuple[int, Tables]], data: Tables) -> Iterator[tuple[Loca
                 ("state", "directory"),
                 f"lies in the root of {where(('drops', n), data)}; keep it off the share",
             )
+
+
+def _told_of(drops: list[tuple[int, Tables]], data: Tables) -> Iterator[tuple[Location, str]]:
+    names = [drop.get("name") for _, drop in drops]
+    for n, table in tables(data, "notify"):
+        wanted = table.get("drops", [])
+        for name in wanted if isinstance(wanted, list) else [wanted]:
+            if isinstance(name, str) and name not in names:
+                yield ("notify", n, "drops"), f"there is no drop {shown(name) or 'of that name'}"
 
 
 def _goes_to(drop: Tables, at: Location) -> Iterator[tuple[Location, str]]:

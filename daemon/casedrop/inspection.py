@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from casedrop import page_file, roots, running
+from casedrop import notify, page_file, roots, running
 from casedrop.check import check_platform
 from casedrop.config import Settings, read_token
 from casedrop.errors import CasedropError, ConfigurationError, SetupProblem
@@ -32,6 +32,7 @@ def check_all(settings: Settings, environ: Mapping[str, str], *, offline: bool) 
         found += _check_root(settings, Path(drop.root))
         found += _check_page(drop)
     found += [(WELL if well else WRONG, text) for well, text in naming_words(settings, environ)]
+    found += [(WELL if well else WRONG, text) for well, text in notify.words(settings)]
     found += [(WELL, f"ATTENTION: {outdated_words(names)}")] if (names := running.outdated(settings)) else []
     if not offline:
         found += _check_platform(settings, environ)

@@ -21,6 +21,7 @@ from casedrop.errors import ConfigurationError, SetupProblem
 from casedrop.lines import Told, news
 from casedrop.meter import SILENT, Meter
 from casedrop.naming import expect_same_key, read_key
+from casedrop.notify import Desk, read_addresses
 from casedrop.pseudonyms import fingerprint
 from casedrop.service import Service
 
@@ -32,6 +33,7 @@ def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: 
     """Run until stopped; the exit code of `casedrop run`."""
     token = read_token(settings, environ)
     pseudonym_key = read_key(settings, environ)
+    addresses = read_addresses(settings)
     directory = state_directory(settings)
     lock = _lock(directory)
     tempfile.tempdir = str(directory)  # copies of images are nobody else's, and /tmp may be memory
@@ -40,7 +42,7 @@ def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: 
         names=settings.logs.names,
         key=logs.name_key(directory),
         debug=debug,
-        secrets=(token,) if pseudonym_key is None else (token, pseudonym_key.hex()),
+        secrets=(token, *addresses, *([] if pseudonym_key is None else [pseudonym_key.hex()])),
     )
     meter = _meter(settings)
     service = Service(settings, _token_source(settings, environ, token), names, pseudonym_key, meter)
@@ -48,13 +50,14 @@ def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: 
     if pseudonym_key is not None:
         service.journal.keep_pseudonym_key(fingerprint(pseudonym_key))
     stop_on_signals(service.stop)
-    if once and sys.stdout.isatty():
-        service.tell = _telling()
+    desk = Desk(settings, addresses, names.of)
+    service.tell = _telling(desk.tell) if once and sys.stdout.isatty() else desk.tell
     try:
         return service.run(once=once)
     except Exception as error:  # noqa: BLE001  raised further it would meet threads that hang, and never end
         return ended_by(error, directory / journal.NAME)
     finally:
+        desk.stop()
         os.close(lock)
 
 
@@ -69,11 +72,12 @@ def _meter(settings: Settings) -> Meter:
     return metrics
 
 
-def _telling() -> Callable[[Mapping[str, Any]], None]:
-    """Print each change for the person who watches a run that ends by itself."""
+def _telling(others: Callable[[Mapping[str, Any]], None]) -> Callable[[Mapping[str, Any]], None]:
+    """Print each change for the person who watches a run that ends by itself, and tell the others."""
     told: Told = {}
 
     def tell(report: Mapping[str, Any]) -> None:
+        others(report)
         for line in news(report, report["time"], told, runs=True):
             with suppress(OSError):  # the terminal is gone
                 print(line, flush=True)  # noqa: T201
