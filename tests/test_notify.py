@@ -197,6 +197,15 @@ def test_what_is_wrong_with_the_addresses_is_said_at_once_and_without_them(lab: 
     assert SECRET not in checked
 
 
+def test_a_start_says_what_is_wrong_with_the_token_and_the_addresses(lab: Lab, hook: Hook) -> None:
+    file = told(lab, hook.address)
+    for secret in (file, lab.token):
+        secret.unlink()
+    said = lab.command("run", code=78)
+    assert f"{file}: the address cannot be read" in said
+    assert f"{lab.token}: the token cannot be read" in said
+
+
 def test_without_apprise_the_extra_is_named(lab: Lab, hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     told(lab, hook.address)
     monkeypatch.setitem(sys.modules, "apprise", None)

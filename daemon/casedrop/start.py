@@ -8,8 +8,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,7 @@ DAMAGED, FAULT = 78, 70
 
 def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: bool) -> int:
     """Run until stopped; the exit code of `casedrop run`."""
-    token = read_token(settings, environ)
-    pseudonym_key = read_key(settings, environ)
-    addresses = read_addresses(settings)
+    token, pseudonym_key, addresses = _secrets(settings, environ)
     directory = state_directory(settings)
     lock = _lock(directory)
     tempfile.tempdir = str(directory)  # copies of images are nobody else's, and /tmp may be memory
@@ -59,6 +57,30 @@ def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: 
     finally:
         desk.stop()
         os.close(lock)
+
+
+def _secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[str, bytes | None, list[str]]:
+    """The token, the key of pseudonyms, and where messages go. Raises ConfigurationError with all mistakes."""
+    problems: list[str] = []
+    token, key = "", None
+    addresses: list[str] = []
+    with _noting(problems):
+        token = read_token(settings, environ)
+    with _noting(problems):
+        key = read_key(settings, environ)
+    with _noting(problems):
+        addresses = read_addresses(settings)
+    if problems:
+        raise ConfigurationError(problems)
+    return token, key, addresses
+
+
+@contextmanager
+def _noting(problems: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except ConfigurationError as error:
+        problems += error.problems
 
 
 def _meter(settings: Settings) -> Meter:
