@@ -129,6 +129,7 @@ def test_a_split_folder_has_its_files_in_subfolders() -> None:
         (r"(?i)patient\d\d\d", "patient001"),
         (r"[^A-Za-z0-9]", "-"),
         (r"(?!x)y(?=z)z", ""),
+        (r"(?P<id>[^(]+)", "P<id>"),
     ],
 )
 def test_an_example_of_a_name_is_one_that_the_expression_takes(expression: str, made: str) -> None:

@@ -99,6 +99,28 @@ def test_there_is_no_page_where_none_is_wanted(lab: Lab) -> None:
     assert not (lab.root / STATUS).exists()
 
 
+def test_a_page_of_before_goes_where_none_is_wanted_any_more(lab: Lab) -> None:
+    lab.move_in("P001", ct__mha=mha())
+    assert lab.once() == 0
+    assert text(lab)
+    lab.configure('page = "off"')
+    assert lab.once() == 0
+    wait_for(lambda: not text(lab), 10, "the page is gone")
+
+
+def test_a_page_is_not_written_again_while_nothing_happens(lab: Lab) -> None:
+    """Only the heartbeat would, after a minute; the rescans of every half second do not."""
+    lab.move_in("P001", ct__mha=mha())
+    lab.start()
+    lab.wait_done("P001")
+    wait_page(lab, "display set of P001")
+    settled = lab.status()["scanned"] + 4
+    wait_for(lambda: lab.status()["scanned"] > settled, 20, "some rescans later")
+    before, seen = (lab.root / STATUS).stat().st_ino, lab.status()["scanned"] + 3
+    wait_for(lambda: lab.status()["scanned"] > seen, 20, "some more rescans later")
+    assert (lab.root / STATUS).stat().st_ino == before
+
+
 def test_a_file_of_that_name_that_is_not_ours_is_left_alone_and_said_once(lab: Lab) -> None:
     (lab.root / STATUS).write_text("mine")
     lab.start()

@@ -108,6 +108,9 @@ def release(settings: Settings, which: str, *, every: bool) -> Findings:
 def _not_to_release(drop: Drop, name: str, outdated: list[str]) -> str:
     """Why nothing is let go, "" where it may be: what went by outdated rules could not be taken back."""
     root = Path(drop.root)
+    whole, _, part = name.partition("/")
+    if part and os.path.isdir(root / "drop" / whole):
+        return f"Only a whole folder is released: `casedrop release {drop.name}/{shown(whole)}`."
     if name and not os.path.isdir(root / "drop" / name):
         which = f"{drop.name}/{shown(name)}"
         if os.path.isdir(root / "failed" / name):
@@ -138,6 +141,8 @@ def _waiting(settings: Settings, drop: Drop, name: str) -> list[str]:
         report = running.report(settings)
     except OSError as error:
         raise ConfigurationError([f"There is no status ({error.strerror}): start the service."]) from None
+    if not running.runs(report):
+        raise ConfigurationError(["The service is not running, so nothing is seen to wait: start it first."])
     cases = [case for one in report["drops"] if one["name"] == drop.name for case in one["cases"]]
     asked = {case["folder"] for case in cases if "`casedrop release " in case["why"]}
     there = roots.folders_in(Path(drop.root) / "drop", drop.ignore)

@@ -71,8 +71,8 @@ CREATE UNIQUE INDEX titles ON cases (study, title) WHERE title IS NOT NULL;
 LATE_LOOKS = 2
 """So often a folder in done/ is looked at again; the index of SINCE_3 knows that."""
 
-DECODED = 64
-"""Cases kept decoded."""
+DECODED = 256
+"""Cases kept decoded: more than the newest of a root, which are shown and asked for again and again."""
 
 WHOLE_SQL = "coalesce(json_extract(record, '$.head'), 0) = 0"
 """Cases of folders, not of their parts."""
@@ -288,12 +288,13 @@ class Journal:
 
     def recent(self, root: str, stage: str, count: int) -> list[Case]:
         """The newest cases at rest in this stage; read again only when one came to rest or left it."""
-        key = root, stage, count
-        if key not in self._recent:
-            self._recent[key] = self._cases(
-                f"root = ? AND stage = ? AND {WHOLE_SQL} ORDER BY id DESC LIMIT ?", *key
-            )
-        return self._recent[key]
+        known, key = (
+            self._recent,
+            (root, stage, count),
+        )  # what is read is stale once others are put in its place
+        if key not in known:
+            known[key] = self._cases(f"root = ? AND stage = ? AND {WHOLE_SQL} ORDER BY id DESC LIMIT ?", *key)
+        return known[key]
 
     def at_rest(self, root: str) -> dict[str, int]:
         """How many folders are done, and how many failed; counted again only when one came to rest or left it.
@@ -304,15 +305,17 @@ class Journal:
         parts = every.replace(
             "WHERE", "INDEXED BY cases_by_head WHERE json_extract(record, '$.head') > 0 AND"
         )
+        known = self._ended
         with self._lock:
-            if root not in self._ended:
-                found = self._ended[root] = {}
+            if root not in known:
+                found = {}
                 for stage in (Stage.DONE, Stage.FAILED):
                     counts = [
                         self._db.execute(query, (root, stage)).fetchone()[0] for query in (every, parts)
                     ]
                     found[str(stage)] = counts[0] - counts[1]
-            return self._ended[root]
+                known[root] = found
+            return known[root]
 
     def ended(self, since: float) -> list[Ended]:
         """What came to rest in done/ or failed/ since then (seconds since 1970), in that order, of every root."""

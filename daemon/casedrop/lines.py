@@ -101,7 +101,8 @@ def drop_words(drop: Mapping[str, Any]) -> Iterator[str]:
 def standing(drop: Mapping[str, Any]) -> Iterator[str]:
     """Why nothing of a drop moves, or is sent; nothing while all is well."""
     if drop["held"]:
-        yield f"HELD: {shown(drop['held'])}"
+        words = {"paused": "Paused", "rehearses": "Rehearses"}.get(drop.get("stands", ""), "HELD")
+        yield f"{words}: {shown(drop['held'])}"
     if drop.get("page"):
         yield f"NO STATUS PAGE: {shown(drop['page'])}"
     if drop["paused"]:

@@ -17,6 +17,8 @@ from casedrop.near import shown
 from casedrop.page_style import POLICY, SCRIPT, STYLE
 from casedrop.stages import Stage
 
+MOST_LINKS = 20
+"""Display sets of one folder that are linked to."""
 OPEN = 20
 """Cases of a section that are not folded."""
 
@@ -93,6 +95,8 @@ class Section:
     cases: list[Case]
     more: str = ""
     """What is said of those that are not listed."""
+    number: int = 0
+    """How many there are, where not all are listed."""
 
 
 def page(drop: Drop, report: dict[str, Any], facts: Facts) -> str:
@@ -121,7 +125,7 @@ def page(drop: Drop, report: dict[str, Any], facts: Facts) -> str:
 def _head(drop: Drop, found: Sequence[Section], facts: Facts) -> str:
     kind = "an archive" if drop.archive else "a reader study"
     counts = "".join(
-        f'<li class="{one.tone}"><a href="#{one.id}"><b>{len(one.cases)}</b>{one.count}</a></li>'
+        f'<li class="{one.tone}"><a href="#{one.id}"><b>{one.number or len(one.cases)}</b>{one.count}</a></li>'
         for one in found
         if one.cases
     )
@@ -152,6 +156,8 @@ def _boxes(drop: Drop, report: dict[str, Any], facts: Facts) -> Iterator[str]:
         )
     if report["held"] and drop.mode == "rehearse":
         yield _box("This is a rehearsal", _text(report["held"]))
+    elif report["held"] and report.get("stands") == "paused":
+        yield _box("Paused", _text(report["held"]))
     elif report["held"]:
         yield _box("Held", f"{_text(report['held'])} This is for the administrator. {who}", "bad")
     if report["paused"]:
@@ -181,7 +187,16 @@ def _sections(drop: Drop, report: dict[str, Any]) -> list[Section]:
     newest = f"These are the newest {status.NEWEST}."
     return [
         Section("person", "Waiting for a person", "waiting for a person", "mind", "", person),
-        Section("failed", "Failed", "failed", "bad", _try_again(), failed, f"{newest} All are in failed/."),
+        Section(
+            "failed",
+            "Failed",
+            "failed",
+            "bad",
+            _try_again(),
+            failed,
+            f"{newest} Older ones lie in failed/, too.",
+            report.get("ended", {}).get("failed", 0),
+        ),
         Section("under-way", "On its way to Grand Challenge", "on the way", "", "", under_way),
         Section("waiting", "Waiting in drop/", "waiting", "", "", waiting),
         Section("alone", "Left alone in drop/", "left alone", "mind", "", alone),
@@ -192,7 +207,7 @@ def _sections(drop: Drop, report: dict[str, Any]) -> list[Section]:
             "good",
             _done_words(report["days"], kind),
             done,
-            f"{newest} All are in done/, each with its receipt.",
+            f"{newest} Older ones lie in done/, each with its receipt.",
         ),
     ]
 
@@ -247,13 +262,13 @@ def _lately(one: Section, facts: Facts) -> int:
 
 def _parted(rows: Sequence[str], lately: int) -> tuple[list[str], list[str], int]:
     """The rows to see, those to fold, and how many there is no room for."""
-    room, kept = BUDGET, 0
+    room, kept = BUDGET, list[str]()
     for row in rows:
-        room -= len(row.encode("utf-8", "backslashreplace"))
-        if room < 0:
-            break
-        kept += 1
-    return list(rows[: min(lately, kept)]), list(rows[lately:kept]), len(rows) - kept
+        size = len(row.encode("utf-8", "backslashreplace"))
+        if size <= room:
+            kept.append(row)
+            room -= size
+    return kept[:lately], kept[lately:], len(rows) - len(kept)
 
 
 def _list(rows: Iterable[str]) -> str:
@@ -309,7 +324,11 @@ def _reason(case: Case, facts: Facts) -> Iterator[str]:
 
 def _links(case: Case, facts: Facts) -> Iterator[str]:
     found = case.get("display_sets") or [case] * ("display_set" in case)
-    links = [_link(one["display_set"], one.get("part", ""), case["folder"], facts) for one in found]
+    links = [
+        _link(one["display_set"], one.get("part", ""), case["folder"], facts) for one in found[:MOST_LINKS]
+    ]
+    if len(found) > MOST_LINKS:
+        links.append(f"and {len(found) - MOST_LINKS} more, which the text beside the folder names")
     if links:
         what = "Readers may see what came through of it: " if case["state"] == "failed" else ""
         yield f"<p>{what}{', '.join(links)}</p>"

@@ -33,6 +33,18 @@ def write(root: Path, text: str, expect_root: Callable[[Path], None]) -> None:
         os.close(directory)
 
 
+def remove(root: Path, expect_root: Callable[[Path], None]) -> None:
+    """Take the page of ours away, if there is one; as `write` else."""
+    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        here = Path(f"/proc/self/fd/{directory}")
+        expect_root(here)
+        expect_ours(here)
+        (here / NAME).unlink(missing_ok=True)
+    finally:
+        os.close(directory)
+
+
 def expect_ours(root: Path) -> None:
     """Raise ForeignError unless nothing bears the page's name, or a page of ours does."""
     try:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,12 @@ HEARTBEAT = 60.0
 """Seconds at most, so that a page tells by its age that nobody writes it any more."""
 
 
+FAULT = "It met a fault in Casedrop; its log says where."
+
+UNSEEN = ("scanned", "free")
+"""What differs at each look and is not on the page."""
+
+
 @dataclass(slots=True)
 class _Sheet:
     """What a drop's page said last, when (boot clock), and who writes it."""
@@ -29,6 +36,10 @@ class _Sheet:
     said: dict[str, Any]
     since: float
     writing: Future[None]
+
+
+def _seen(said: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in said.items() if key not in UNSEEN}
 
 
 class Pages:
@@ -43,13 +54,18 @@ class Pages:
 
     def turn(self, watched: Watched, said: dict[str, Any], when: float, now: float) -> None:
         """`said` is the drop in the service's report of `when` (seconds since 1970). Never waits."""
-        if watched.drop.page == "off" or watched.root is None:
+        if watched.root is None:
+            return
+        before = self.sheets.get(watched.drop.name)
+        if watched.drop.page == "off":
+            if before is None:
+                gone = watched.threads.page.submit(self._remove, watched)
+                self.sheets[watched.drop.name] = _Sheet(watched, said, now, gone)
             return
         self.latest[watched.drop.name] = said
-        before = self.sheets.get(watched.drop.name)
         if before is not None:
             age = now - before.since
-            due = age >= HEARTBEAT or (age >= EVERY and said != before.said)
+            due = age >= HEARTBEAT or (age >= EVERY and _seen(said) != _seen(before.said))
             if not due or not before.writing.done():
                 return
         writing = watched.threads.page.submit(self._write, watched, said, when)
@@ -62,15 +78,23 @@ class Pages:
                 self._write, sheet.watched, self.latest[name], when, stopped=True
             )
             for name, sheet in self.sheets.items()
+            if name in self.latest
         ]
+
+    def _remove(self, watched: Watched) -> None:
+        """The page of a time when there was one would tell what is no longer so, and names."""
+        root = watched.root
+        assert root is not None
+        with suppress(SetupProblem, page_file.ForeignError, OSError):
+            page_file.remove(watched.path, lambda here: roots.expect_there(here, root.id))
 
     def _write(self, watched: Watched, said: dict[str, Any], when: float, *, stopped: bool = False) -> None:
         root = watched.root
         assert root is not None
         hide = self.hide if watched.drop.page == "hidden" else None
         facts = Facts(when, self.settle.quiet_seconds, self.settle.incomplete_seconds, hide, stopped)
-        text = page_file.MARK + page(watched.drop, said, facts)
         try:
+            text = page_file.MARK + page(watched.drop, said, facts)
             page_file.write(watched.path, text, lambda here: roots.expect_there(here, root.id))
         except SetupProblem:
             return  # the drop is held for that
@@ -78,6 +102,10 @@ class Pages:
             self._trouble(watched, page_file.foreign(watched.path))
         except OSError as error:
             self._trouble(watched, f"It cannot be written ({os.strerror(error.errno or 0)}).")
+        except Exception as error:  # it is made of whatever people wrote into rules and folders
+            if watched.page_problem != FAULT:
+                self.log.exception("status page surprised us", drop=watched.drop.name, exc_info=error)
+            watched.page_problem = FAULT
         else:
             watched.page_problem = ""
 

@@ -45,6 +45,8 @@ def _display_set(one: Json, kind: str) -> Iterator[str]:
     yield f'The {kind} "{shown(one["title"])}"{part}: {one["display_set"]}'
     if one["already_uploaded"]:
         yield "An earlier folder is this very one, so nothing was sent again. It holds:"
+    elif one["amended"]:
+        yield "It holds:"
     else:
         yield "Sent:"
     for socket in one["sockets"]:

@@ -121,9 +121,5 @@ def _not_as_sent(folder: Path, case: Case, today: Callable[[Listing], str]) -> s
 def _outlook(drop: Drop, parts: list[Changed]) -> str:
     rest = not_sent(change for one in parts for change in one.changes)
     kept = f" What cannot be sent: {rest}." if rest else ""
-    asks = (
-        f" It asks to be released first (`casedrop release {drop.name}/NAME`)."
-        if drop.release == "ask"
-        else ""
-    )
+    asks = " It asks to be released first (`casedrop release`)." if drop.release == "ask" else ""
     return f" Once it has settled, only what changed in a table is sent: {named(parts)}.{kept}{asks}"

@@ -1,5 +1,6 @@
 """What the service last wrote of itself, and whether it still goes by what the configuration says now."""
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -13,8 +14,12 @@ Report = dict[str, Any]
 
 
 def report(settings: Settings) -> Report:
-    """Raises OSError where no service has written one yet."""
-    found: Report = json.loads((settings.state.directory / "status.json").read_text())
+    """Raises OSError where no service has written one yet, or not whole."""
+    text = (settings.state.directory / "status.json").read_text()
+    try:
+        found: Report = json.loads(text)
+    except ValueError:
+        raise OSError(errno.EIO, "status.json is not whole") from None
     return found
 
 

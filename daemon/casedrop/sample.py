@@ -1,6 +1,7 @@
 """A name that a regular expression takes, for examples. Pure."""
 
 import re
+from contextlib import suppress
 
 COMMON = ("P001", "P001_1", "P001_v1", "001", "001_1", "patient001", "sub-001", "case_001")
 """Tried where no name can be read from the expression itself."""
@@ -47,5 +48,7 @@ def _letter(atom: str) -> str:
     if atom in (".", r"\w"):
         return "a"
     if atom.startswith("["):
-        return next((letter for letter in "Aa1-_ " if re.fullmatch(atom, letter)), "")
+        with suppress(re.error):  # half a class, where a bracket in it was taken for a group's
+            return next((letter for letter in "Aa1-_ " if re.fullmatch(atom, letter)), "")
+        return ""
     return atom.removeprefix("\\")

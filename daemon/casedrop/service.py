@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
 
@@ -54,6 +54,9 @@ UNREACHABLE_ONCE = 60.0
 
 LATE_SECOND_LOOK = 600.0
 
+CLOSE_SECONDS = 5.0
+"""Waited for what is under way when the service ends."""
+
 FAULT = "It met a fault in Casedrop; its log says where."
 
 COPY_SECONDS = 3600.0
@@ -95,7 +98,7 @@ class Service:
         self.judge = Judge(self.journal, self.breaker, names)
         self.gate = Gate(self.journal, self.platform, self.judge, self.wake.set)
         self.next_copy = 0.0
-        self.unwritten = False
+        self.unwritten = self.unshown = False
         self.tell: Callable[[dict[str, Any]], None] = lambda _: None
         """Called with each status as it is written."""
         self.pages = Pages(settings.settle, Names("hidden", name_key(state)).of)
@@ -132,9 +135,7 @@ class Service:
             watched.scanner.stop()
         running: list[Future[Any]] = [one.running for one in self.attempts.values() if one.running]
         running += self.pages.stopped(time.time())
-        deadline = time.monotonic() + 5
-        while any(not future.done() for future in running) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait(running, CLOSE_SECONDS)
         for watched in self.drops:
             watched.threads.shutdown()
         self.log.info("stopped")
@@ -395,13 +396,21 @@ class Service:
         looks += [one.next_check for one in self.drops if one.held or not one.study]
         return min(min((look - now for look in looks if look > now), default=1.0), 1.0)
 
-    def _write_status(self, now: float) -> None:
-        paused = self.breaker.open(now)
-        report = board.gather(self.drops, self.journal, self.attempts, paused, now)
+    def _show(self, report: dict[str, Any], now: float) -> None:
         self.meter.show(report)
         self.tell(report)
         for watched, said in zip(self.drops, report["drops"], strict=True):
             self.pages.turn(watched, said, report["time"], now)
+
+    def _write_status(self, now: float) -> None:
+        paused = self.breaker.open(now)
+        report = board.gather(self.drops, self.journal, self.attempts, paused, now)
+        try:
+            self._show(report, now)
+        except Exception as error:  # what only shows how things are must not stop them
+            if not self.unshown:
+                self.log.exception("status not shown", exc_info=error)
+            self.unshown = True
         try:
             board.write(self.settings.state.directory, report)
             self.unwritten = False

@@ -66,7 +66,9 @@ def _number(text: str, kind: str, decimal: Decimal | None) -> int | float:
 def _hint(text: str, decimal: Decimal | None) -> str:
     """Thousands are never parted, so a mark too many is taken for the other decimal point."""
     if decimal == "," and "." in text:
-        return '; the drop\'s table has decimal = ",", so write the decimal point as a comma, not a point'
+        return (
+            '; the drop\'s table has decimal = ",", so write the decimal point as a comma, and no other point'
+        )
     if decimal == "," or "," not in text:
         return ""
     option = ', or ask the data manager for decimal = "," at the table' if decimal else ""
