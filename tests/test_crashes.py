@@ -1,7 +1,6 @@
 """Wherever the service dies, the next start ends as if it had not: the crash matrix.
 
-A small case is killed at every request and at every write; of the larger ones a random tenth is run, all of
-them with `--all-crashes`.
+A case is killed at every request and at every write: a random tenth of that is run, all of it with `--all-crashes`.
 """
 
 import hashlib
@@ -74,6 +73,7 @@ def killed_at_write(lab: Lab, files: dict[str, bytes], number: int) -> None:
     lab.once("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={WRITES}", "-e", inject)
 
 
+@pytest.mark.one_in_ten
 @pytest.mark.parametrize("acted", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("number", range(26))
 def test_killed_at_any_request_of_a_small_case(lab: Lab, number: int, *, acted: bool) -> None:
@@ -81,6 +81,7 @@ def test_killed_at_any_request_of_a_small_case(lab: Lab, number: int, *, acted: 
     end_well(lab, SMALL)
 
 
+@pytest.mark.one_in_ten
 @pytest.mark.parametrize("number", range(1, 76))
 def test_killed_at_any_write_of_a_small_case(lab: Lab, number: int) -> None:
     killed_at_write(lab, SMALL, number)

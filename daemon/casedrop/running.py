@@ -39,6 +39,14 @@ def runs(found: Mapping[str, Any]) -> bool:
     return os.path.exists(f"/proc/{found['pid']}")
 
 
+def is_up(settings: Settings) -> bool:
+    """Whether a service has written a status and is still there."""
+    try:
+        return runs(report(settings))
+    except OSError:
+        return False
+
+
 def outdated(settings: Settings) -> list[str]:
     """The drops whose rules the running service has not read yet; none where no service runs."""
     try:
