@@ -1,6 +1,6 @@
 """Wherever the service dies, the next start ends as if it had not: the crash matrix.
 
-A case is killed at every request and at every write: a random tenth of that is run, all of it with `--all-crashes`.
+A case is killed at every request and at every write; a random tenth of that is run, all with `--all-crashes`.
 """
 
 import hashlib
