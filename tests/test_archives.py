@@ -67,6 +67,7 @@ def test_the_same_folder_again_is_filed_without_a_byte(lab: Lab) -> None:
     assert items(lab) == ["P001"]
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("number", range(1, 5))
 def test_a_service_killed_again_and_again_doubles_nothing(lab: Lab, number: int) -> None:
     lab.move_in("P001", **WHOLE)

@@ -299,6 +299,12 @@ TRIALS = {
             b"P002;v1;C-9;1,5\r\nP002;v2;C-9;1,5\r\n"
         },
     ),
+    "recipe: corrected": Trial(
+        {"P001_1": {"ct.mha": mha(8)}},
+        {"P001_1": {"ct-image": volume(mha(8)), "lung-volume": 5.21}},
+        {"P002_1": Odd("has no row", {"ct.mha": mha(9)})},
+        {"scores.csv": b"Patient,Visit,Lung volume\r\nP001,1,5.21\r\n"},
+    ),
     "README: tutorial": Trial(
         {"P001": {"whatever.nii.gz": packed(8)}},
         {"P001": {"generic-medical-image": volume(packed(8), voxel=FINE)}},

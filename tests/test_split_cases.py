@@ -155,6 +155,7 @@ def test_a_visit_that_comes_while_others_are_sent_is_sent_once_too(lab: Lab, num
     assert len(lab.titles()) == len(set(lab.titles())) == len(list((lab.done / "P001").iterdir()))
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("number", range(1, 5))
 def test_a_service_killed_again_and_again_doubles_no_part(lab: Lab, number: int) -> None:
     lab.configure(FOLDERS)

@@ -228,7 +228,7 @@ def test_a_decimal_comma_among_commas_does_not_shift_a_row_unseen() -> None:
         ("-0,25e3", ",", -250.0),
         (" 7 ", ",", 7.0),
         ("3,5", ".", 'or ask the data manager for decimal = ","'),
-        ("3.5", ",", "write the decimal point as a comma, not a point"),
+        ("3.5", ",", "write the decimal point as a comma, and no other point"),
         ("1.234,5", ",", "is not a number"),
         ("1.234,5", ".", "is not a number"),
         ("1,234.5", ".", "is not a number"),

@@ -147,11 +147,18 @@ def _value(socket: PlannedSocket) -> str:
 
 def paragraph(text: str) -> str:
     """At 80 columns."""
-    return textwrap.fill(text, 80, break_on_hyphens=False)
+    return textwrap.fill(text, 80, break_on_hyphens=False, break_long_words=False)
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, 80, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+    return textwrap.wrap(
+        text,
+        80,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def procedure_words(drop: Drop) -> str:
