@@ -72,7 +72,7 @@ def test_the_same_folder_again_is_filed_without_a_byte(lab: Lab) -> None:
 def test_a_service_killed_again_and_again_doubles_nothing(lab: Lab, number: int) -> None:
     lab.move_in("P001", **WHOLE)
     kills = 0
-    while kills < 40:
+    while kills < 12:
         lab.sandbox.faults.clear()
         lab.sandbox.faults.add(status=0, skip=number, call=lab.kill)
         if lab.once() >= 0:

@@ -161,7 +161,7 @@ def test_a_service_killed_again_and_again_doubles_no_part(lab: Lab, number: int)
     lab.configure(FOLDERS)
     drop_visits(lab, "P001", v1=visit(8, 1), v2=visit(9, 2))
     kills = 0
-    while kills < 40:
+    while kills < 12:
         lab.sandbox.faults.clear()
         lab.sandbox.faults.add(status=0, skip=number, call=lab.kill)
         code = lab.once()
