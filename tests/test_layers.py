@@ -119,6 +119,7 @@ SHARED = {
     "strip",
     "summed",
     "workers",
+    "writing",
 }
 """What edges may import besides pure modules: the platform, how files are opened and read, and workers."""
 ABOVE = {

@@ -9,6 +9,7 @@ from casedrop import watch
 from casedrop.before_sending import with_checks
 from casedrop.compound import MAX_READ
 from casedrop.dicom_model import HEAD, DicomHeader, holds_dicom, looks_like_dicom
+from casedrop.file_away import OWN_TEXTS
 from casedrop.group import There, dicom_keywords, group, needed, nothing_there
 from casedrop.identity import identifier_problems
 from casedrop.model import Drop, Entry, EntryKind, Grouping, Listing, Problem, SocketKind, Weight
@@ -18,8 +19,6 @@ from casedrop.settle import data
 from casedrop.split import WHOLE, Part, joined, parts, rules_of
 from casedrop.titles import NAMELESS, Naming
 from casedrop.unpacking import cut_off, is_cut_zip
-
-OWN_TEXTS = (".receipt.json", ".receipt.txt", ".reason.txt", ".late.txt")
 
 Headers = dict[Entry, DicomHeader | None]
 """What was read of a folder's files before, by how they looked then; None for those that are no DICOM."""

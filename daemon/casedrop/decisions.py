@@ -16,7 +16,7 @@ from casedrop.check import check_platform
 from casedrop.config import Settings, drop_named, read_token
 from casedrop.errors import CasedropError, ConfigurationError, Refused
 from casedrop.grand_challenge import DisplaySet, GrandChallenge
-from casedrop.journal import NAME, Journal
+from casedrop.journal import Journal, of_service
 from casedrop.model import Case, Drop, Held, Json
 from casedrop.naming_check import naming_for_plan
 from casedrop.near import shown
@@ -37,7 +37,7 @@ def accept(settings: Settings, environ: Mapping[str, str], which: str, *, every:
         raise ConfigurationError(["Name one folder as DROP/NAME, or say --all."])
     token = read_token(settings, environ)
     platform = GrandChallenge(settings.platform.url, lambda: token)
-    journal = _journal(settings)
+    journal = of_service(settings.state.directory)
     chosen = list(_chosen(settings, journal, which))
     if not chosen and which:
         raise ConfigurationError([f"{which} is not under way: `casedrop status` lists what is."])
@@ -54,7 +54,7 @@ def retry(
     is asked for, so that people see it as it happens.
     """
     drop = _drop(settings, which)
-    journal = _journal(settings)
+    journal = of_service(settings.state.directory)
     name = which.partition("/")[2]
     if bool(name) == every:
         raise ConfigurationError(["Name one folder as DROP/NAME, or say DROP --all."])
@@ -93,7 +93,7 @@ def release(settings: Settings, which: str, *, every: bool) -> Findings:
         raise ConfigurationError(["Name a drop, or one folder as DROP/NAME, or say --all."])
     drops = [_drop(settings, which)] if which else [one for one in settings.drops if one.release == "ask"]
     name = which.partition("/")[2]
-    journal = _journal(settings)
+    journal = of_service(settings.state.directory)
     outdated = running.outdated(settings)
     found: Findings = []
     for drop in drops:
@@ -160,7 +160,7 @@ def _let_go(journal: Journal, drop: Drop, folder: str) -> tuple[bool, str]:
 def pause(settings: Settings, which: str, *, paused: bool) -> Findings:
     """Stop a drop from sending, or let it go on; kept over restarts."""
     drop = _drop(settings, which)
-    journal, root = _journal(settings), roots.root_id(Path(drop.root))
+    journal, root = of_service(settings.state.directory), roots.root_id(Path(drop.root))
     if journal.paused(root) is paused:
         return [
             (True, f"{drop.name} {'is paused already' if paused else 'is not paused'}: nothing is changed.")
@@ -195,14 +195,6 @@ def grant(journal: Journal, case: Case, wish: Json) -> None:
         journal.save(case, twins_allowed=True)
     elif wish == "anew" and case.stage in (Stage.UPLOADING, Stage.COMMITTING, Stage.CONFIRMING):
         journal.save(case, stage=Stage.UPLOADING, held={}, **anew)
-
-
-def _journal(settings: Settings) -> Journal:
-    """The service's own; only the service makes one."""
-    path = settings.state.directory / NAME
-    if not path.exists():
-        raise ConfigurationError([f"There is no journal yet ({path}): start the service once."])
-    return Journal(path)
 
 
 def _drop(settings: Settings, which: str) -> Drop:

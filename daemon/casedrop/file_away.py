@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from casedrop.errors import FolderChanged
+from casedrop.writing import write_anew
 
 RENAME_NOREPLACE = 1
 AT_FDCWD = -100
@@ -23,6 +24,8 @@ LONGEST = 255
 SUFFIXES = {"done": ".receipt.json", "failed": ".reason.txt"}
 FOR_PEOPLE = ".receipt.txt"
 LATE = ".late.txt"
+OWN_TEXTS = (*SUFFIXES.values(), FOR_PEOPLE, LATE)
+"""How the names of texts end that lie beside folders in done/ and failed/."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -62,7 +65,7 @@ def file_away(source: Path, target: Path, name: str, identity: tuple[int, int], 
     hidden = _hidden(target, name)
     final = beside(target, name, suffix)
     if not os.path.lexists(final):
-        _write(hidden, text)
+        write_anew(hidden, text)
     if not is_folder(target / name, identity):
         if not is_folder(source, identity):
             hidden.unlink(missing_ok=True)
@@ -85,7 +88,7 @@ def _rename_or_clear(source: Path, target: Path, hidden: Path) -> None:
 def write_beside(target: Path, name: str, suffix: str, text: str) -> None:
     """A text of ours beside a folder, written whole or not at all; one that is there is replaced."""
     hidden = _hidden(target, name + suffix)
-    _write(hidden, text)
+    write_anew(hidden, text)
     hidden.replace(beside(target, name, suffix))
     fsync_directory(target)
 
@@ -94,7 +97,7 @@ def write_once(target: Path, name: str, suffix: str, text: str) -> None:
     """As `write_beside`, but whatever bears that name already stays."""
     hidden, final = _hidden(target, name + suffix), beside(target, name, suffix)
     if not os.path.lexists(final):
-        _write(hidden, text)
+        write_anew(hidden, text)
         with suppress(FileExistsError):
             rename(hidden, final)
     hidden.unlink(missing_ok=True)
@@ -143,12 +146,3 @@ def fsync_directory(path: Path) -> None:
 
 def _hidden(target: Path, name: str) -> Path:
     return target / f".casedrop-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}.tmp"
-
-
-def _write(path: Path, text: str) -> None:
-    """Anew: whatever else bears that name, a link above all, is not written through."""
-    path.unlink(missing_ok=True)
-    with path.open("x", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from casedrop import roots
 from casedrop.config import Settings
-from casedrop.errors import ConfigurationError, SetupProblem
-from casedrop.journal import NAME, Ended, Journal
+from casedrop.errors import SetupProblem
+from casedrop.journal import Ended, of_service
 from casedrop.lines import size
 from casedrop.near import for_spreadsheet, shown
 
@@ -21,10 +21,7 @@ ELSEWHERE = "?"
 
 def listing(settings: Settings, since: datetime | None, *, failed: bool, as_csv: bool) -> str:
     """Of what ended since then (UTC), or failed since, lines for people or CSV. Raises ConfigurationError."""
-    path = settings.state.directory / NAME
-    if not path.exists():
-        raise ConfigurationError([f"There is no journal yet ({path}): start the service once."])
-    journal = Journal(path)
+    journal = of_service(settings.state.directory)
     found = journal.ended(since.replace(tzinfo=UTC).timestamp() if since else 0.0)
     journal.close()
     chosen = [one for one in found if one.is_failed or not failed]

@@ -288,10 +288,8 @@ class Journal:
 
     def recent(self, root: str, stage: str, count: int) -> list[Case]:
         """The newest cases at rest in this stage; read again only when one came to rest or left it."""
-        known, key = (
-            self._recent,
-            (root, stage, count),
-        )  # what is read is stale once others are put in its place
+        # What is read is stale once others are put in its place.
+        known, key = self._recent, (root, stage, count)
         if key not in known:
             known[key] = self._cases(f"root = ? AND stage = ? AND {WHOLE_SQL} ORDER BY id DESC LIMIT ?", *key)
         return known[key]
@@ -551,6 +549,14 @@ def _brief(case_id: int, root: str, stage: str, since: float, record: list[Json]
     return Case(
         case_id, root, study_pk="", study_slug="", stage=Stage(stage), since=since, plan=plan, **known
     )
+
+
+def of_service(directory: Path) -> "Journal":
+    """The service's own, which it alone makes, in its state directory. Raises ConfigurationError."""
+    path = directory / NAME
+    if not path.exists():
+        raise ConfigurationError([f"There is no journal yet ({path}): start the service once."])
+    return Journal(path)
 
 
 def copy_of(path: Path) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from casedrop.near import several, shown
+from casedrop.pace import STEP
 from casedrop.stages import Stage
 from casedrop.status import ENDED, WAITS_FOR_A_PERSON, WORDS, outdated_words
 
@@ -13,9 +14,6 @@ LOOK = "why: `systemctl status casedrop`, or the terminal where it was started b
 
 STALE = 30.0
 """Seconds after which a status is old."""
-
-STEP = 10
-"""Percent of an upload between two lines of news."""
 
 UNITS = (("days", 86400), ("h", 3600), ("min", 60))
 POWERS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))

@@ -16,13 +16,11 @@ from casedrop import __version__
 from casedrop.meter import Meter
 from casedrop.model import FindingState
 from casedrop.stages import AT_REST, Stage
-from casedrop.status import WAITS, WAITS_FOR_A_PERSON, WORDS
+from casedrop.status import ENDED, WAITS, WAITS_FOR_A_PERSON, WORDS
 from casedrop.watched import BY_A_PERSON, HELD, REHEARSING
 
 STATES = tuple(dict.fromkeys([*FindingState, WAITS, *WORDS.values(), WAITS_FOR_A_PERSON]))
 """All that a case of the report can be in."""
-
-ENDED = (WORDS[Stage.DONE], WORDS[Stage.FAILED])
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from casedrop.lines import size
 from casedrop.near import several
 from casedrop.stages import Stage
-from casedrop.status import ENDED, NEWEST, WAITS_FOR_A_PERSON, WORDS
+from casedrop.status import MOVING, NEWEST, WAITS_FOR_A_PERSON, WORDS
 
 Kind = Literal["failed", "held", "resumed", "digest"]
 KINDS: tuple[Kind, ...] = ("failed", "held", "resumed", "digest")
@@ -178,7 +178,7 @@ def digest(drops: Iterable[Mapping[str, Any]]) -> Message:
 def _day_of(drop: Mapping[str, Any]) -> str:
     day = drop["days"][-2]
     states = Counter(case["state"] for case in drop["cases"])
-    under_way = sum(states[state] for state in set(WORDS.values()) - {*ENDED, WORDS[Stage.SETTLING]})
+    under_way = sum(states[state] for state in MOVING)
     there = (
         (under_way, "on the way"),
         (states[WAITS_FOR_A_PERSON], "waiting for a person"),

@@ -11,7 +11,7 @@ LOOKS = 1.0
 """Seconds between two looks that are kept."""
 
 STEP = 10
-"""Percent between two lines in the log."""
+"""Percent between two lines, in the log or on a terminal."""
 
 TELL_SECONDS = 30.0
 """At least so long between two lines: what takes less has none."""

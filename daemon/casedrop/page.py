@@ -30,9 +30,6 @@ LONGEST = 1500
 
 DAY = 86400
 
-UNDER_WAY = {
-    status.WORDS[stage] for stage in (Stage.PLANNED, Stage.UPLOADING, Stage.CONFIRMING, Stage.FILING)
-}
 CHECKED = status.WORDS[Stage.CONFIRMING]
 UPLOADING = status.WORDS[Stage.UPLOADING]
 
@@ -179,7 +176,7 @@ def _sections(drop: Drop, report: dict[str, Any]) -> list[Section]:
     person = by_state.pop(status.WAITS_FOR_A_PERSON, [])
     failed, done = by_state.pop("failed", []), by_state.pop("done", [])
     alone = by_state.pop(str(FindingState.LEFT_ALONE), [])
-    under_way = [case for state in UNDER_WAY & by_state.keys() for case in by_state.pop(state)]
+    under_way = [case for state in status.MOVING & by_state.keys() for case in by_state.pop(state)]
     under_way.sort(key=lambda one: (one["state"] != UPLOADING, -float(one["since"])))
     waiting = [case for cases in by_state.values() for case in cases]
     waiting.sort(key=lambda one: -float(one["since"]))

@@ -2,8 +2,11 @@
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from casedrop.writing import write_anew
 
 NAME = "casedrop-status.html"
 HIDDEN = f".{NAME}.tmp"
@@ -21,26 +24,27 @@ def write(root: Path, text: str, expect_root: Callable[[Path], None]) -> None:
     `expect_root` is asked about the very directory that is written to, so that a share unmounted meanwhile is
     never written beside. Raises what that raises, ForeignError, or OSError.
     """
-    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        here = Path(f"/proc/self/fd/{directory}")
-        expect_root(here)
-        expect_ours(here)
-        _write(here / HIDDEN, text)
+    with _within(root, expect_root) as here:
+        write_anew(here / HIDDEN, text)
         expect_ours(here)
         (here / HIDDEN).replace(here / NAME)
-    finally:
-        os.close(directory)
 
 
 def remove(root: Path, expect_root: Callable[[Path], None]) -> None:
     """Take the page of ours away, if there is one; as `write` else."""
+    with _within(root, expect_root) as here:
+        (here / NAME).unlink(missing_ok=True)
+
+
+@contextmanager
+def _within(root: Path, expect_root: Callable[[Path], None]) -> Iterator[Path]:
+    """The directory itself, whatever is mounted on its name meanwhile, once it and the page are ours."""
     directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         here = Path(f"/proc/self/fd/{directory}")
         expect_root(here)
         expect_ours(here)
-        (here / NAME).unlink(missing_ok=True)
+        yield here
     finally:
         os.close(directory)
 
@@ -67,11 +71,3 @@ def foreign(root: Path) -> str:
         f"{root / NAME} is not Casedrop's, so it is left alone and there is no status page. Give it another name, "
         'or set page = "off" for this drop.'
     )
-
-
-def _write(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    with path.open("x", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())

@@ -50,19 +50,20 @@ class Pages:
         self.hide = hide
         self.sheets: dict[str, _Sheet] = {}
         self.latest: dict[str, dict[str, Any]] = {}
+        self.removed: set[str] = set()
+        """Drops that have no page, once the one of before was taken away."""
         self.log = structlog.get_logger()
 
     def turn(self, watched: Watched, said: dict[str, Any], when: float, now: float) -> None:
         """`said` is the drop in the service's report of `when` (seconds since 1970). Never waits."""
-        if watched.root is None:
+        if watched.root is None or watched.drop.name in self.removed:
             return
-        before = self.sheets.get(watched.drop.name)
         if watched.drop.page == "off":
-            if before is None:
-                gone = watched.threads.page.submit(self._remove, watched)
-                self.sheets[watched.drop.name] = _Sheet(watched, said, now, gone)
+            self.removed.add(watched.drop.name)
+            watched.threads.page.submit(self._remove, watched)
             return
         self.latest[watched.drop.name] = said
+        before = self.sheets.get(watched.drop.name)
         if before is not None:
             age = now - before.since
             due = age >= HEARTBEAT or (age >= EVERY and _seen(said) != _seen(before.said))
@@ -78,7 +79,6 @@ class Pages:
                 self._write, sheet.watched, self.latest[name], when, stopped=True
             )
             for name, sheet in self.sheets.items()
-            if name in self.latest
         ]
 
     def _remove(self, watched: Watched) -> None:

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 import structlog
 
 from casedrop import roots, settle, watch
-from casedrop.contents import OWN_TEXTS, Headers, group_folder
+from casedrop.contents import Headers, group_folder
 from casedrop.errors import SetupProblem
+from casedrop.file_away import OWN_TEXTS
 from casedrop.group import There, nothing_there
 from casedrop.model import (
     Drop,

@@ -25,6 +25,8 @@ VERSION = 1
 """Of what status.json holds (docs/status.schema.json): another one where something goes or means another thing."""
 
 ENDED = (WORDS[Stage.DONE], WORDS[Stage.FAILED])
+MOVING = frozenset(WORDS.values()) - {*ENDED, WORDS[Stage.SETTLING]}
+"""On the way to Grand Challenge."""
 WAITS = "waiting"
 WAITS_FOR_A_PERSON = "waiting for a person"
 

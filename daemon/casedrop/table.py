@@ -14,13 +14,12 @@ from rich.text import Text
 from casedrop.lines import far, service_words, standing, table_changes, why
 from casedrop.near import shown
 from casedrop.stages import Stage
-from casedrop.status import NEWEST, WAITS_FOR_A_PERSON, WORDS
+from casedrop.status import MOVING, NEWEST, WAITS_FOR_A_PERSON, WORDS
 
 Case = Mapping[str, Any]
 
 PERSON, ON_ITS_WAY, IN_DROP = WAITS_FOR_A_PERSON, "on their way", "in drop/"
 DONE, FAILED = WORDS[Stage.DONE], WORDS[Stage.FAILED]
-MOVING = frozenset(WORDS.values()) - {DONE, FAILED, WORDS[Stage.SETTLING]}
 GROUPS = {PERSON: "bold yellow", ON_ITS_WAY: "cyan", IN_DROP: "", FAILED: "red", DONE: "green"}
 """In the order in which they are shown, with the style of their states."""
 
