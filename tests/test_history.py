@@ -55,6 +55,16 @@ def test_a_failed_folder_has_the_words_of_its_reasons_and_what_of_it_readers_see
     )
 
 
+def test_a_folder_that_changed_nothing_of_a_finished_display_set_does_not_name_it(journal: Journal) -> None:
+    """Though it was to add to it; one that failed with something asked for does."""
+    refused = replace(FAILED, set_pk="77", committed=True, amends=True)
+    journal.begin(refused)
+    journal.begin(replace(refused, folder="P003", asked=("ct",)))
+    before, after = (line(one, DROPS) for one in journal.ended(0.0))
+    assert before.endswith("lung/P002: failed (unmatched-file), 0 B")
+    assert after.endswith(f"lung/P003: failed (unmatched-file), 0 B, {STUDY}display-sets/77/")
+
+
 def test_a_folder_is_called_what_people_called_it() -> None:
     assert "lung/P001: " in line(
         Ended(replace(DONE, folder="P001 20270115T080000Z", first_name="P001"), 1), DROPS

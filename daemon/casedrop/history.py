@@ -43,7 +43,7 @@ def _drops(settings: Settings) -> Iterator[tuple[str, str]]:
 def line(one: Ended, drops: dict[str, str]) -> str:
     """``2026-11-28T09:30:00Z  lung/P001: done, 12.3 MB, https://…``."""
     outcome = f"{one.case.stage} ({', '.join(one.case.reasons)})" if one.is_failed else f"{one.case.stage}"
-    facts = (outcome, size(one.bytes), one.case.address if one.case.committed else "")
+    facts = (outcome, size(one.bytes), one.case.came_to)
     said = ", ".join(filter(None, facts))
     return f"{_time(one)}  {drops.get(one.case.root, ELSEWHERE)}/{shown(one.case.known_as)}: {said}"
 
@@ -55,9 +55,8 @@ def table(found: Iterable[Ended], drops: dict[str, str]) -> str:
     writer.writerow(COLUMNS)
     for one in found:
         case = one.case
-        address = case.address if case.committed else ""
         names = (drops.get(case.root, ELSEWHERE), case.name, case.part)
-        facts = (case.stage, " ".join(case.reasons), address, str(one.bytes), case.filed_as)
+        facts = (case.stage, " ".join(case.reasons), case.came_to, str(one.bytes), case.filed_as)
         writer.writerow([for_spreadsheet(shown(cell)) for cell in (_time(one), *names, *facts)])
     return out.getvalue()
 

@@ -114,6 +114,8 @@ BRIEF = (
     "set_pk",
     "archive",
     "committed",
+    "amends",
+    "asked",
     "problems",
 )
 """What is read of a record where its plan is not needed."""

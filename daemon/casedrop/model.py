@@ -605,6 +605,17 @@ class Case:
         return self.address if self.set_pk and (self.committed or self.patch) else ""
 
     @property
+    def left_as_it_was(self) -> bool:
+        """Whether it is to change a finished display set, and has asked for nothing yet."""
+        return self.amends and not self.asked
+
+    @property
+    def came_to(self) -> str:
+        """The address of what came of it, or is to be changed by it; "" while, or since, nothing did."""
+        in_vain = self.stage is Stage.FAILED and self.left_as_it_was
+        return self.address if self.committed and not in_vain else ""
+
+    @property
     def kind(self) -> str:
         return "archive item" if self.archive else "display set"
 

@@ -167,7 +167,7 @@ def _on_platform(case: Case) -> str:
         return "Nothing."
     if not case.committed:
         return f"An empty {case.kind} ({case.one_time_title}). It is used for this folder when it is tried again."
-    if case.amends and not case.asked:
+    if case.left_as_it_was:
         return f"The {case.item} is as it was; nothing of this folder was sent."
     known = sorted(name for name, value in case.held.items() if value.pk)
     held = f"Confirmed in it: {', '.join(known)}" if known else "Nothing in it is confirmed"

@@ -64,8 +64,8 @@ def of_case(case: Case, why: str, progress: tuple[int, int] | None = None) -> di
     }
     if case.reasons:
         said["reasons"] = case.reasons
-    if case.committed and not (case.amends and case.stage is Stage.FAILED and not case.asked):
-        said["display_set"] = case.address
+    if case.came_to:
+        said["display_set"] = case.came_to
     if case.filed_as:
         said["filed_as"] = shown(case.filed_as)
     if case.stage is Stage.DONE and case.plan:
