@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import jsonschema
 
 from casedrop import roots
 from casedrop.sandbox import Sandbox
+from forked import PROGRAM, Forked, run
 from waiting import wait_for
 
 QUIET = 0.4
@@ -79,7 +79,7 @@ class Lab:
         self.config = top / "casedrop.toml"
         self.token = top / "token"
         self.log = top / "service.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
         self.write_token(sandbox.token)
         self.configure()
         roots.init(self.root)
@@ -105,9 +105,13 @@ class Lab:
         )
 
     def start(self, *arguments: str, under: tuple[str, ...] = ()) -> None:
-        command = [*under, sys.executable, "-c", "from casedrop.cli import main; main()", "run", *arguments]
+        """`under` is a program that runs it, such as strace, with its arguments."""
+        environ = os.environ | {"CASEDROP_CONFIG": str(self.config)}
+        if not under:
+            self.process = Forked(["run", *arguments], environ, self.log)
+            return
         with self.log.open("ab") as log:
-            environ = os.environ | {"CASEDROP_CONFIG": str(self.config)}
+            command = [*under, *PROGRAM, "run", *arguments]
             self.process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
 
     def kill(self) -> None:
@@ -134,11 +138,10 @@ class Lab:
         return " ".join(self.output(*arguments, code=code).split())
 
     def output(self, *arguments: str, code: int = 0) -> str:
-        program = [sys.executable, "-c", "from casedrop.cli import main; main()", *arguments]
         environ = os.environ | {"CASEDROP_CONFIG": str(self.config), "COLUMNS": "200"}
-        ended = subprocess.run(program, env=environ, capture_output=True, text=True, check=False, timeout=60)
-        assert ended.returncode == code, ended.stdout + ended.stderr
-        return ended.stdout + ended.stderr
+        ended, output, errors = run(arguments, environ)
+        assert ended == code, output + errors
+        return output + errors
 
     def folder(self, name: str, **files: bytes) -> Path:
         """A folder on the desk; file names as keywords, `__` for a dot."""

@@ -9,7 +9,6 @@ import os
 import signal
 import tempfile
 import time
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from casedrop.sandbox import Sandbox
-from forked import FORK, service
+from forked import Forked
 from lab import NO_IMAGE, Lab, mha
 
 STEPS = 20
@@ -55,7 +54,7 @@ class Day(RuleBasedStateMachine):
         self.files: dict[int, dict[str, str]] = {}
         self.made = 0
         self.changed_in_done: frozenset[int] = frozenset()
-        self.process: ForkServerProcess | None = None
+        self.process: Forked | None = None
 
     @initialize(folders=some.lists(FOLDER, min_size=3, max_size=6))
     def morning(self, folders: list[tuple[str, bool, int, int]]) -> None:
@@ -156,18 +155,17 @@ class Day(RuleBasedStateMachine):
                 self.sandbox.faults.clear()
                 self._judge(self._undisturbed_end())
         finally:
-            if self.process and self.process.is_alive():
+            if self.process:
                 self.process.kill()
             self.sandbox.__exit__(None, None, None)
             self.top.cleanup()
 
-    def _undisturbed_end(self) -> int | None:
+    def _undisturbed_end(self) -> int:
         self._start(once=True)
         assert self.process
-        self.process.join(PATIENCE)
-        return self.process.exitcode
+        return self.process.wait(PATIENCE)
 
-    def _judge(self, code: int | None) -> None:
+    def _judge(self, code: int) -> None:
         said = self.lab.log.read_text()[-3000:]
         assert code in (0, 1), (code, self.lab.status(), said)
         self._expect_each_folder_once_as_people_left_it()
@@ -200,9 +198,9 @@ class Day(RuleBasedStateMachine):
         assert late or changed or values == wanted, (folder.name, self.lab.log.read_text()[-3000:])
 
     def _start(self, *, once: bool) -> None:
-        arguments = (self.lab.config, self.lab.log)
-        self.process = FORK.Process(target=service, args=arguments, kwargs={"once": once}, daemon=True)
-        self.process.start()
+        arguments = ["run", *(["--once"] if once else [])]
+        environ = os.environ | {"CASEDROP_CONFIG": str(self.lab.config)}
+        self.process = Forked(arguments, environ, self.lab.log)
 
     def _kill(self) -> None:
         assert self.process
@@ -210,11 +208,8 @@ class Day(RuleBasedStateMachine):
 
     def _end(self, number: signal.Signals) -> None:
         assert self.process
-        assert self.process.pid
-        if self.process.is_alive():
-            os.kill(self.process.pid, number)
-        self.process.join(15)
-        assert self.process.exitcode is not None, "it does not end"
+        self.process.send_signal(number)
+        self.process.wait(15)
 
     def _work(self, requests: int) -> None:
         """Until so many more requests have come, if they do."""

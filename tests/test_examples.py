@@ -10,8 +10,6 @@ import io
 import json
 import os
 import re
-import subprocess
-import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,7 +26,7 @@ from casedrop.inspection import check_all
 from casedrop.model import Geometry
 from casedrop.sandbox import Sandbox
 from dicoms import sample
-from forked import FORK, service
+from forked import Forked, run
 from identifying import ROOT, image, report, written
 from lab import mha
 from test_before_sending import nifti
@@ -400,17 +398,13 @@ class Server:
             (self.top / "desk" / name / path).write_bytes(content)
         (self.top / "desk" / name).rename(self.drop / name)
 
-    def once(self) -> int | None:
-        how = {"once": True, "environ": self.environ}
-        process = FORK.Process(target=service, args=(self.config, self.top / "log"), kwargs=how)
-        process.start()
-        process.join(100)
-        return process.exitcode
+    def once(self) -> int:
+        return Forked(["run", "--once"], os.environ | self.environ, self.top / "log").wait(100)
 
     def command(self, *arguments: str) -> str:
-        program = [sys.executable, "-c", "from casedrop.cli import main; main()", *arguments]
-        environ = os.environ | self.environ
-        return subprocess.run(program, env=environ, capture_output=True, text=True, check=True).stdout
+        code, output, errors = run(arguments, os.environ | self.environ)
+        assert code == 0, errors
+        return output
 
     def status(self, folder: str) -> Any:
         (drop,) = json.loads((self.top / "state" / "status.json").read_text())["drops"]
