@@ -157,6 +157,7 @@ ABOVE = {
     "pipeline",
     "planning",
     "pseudonym_key",
+    "reload",
     "resend",
     "running",
     "scan",

@@ -108,7 +108,7 @@ def run(
     ignore_lease_signals()
     from casedrop.start import serve  # noqa: PLC0415
 
-    code = serve(_settings(config), os.environ, once=once, debug=debug)
+    code = serve(lambda: _settings(config), os.environ, once=once, debug=debug)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # a thread that hangs on a dead share must not keep the service from ending

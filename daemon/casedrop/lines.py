@@ -81,7 +81,9 @@ def service_words(report: Mapping[str, Any], now: float, *, runs: bool) -> Itera
         yield f"The service is not running; this is how things were {lasting(age)} ago ({LOOK})."
     elif age > STALE:
         yield f"The service wrote this {lasting(age)} ago: it may be stopped ({LOOK})."
-    if names := report.get("outdated"):
+    if why := report.get("refused"):
+        yield f"ATTENTION: the new configuration is not taken, the service goes on by the one before. {shown(why)}"
+    elif names := report.get("outdated"):
         yield f"ATTENTION: {outdated_words(names)}"
 
 

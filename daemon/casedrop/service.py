@@ -101,11 +101,18 @@ class Service:
         self.unwritten = self.unshown = False
         self.tell: Callable[[dict[str, Any]], None] = lambda _: None
         """Called with each status as it is written."""
+        self.refused = ""
+        """Why the newest configuration was not taken."""
         self.pages = Pages(settings.settle, Names("hidden", name_key(state)).of)
 
     def stop(self) -> None:
         """Only sets flags, from any thread."""
         self.stopping.set()
+        self.wake.set()
+
+    def refuse(self, why: str) -> None:
+        """The newest configuration, from any thread; "" takes that back."""
+        self.refused = why
         self.wake.set()
 
     def run(self, *, once: bool = False) -> int:
@@ -405,6 +412,7 @@ class Service:
     def _write_status(self, now: float) -> None:
         paused = self.breaker.open(now)
         report = board.gather(self.drops, self.journal, self.attempts, paused, now)
+        report["refused"] = self.refused
         try:
             self._show(report, now)
         except Exception as error:  # what only shows how things are must not stop them

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,16 @@ from casedrop.meter import SILENT, Meter
 from casedrop.naming import expect_same_key, read_key
 from casedrop.notify import Desk, read_addresses
 from casedrop.pseudonyms import fingerprint
+from casedrop.reload import HANGUP, Reload, run_again
 from casedrop.service import Service
 
 DAMAGED, FAULT = 78, 70
 """Exit codes (sysexits.h): systemd starts the service again after a fault only."""
 
 
-def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: bool) -> int:
-    """Run until stopped; the exit code of `casedrop run`."""
+def serve(load: Callable[[], Settings], environ: Mapping[str, str], *, once: bool, debug: bool) -> int:
+    """Run until stopped; the exit code of `casedrop run`. `load` reads the configuration, and raises."""
+    settings = load()
     token, pseudonym_key, addresses = _secrets(settings, environ)
     directory = state_directory(settings)
     lock = _lock(directory)
@@ -47,16 +50,28 @@ def serve(settings: Settings, environ: Mapping[str, str], *, once: bool, debug: 
     expect_same_key(service.journal, pseudonym_key)
     if pseudonym_key is not None:
         service.journal.keep_pseudonym_key(fingerprint(pseudonym_key))
-    stop_on_signals(service.stop)
+    reload = Reload(settings, partial(_loaded, load, environ, service.journal), service.stop, service.refuse)
+    stop_on_signals(service.stop, None if once or sys.stderr.isatty() else reload.ask)
     desk = Desk(settings, addresses, names.of)
     service.tell = _telling(desk.tell) if once and sys.stdout.isatty() else desk.tell
     try:
-        return service.run(once=once)
+        code = service.run(once=once)
     except Exception as error:  # noqa: BLE001  raised further it would meet threads that hang, and never end
         return ended_by(error, directory / journal.NAME)
     finally:
         desk.stop()
         os.close(lock)
+    if reload.wanted:
+        run_again()
+    return code
+
+
+def _loaded(load: Callable[[], Settings], environ: Mapping[str, str], kept: journal.Journal) -> Settings:
+    """A configuration that a start would take, too. Raises ConfigurationError."""
+    settings = load()
+    _, pseudonym_key, _ = _secrets(settings, environ)
+    expect_same_key(kept, pseudonym_key)
+    return settings
 
 
 def _secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[str, bytes | None, list[str]]:
@@ -107,23 +122,27 @@ def _telling(others: Callable[[Mapping[str, Any]], None]) -> Callable[[Mapping[s
     return tell
 
 
-def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Have a thread call `stop` at each SIGTERM and SIGINT.
+def stop_on_signals(stop: Callable[[], None], reload: Callable[[], None] | None = None) -> None:
+    """Have a thread call `stop` at each SIGTERM and SIGINT, and `reload`, where there is one, at each SIGHUP.
 
     No handler does it: one runs in the middle of whatever the main thread does, also while that holds the lock
     of the event that is to be set, and then waits for itself for ever. So a signal only writes into a pipe.
     """
     receiver, sender = os.pipe()
     os.set_blocking(sender, False)
+    meant: dict[int, Callable[[], None]] = {signal.SIGTERM: stop, signal.SIGINT: stop}
+    if reload:
+        meant[signal.SIGHUP] = reload
 
     def wait() -> None:
-        while os.read(receiver, 1):
-            stop()
+        while number := os.read(receiver, 1):
+            meant.get(number[0], lambda: None)()
 
     threading.Thread(target=wait, daemon=True).start()
     signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in meant:
         signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANGUP)
 
 
 def ended_by(error: Exception, path: Path) -> int:

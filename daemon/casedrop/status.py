@@ -46,7 +46,7 @@ def outdated(report: Mapping[str, Any], drops: Iterable[Drop]) -> list[str]:
 def outdated_words(names: Iterable[str]) -> str:
     return (
         f"The running service has other rules for {several(names)} than the configuration file: it reads "
-        "that only at a start. Restart it (`systemctl restart casedrop`, or stop and start it by hand)."
+        "that when it is told to (`systemctl reload casedrop`), or at a start where it was started by hand."
     )
 
 

@@ -1,0 +1,106 @@
+"""A new configuration for a service that runs.
+
+Once it is known to be good, the service ends as at any stop and the process runs the program again, as the same
+process. So a reload does nothing that a restart does not do: cases under way go on by the plans that the journal
+holds, and a thread that hangs on a dead share is left behind. A bad configuration changes nothing.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import structlog
+
+from casedrop.config import Settings
+from casedrop.errors import ConfigurationError
+
+HANGUP = frozenset({signal.SIGHUP})
+
+
+class Reload:
+    """`ask` looks at the new configuration beside the loop; `wanted` says that the program is to run again."""
+
+    def __init__(
+        self,
+        running: Settings,
+        load: Callable[[], Settings],
+        stop: Callable[[], None],
+        refused: Callable[[str], None],
+    ) -> None:
+        """`load` raises ConfigurationError; `refused` is told why, and "" where the new one is taken."""
+        self.wanted = False
+        self._running = running
+        self._load = load
+        self._stop = stop
+        self._refused = refused
+        self._one_at_a_time = threading.Lock()
+
+    def ask(self) -> None:
+        """At once, in a thread of its own: what a configuration names may lie on a share that hangs."""
+        threading.Thread(target=self._look, name="reload", daemon=True).start()
+
+    def _look(self) -> None:
+        with self._one_at_a_time:
+            try:
+                new = self._load()
+                expect_same_state(self._running, new)
+            except ConfigurationError as error:
+                for problem in error.problems:
+                    structlog.get_logger().error("new configuration not taken", why=problem)
+                self._refused(" ".join(error.problems))
+                return
+            changed = changes(self._running, new)
+            structlog.get_logger().info("takes the new configuration", changed=changed or "nothing")
+            self._refused("")
+            self.wanted = True
+            self._stop()
+
+
+def expect_same_state(running: Settings, new: Settings) -> None:
+    """Raises ConfigurationError: another state directory is another journal, which knows of no case."""
+    if new.state.directory != running.state.directory:
+        text = (
+            f"state.directory cannot change from {running.state.directory} to {new.state.directory} while the "
+            "service runs: its journal is there. Stop the service, move the directory, and start it."
+        )
+        raise ConfigurationError([text])
+
+
+def changes(old: Settings, new: Settings) -> list[str]:
+    """Which options differ, by name alone, as values may be private: ``limits.cases``, ``drops.lung (new)``."""
+    found = [*_differing((), _tables(old), _tables(new))]
+    return [".".join(path) + what for path, what in found]
+
+
+def _tables(settings: Settings) -> dict[str, Any]:
+    """With drops by their names; of a drop its fields."""
+    tables = {name: dict(table) for name, table in settings if name not in ("drops", "notify")}
+    drops = {drop.name: {name: getattr(drop, name) for name in drop.__slots__} for drop in settings.drops}
+    return tables | {"drops": drops, "notify": settings.notify}
+
+
+def _differing(path: tuple[str, ...], old: Any, new: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        if old != new:
+            yield path, ""
+        return
+    for name in _in_order(old, new):
+        if name in old and name in new:
+            yield from _differing((*path, name), old[name], new[name])
+        else:
+            yield (*path, name), " (new)" if name in new else " (gone)"
+
+
+def _in_order(*names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(name for found in names for name in found))
+
+
+def run_again() -> None:
+    """The same command in this process. A hangup that comes meanwhile is kept until it is listened to again."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANGUP)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
