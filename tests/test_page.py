@@ -99,6 +99,15 @@ def test_an_upload_is_a_bar_in_bytes_that_has_a_name() -> None:
     assert bar == {"max": "5", "value": "5", "aria-label": "Upload of P3"}
 
 
+def test_of_several_files_and_of_several_parts_it_says_how_many_are_done() -> None:
+    found = read(
+        said("P1", "on its way", "Its parts are on their way.", done_parts=2, total_parts=3),
+        said("P1/v3", "uploading", sent_bytes=5, total_bytes=10, sent_files=12, total_files=40),
+    ).text["under-way"]
+    assert "UTC, 2 of 3 parts done" in found
+    assert "(50 %), 12 of 40 files" in found
+
+
 def test_done_links_to_the_display_set_and_tells_the_page_nothing() -> None:
     parts = [{"part": "v1", "display_set": "https://gc.example/1/", "bytes": 1}]
     found = read(

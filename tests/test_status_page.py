@@ -10,6 +10,8 @@ import pytest
 from casedrop import page_file, roots
 from casedrop.errors import SetupProblem
 from lab import Lab, mha
+from reported import expect_valid
+from test_split_cases import drop_visits
 from waiting import wait_for
 
 STATUS = page_file.NAME
@@ -48,6 +50,35 @@ def test_an_upload_under_way_is_a_bar(lab: Lab) -> None:
     lab.sandbox.release_imports()
     lab.wait_done("P001")
     wait_page(lab, "display set of P001")
+
+
+def test_an_upload_of_several_files_says_how_many_are_there(lab: Lab) -> None:
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.append(wait_page(lab, ", 0 of 2 files") if not seen else wait_page(lab, ", 1 of 2 files"))
+        expect_valid(lab.report())
+
+    lab.sandbox.faults.add(method="PUT", status=0, call=look, times=2)
+    lab.start()
+    lab.move_in("P001", ct__mha=mha(), report__pdf=b"%PDF-1.4")
+    lab.wait_done("P001")
+    assert len(seen) == 2
+
+
+def test_a_split_folder_on_its_way_says_how_many_of_its_parts_are_done(lab: Lab) -> None:
+    lab.configure('split = { folders = "*/" }\ntitle = "{folder} {subfolder}"')
+    drop_visits(lab, "P001", v1={"ct.mha": mha(8)}, v2={"ct.mha": mha(9)})
+    lab.sandbox.hold_imports()
+    lab.start()
+    parts = ("P001/v1", "P001/v2")
+    wait_for(lambda: all("checked" in lab.case(one).get("state", "") for one in parts), 30, "both are sent")
+    wait_page(lab, "0 of 2 parts done")
+    (second,) = [one for one in lab.sandbox.display_sets("lung-2026") if one.title == "P001 v2"]
+    lab.sandbox.delete_display_set(second.pk)
+    lab.sandbox.release_imports()
+    wait_page(lab, "1 of 2 parts done", "Waiting for a person")
+    expect_valid(lab.report())
 
 
 def test_what_was_counted_is_still_counted_after_a_restart(lab: Lab) -> None:

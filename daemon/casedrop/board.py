@@ -74,7 +74,7 @@ def _of_drop(
     watched: Watched, journal: Journal, attempts: Mapping[int, Attempt], now: float
 ) -> dict[str, Any]:
     cases = journal.under_way(watched.root.id) if watched.root else []
-    under_way = [_of_case(watched, case, attempts.get(case.id, Attempt()), now) for case in cases]
+    under_way = [_of_case(watched, journal, case, attempts.get(case.id, Attempt()), now) for case in cases]
     known = {shown(case.folder) for case in cases}
     found = [_of_finding(watched, one, now) for one in watched.fresh()] if watched.root else []
     return {
@@ -116,10 +116,14 @@ def _of_finding(watched: Watched, finding: Finding, now: float) -> dict[str, Any
     return said
 
 
-def _of_case(watched: Watched, case: Case, attempt: Attempt, now: float) -> dict[str, Any]:
+def _of_case(watched: Watched, journal: Journal, case: Case, attempt: Attempt, now: float) -> dict[str, Any]:
+    """Of a split folder also done_parts and total_parts."""
     progress = watched.pipeline.progress.get(case.id)
     why = watched.stuck(case.id, now) or attempt.why
     said = status.of_case(case, why, (progress.sent, progress.total) if progress else None)
     if progress and "total_bytes" in said:
         said |= progress.figures(now)
+    if case.plan and case.plan.parts:
+        stages = journal.stages_of_parts(case)
+        said |= {"done_parts": stages.count(Stage.DONE), "total_parts": len(case.plan.parts)}
     return said | {"state": status.WAITS_FOR_A_PERSON} if attempt.person else said

@@ -287,6 +287,8 @@ def _facts(case: Case, facts: Facts) -> Iterator[str]:
         said.append(f"{since}{_time(case['since'], facts)}")
     if case.get("bytes"):
         said.append(_size(case["bytes"]))
+    if "total_parts" in case:
+        said.append(f"{case['done_parts']} of {case['total_parts']} parts done")
     if case.get("filed_as", case["folder"]) != case["folder"]:
         said.append(f"filed as {_name(case['filed_as'], facts)}")
     yield f'<p class="facts">{", ".join(said)}</p>'
@@ -300,6 +302,8 @@ def _way(case: Case, facts: Facts) -> Iterator[str]:
     sent = min(case["sent_bytes"], total)
     speed = case.get("speed", 0)
     said = f"{_size(sent)} of {_size(total)} ({100 * sent // total} %)"
+    if "total_files" in case:
+        said += f", {case['sent_files']} of {case['total_files']} files"
     if speed:
         left = (total - sent) / speed
         ends = facts.now + left

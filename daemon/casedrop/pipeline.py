@@ -80,11 +80,15 @@ class Place:
 class Progress:
     """Bytes of a case that are on the platform, and that went out; written by part threads, read by the status.
 
-    `tell` is called with the percent at each tenth of an upload that takes long.
+    `tell` is called with the percent at each tenth of an upload that takes long. `files` counts, for each upload,
+    the files of the folder in it.
     """
 
     total: int = 0
     tell: Callable[[int], None] = lambda _: None
+    files: tuple[int, ...] = ()
+    whole: int = 0
+    """How many of the uploads are there."""
     sent: int = 0
     moved: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -104,8 +108,11 @@ class Progress:
             self.moved += count
 
     def figures(self, now: float) -> dict[str, int]:
-        """As `pace.figures`; for the status alone."""
-        return figures(self.pace.speed(now, self.moved), self.total - self.sent)
+        """As `pace.figures`, and of several uploads sent_files and total_files; for the status alone."""
+        said = figures(self.pace.speed(now, self.moved), self.total - self.sent)
+        if len(self.files) > 1:
+            said |= {"sent_files": sum(self.files[: self.whole]), "total_files": sum(self.files)}
+        return said
 
 
 @dataclass(slots=True)
@@ -420,7 +427,8 @@ class Pipeline:
         if wanted:
             self.ledger.began(case, self.drop, wanted)
         total = sum(file.sent_size for file in files)
-        progress = self.progress[case.id] = Progress(total, partial(self._told, case))
+        of_folder = tuple(len(file.packed) or 1 for file in files)
+        progress = self.progress[case.id] = Progress(total, partial(self._told, case), of_folder)
         for file in files:
             source = Source(file, self._opener(case, folder, file), progress.add, progress.move)
             try:
@@ -431,6 +439,7 @@ class Pipeline:
                 elif pause.host == "uploads":
                     self.admission.leave(case.id)
                 raise
+            progress.whole += 1
         return case
 
     def _told(self, case: Case, percent: int) -> None:

@@ -54,7 +54,7 @@ def of_case(case: Case, why: str, progress: tuple[int, int] | None = None) -> di
     """folder, state (WORDS), since (seconds since 1970) and why.
 
     Where known also reasons, display_set, filed_as, bytes (of what is done), sent_bytes and total_bytes; the board
-    adds `pace.figures`.
+    adds `pipeline.Progress.figures`.
     """
     said: dict[str, Any] = {
         "folder": shown(case.called),
