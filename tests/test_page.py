@@ -137,6 +137,30 @@ def test_what_holds_everything_is_said_first_and_who_acts() -> None:
     assert found.index("Is the share mounted?") < found.index("Copy one into")
 
 
+def changed(*retries: bool, folders: int = 0) -> Said:
+    first = [
+        {"folder": f"P{number}", "what": "v1: some-score", "retry": retry}
+        for number, retry in enumerate(retries, 1)
+    ]
+    return {"table_changes": {"folders": folders or len(first), "first": first}}
+
+
+def test_rows_of_tables_that_changed_are_said_once_with_who_can_send_them() -> None:
+    drop = Drop("lung", "/", "s", DROP.sockets, contact="Ann, room 12")
+
+    def words(found: Said, hide: Callable[[str], str] | None = None) -> str:
+        return " ".join(Read(page(drop, report() | found, facts(hide))).text.values())
+
+    mixed = words(changed(True, False, folders=30))
+    assert "P1 (v1: some-score), P2 (v1: some-score) and 28 more. Grand Challenge still holds" in mixed
+    assert "please tell Ann, room 12: the administrator can send the new values with casedrop retry" in mixed
+    assert "casedrop retry lung/NAME, which also says why it sends none of P2." in mixed
+    assert "find out why the new values are not sent with casedrop retry lung/NAME." in words(changed(False))
+    assert "send the new values with casedrop retry lung/NAME." in words(changed(True))
+    assert "code2. Grand Challenge still" in words(changed(True), lambda name: f"code{len(name)}")
+    assert "A table has changed" not in words(changed())
+
+
 def test_a_rehearsal_is_no_trouble() -> None:
     drop = Drop("lung", "/", "s", DROP.sockets, mode="rehearse")
     words = " ".join(read(drop=drop, held="This drop rehearses.").text.values())

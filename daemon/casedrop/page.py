@@ -162,6 +162,31 @@ def _boxes(drop: Drop, report: dict[str, Any], facts: Facts) -> Iterator[str]:
             "Uploads are paused",
             f"{_text(report['paused'])} Nothing needs to be done here: they go on by themselves.",
         )
+    if report.get("table_changes", {}).get("folders"):
+        yield _box("A table has changed", _changed(drop, report["table_changes"], facts))
+
+
+def _changed(drop: Drop, changes: dict[str, Any], facts: Facts) -> str:
+    """Which finished folders' rows say something else by now, and who can send that."""
+    found = changes["first"][:MOST_LINKS]
+    rest = changes["folders"] - len(found)
+    more = f" and {rest} more" if rest else ""
+    kept = [_name(one["folder"], facts) for one in found if not one["retry"]]
+    can = "send the new values" if len(kept) < len(found) else "find out why the new values are not sent"
+    but = f", which also says why it sends none of {', '.join(kept)}" if 0 < len(kept) < len(found) else ""
+    named = ", ".join(_what_changed(one, facts) for one in found)
+    who = f"{_text(drop.contact)}: the administrator" if drop.contact else "the administrator, who"
+    return (
+        "Since these folders were done, a table of the lab has come to say something else of them: "
+        f"{named}{more}. Grand Challenge still holds what was sent. If the table is right as it is now, please "
+        f"tell {who} can {can} with <code>casedrop retry {_text(drop.name)}/NAME</code>{but}."
+    )
+
+
+def _what_changed(one: dict[str, Any], facts: Facts) -> str:
+    """What has changed may name the part of a folder, so it is not told where names are hidden."""
+    what = "" if facts.hide else f" ({_text(one['what'])})"
+    return f"{_name(one['folder'], facts)}{what}"
 
 
 def _box(title: str, html: str, tone: str = "") -> str:
