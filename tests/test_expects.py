@@ -6,9 +6,10 @@ import pytest
 
 from casedrop import config, sample
 from casedrop.dicom_model import DicomTest
-from casedrop.expects import Expected, expected
+from casedrop.expects import OPTIONAL, Expected, expected
 from casedrop.group import group
 from casedrop.model import (
+    CodeTable,
     Drop,
     Entry,
     EntryKind,
@@ -52,7 +53,8 @@ def test_the_example_of_every_example_configuration_is_what_its_rules_take(drop:
     assert tree, drop.name
     folder, *lines = tree
     part = lines.pop(0).strip() if drop.split else ""
-    paths = [part + line.strip() for line in lines if not line.strip().startswith("dicom/")]
+    files = [line.strip().removesuffix(OPTIONAL) for line in lines]
+    paths = [part + path for path in files if not path.startswith("dicom/")]
     entries = [Entry(path, EntryKind.FILE, 9) for path in paths if not is_ready_mark(path, drop)]
     folders = [Entry(part.rstrip("/"), EntryKind.FOLDER)] if part else []
     found = grouped(Listing(folder.rstrip("/"), (*folders, *entries)), drop)
@@ -103,7 +105,7 @@ def test_the_rules_of_the_whole_folder_are_sentences() -> None:
     assert rules == (
         r"The folder's whole name must fit (P\d+), such as P001. Others stay where they are.",
         "Each folder becomes one archive item.",
-        "The archive item is called {patient}.",
+        'The title of the archive item is the piece "patient" of the folder\'s name.',
         "In file names * stands for any letters; capitals do not matter.",
         "Last of all put a file named READY into the folder: before that it is not taken.",
         "Passed over are *.log.",
@@ -117,6 +119,64 @@ def test_a_split_folder_has_its_files_in_subfolders() -> None:
     found = told(ct, split=Split("*"), title="{folder} {subfolder}", ready="READY")
     assert found.tree == ("P001/", "  visit1/", "    ct.mha", "  READY")
     assert "Each subfolder */ becomes one display set; its files lie in it." in found.rules
+
+
+def test_an_image_of_several_files_says_and_shows_what_it_brings_along() -> None:
+    found = told(SocketRule("slide", ("*.mrxs", "*.VMS")), SocketRule("ct", ("ct.mhd",), required=False))
+    assert [one.what for one in found.wanted] == [
+        "one file *.mrxs (with the folder of its name beside it) or *.VMS (with the files that it names beside it)",
+        "one file ct.mhd (with the data file that it names beside it)",
+    ]
+    assert found.tree == (
+        "P001/",
+        "  P001.mrxs",
+        "  P001/Slidedat.ini, Index.dat, Data0000.dat, …",
+        "  ct.mhd   (optional)",
+        "  ct.raw   (optional)",
+    )
+
+
+def test_the_example_marks_what_no_rule_requires() -> None:
+    found = told(
+        SocketRule("score", value_from=JsonValue("score.json", "/a")),
+        SocketRule("other", value_from=JsonValue("score.json", "/b"), required=False),
+        SocketRule("mask", ("*_mask.mha",), required=False),
+        SocketRule("series", dicom=(), required=False),
+        SocketRule("same", dicom=(), required=False),
+    )
+    lines = ("score.json", "P001_mask.mha   (optional)", "dicom/IM0001, IM0002, …   (optional)")
+    assert found.tree == ("P001/", *(f"  {line}" for line in lines))
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{folder} {subfolder}", "made of the folder's name, then the subfolder's name"),
+        ("{table.scores.Code}", 'the column "Code" of the lab\'s table "scores"'),
+        ("{table.own.A.b c}", 'the column "A.b c" of the table own.csv'),
+        (
+            "Case {code}",
+            'made of "Case", then the folder\'s code in a table of the lab',
+        ),
+        ("{pseudonym}-{visit}", 'made of a pseudonym of the folder\'s name, then the piece "visit" of the'),
+        ("{pseudonym:patient}", 'a pseudonym of the piece "patient" of the folder\'s name (P1 in P1_1)'),
+    ],
+)
+def test_what_a_title_or_order_is_made_of_is_said_without_braces(template: str, words: str) -> None:
+    by_path = Split(pattern=r"(?P<visit>v\d)_.*")
+    found = told(
+        SocketRule("ct", ("*.mha",)),
+        folder=r"(?P<patient>P\d)_\d",
+        split=by_path if "visit" in template else Split("*"),
+        title=template,
+        order=template,
+        codes=CodeTable("/codes.csv", "Folder", "Code"),
+        tables=(LabTable("scores", "/scores.csv"), LabTable("own", csv="own.csv")),
+    ).rules
+    title, place = found[2:4]
+    assert title.startswith(f"The title of the display set is {words}")
+    assert place.startswith(f"Its place among the display sets is {words}")
+    assert "{" not in title
 
 
 @pytest.mark.parametrize(

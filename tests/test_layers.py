@@ -45,6 +45,7 @@ PURE = {
     "jpeg2000",
     "last_look",
     "lines",
+    "made_of",
     "magic",
     "matrix",
     "metadata",

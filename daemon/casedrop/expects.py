@@ -7,10 +7,23 @@ from dataclasses import dataclass
 
 from casedrop import sample
 from casedrop.dicom_model import DicomRule, DicomTest
+from casedrop.made_of import column, made_of
 from casedrop.model import Drop, FolderValue, JsonValue, SocketRule, TableValue, TextValue
 from casedrop.settle import composed, is_junk, matches
 
 PARTS = ("visit1", "v1", "1", "2026-01-31")
+
+BESIDE = "the files that it names beside it"
+BRINGS = {
+    ".mrxs": ("the folder of its name beside it", "{0}/Slidedat.ini, Index.dat, Data0000.dat, …"),
+    ".vms": (BESIDE, "{0}.jpg, {0}_map2.jpg, {0}.opt, …"),
+    ".vmu": (BESIDE, "{0}.ngr, {0}_map2.jpg, …"),
+    ".mhd": ("the data file that it names beside it", "{0}.raw"),
+}
+"""What the head of an image of several files brings along (compound.py): in words, and in an example."""
+
+
+OPTIONAL = "   (optional)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +60,7 @@ def expected(drop: Drop, quiet_seconds: float, incomplete_seconds: float) -> Exp
 def _what(rule: SocketRule, drop: Drop) -> str:
     if rule.files:
         rest = " that nothing else here asks for" if rule.fallback else ""
-        return f"one file {_either(rule.files)}{rest}"
+        return f"one file {_either(map(_whole, rule.files))}{rest}"
     if rule.dicom is not None:
         pick = {"largest": " (of several the one with most slices)", "latest": " (of several the latest)"}
         return f"one DICOM series{_tests(rule.dicom)}{pick.get(rule.pick, '')}"
@@ -60,17 +73,25 @@ def _what(rule: SocketRule, drop: Drop) -> str:
             return f"one text file {pattern}"
         case FolderValue(pattern):
             return f"a piece of the folder's name ({_plain(pattern)})"
-        case TableValue(table, column):
-            return _of_table(drop, table, column)
+        case TableValue(table, name):
+            return _of_table(drop, table, name)
         case None:
             return f"always {json.dumps(rule.value, ensure_ascii=False)}"
 
 
-def _of_table(drop: Drop, name: str, column: str) -> str:
-    own = next((table.csv for table in drop.tables if table.name == name), "")
-    if own:
-        return f'one table {own} with a column "{column}"'
-    return f'the column "{column}" of the lab\'s table "{name}"'
+def _whole(pattern: str) -> str:
+    """The pattern, with what its file brings along."""
+    words, _ = _brings(pattern)
+    return f"{pattern} (with {words})" if words else pattern
+
+
+def _brings(path: str) -> tuple[str, str]:
+    return BRINGS.get(path[path.rfind(".") :].lower(), ("", ""))
+
+
+def _of_table(drop: Drop, table: str, name: str) -> str:
+    own = next((one.csv for one in drop.tables if one.name == table), "")
+    return f'one table {own} with a column "{name}"' if own else column(table, name)
 
 
 def _tests(rule: DicomRule) -> str:
@@ -110,7 +131,7 @@ def _rules(drop: Drop, quiet_seconds: float, incomplete_seconds: float) -> Itera
 
 
 def _folder_rules(drop: Drop) -> Iterator[str]:
-    kind = "archive item" if drop.archive else "display set"
+    kind = drop.kind
     if drop.folder:
         such = f", such as {name}" if (name := _folder(drop)) else ""
         yield f"The folder's whole name must fit {_plain(drop.folder)}{such}. Others stay where they are."
@@ -123,7 +144,14 @@ def _folder_rules(drop: Drop) -> Iterator[str]:
     if drop.title == "{folder}":
         yield f"The {kind} is called what the folder is called."
     else:
-        yield f"The {kind} is called {drop.title}."
+        yield f"The title of the {kind} is {_made(drop.title, drop)}."
+    if drop.order:
+        yield f"Its place among the {kind}s is {_made(drop.order, drop)}."
+
+
+def _made(template: str, drop: Drop) -> str:
+    words = made_of(template, drop)
+    return f"made of {words}" if ", then " in words else words
 
 
 def _plain(expression: str) -> str:
@@ -139,16 +167,27 @@ def _tree(drop: Drop) -> list[str]:
     """A folder that has everything; none where no name or file can be made up that fits the rules."""
     folder = _folder(drop)
     part = _part(drop)
-    files = [_file(rule, drop, folder) for rule in drop.sockets if _pattern(rule, drop)]
-    if not folder or part is None or not all(files):
+    files = [(_file(rule, drop, folder), rule) for rule in drop.sockets if _pattern(rule, drop)]
+    if not folder or part is None or not all(path for path, _ in files):
         return []
-    lines = [*dict.fromkeys(filter(None, files))]
-    if any(rule.dicom is not None for rule in drop.sockets):
-        lines.append("dicom/IM0001, IM0002, …")
-    indent = "  " if part else ""
+    lines = [(line, rule) for path, rule in files for line in (path, _brought(path)) if line]
+    lines += [("dicom/IM0001, IM0002, …", rule) for rule in drop.sockets if rule.dicom is not None]
+    indent = "    " if part else "  "
     within = [f"  {part}/"] if part else []
     ready = [f"  {drop.ready}"] if drop.ready else []
-    return [f"{folder}/", *within, *(f"  {indent}{line}" for line in lines), *ready]
+    return [f"{folder}/", *within, *(f"{indent}{line}" for line in _marked(lines)), *ready]
+
+
+def _marked(lines: list[tuple[str, SocketRule]]) -> Iterator[str]:
+    """Each line once, with a mark where no rule requires it."""
+    required = {line for line, rule in lines if rule.required}
+    for line in dict.fromkeys(line for line, _ in lines):
+        yield line if line in required else f"{line}{OPTIONAL}"
+
+
+def _brought(path: str) -> str:
+    _, such = _brings(path)
+    return such.format(path[: path.rfind(".")])
 
 
 def _folder(drop: Drop) -> str:

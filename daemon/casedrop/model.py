@@ -211,6 +211,10 @@ class Drop:
         """In words; no two drops that go to different places say the same."""
         return f"archive {self.archive}" if self.archive else f"reader study {self.reader_study}"
 
+    @property
+    def kind(self) -> str:
+        return "archive item" if self.archive else "display set"
+
 
 @dataclass(frozen=True, slots=True)
 class SocketKind:

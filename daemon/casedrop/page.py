@@ -205,7 +205,6 @@ def _sections(drop: Drop, report: dict[str, Any]) -> list[Section]:
     under_way.sort(key=lambda one: (one["state"] != UPLOADING, -float(one["since"])))
     waiting = [case for cases in by_state.values() for case in cases]
     waiting.sort(key=lambda one: -float(one["since"]))
-    kind = "archive items" if drop.archive else "display sets"
     newest = f"These are the newest {status.NEWEST}."
     return [
         Section("person", "Waiting for a person", "waiting for a person", "mind", "", person),
@@ -227,7 +226,7 @@ def _sections(drop: Drop, report: dict[str, Any]) -> list[Section]:
             "Done",
             "done lately" if len(done) < status.NEWEST else "newest done",
             "good",
-            _done_words(report["days"], kind),
+            _done_words(report["days"], f"{drop.kind}s"),
             done,
             f"{newest} Older ones lie in done/, each with its receipt.",
         ),
