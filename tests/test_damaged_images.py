@@ -158,7 +158,7 @@ def test_a_folder_with_a_damaged_image_fails_and_says_why(lab: Lab) -> None:
     for name, file in (("P1", "a.nii"), ("P2", "a.zip")):
         reason = lab.wait_failed(name)
         assert f"{file} is not built as its format says" in reason
-        assert reason.endswith("(For `casedrop retry --reason`: metadata)")
+        assert reason.endswith("(For the administrator's `casedrop retry --reason`: metadata)")
 
 
 def test_a_header_that_ends_within_its_last_line_is_in_doubt() -> None:

@@ -124,7 +124,7 @@ def test_a_split_folder_has_its_files_in_subfolders() -> None:
 def test_an_image_of_several_files_says_and_shows_what_it_brings_along() -> None:
     found = told(SocketRule("slide", ("*.mrxs", "*.VMS")), SocketRule("ct", ("ct.mhd",), required=False))
     assert [one.what for one in found.wanted] == [
-        "one file *.mrxs (with the folder of its name beside it) or *.VMS (with the files that it names beside it)",
+        "one file *.mrxs (with the folder of its name beside it) or *.VMS (with the files it names beside it)",
         "one file ct.mhd (with the data file that it names beside it)",
     ]
     assert found.tree == (

@@ -62,7 +62,9 @@ def test_what_stopped_a_folder_stands_before_what_is_only_noted() -> None:
 
 def test_a_note_is_no_reason_to_try_a_folder_again_by() -> None:
     failed = case(NEAR, MISSING, TEXTS, BURNED)
-    assert "(For `casedrop retry --reason`: burned-in, missing-file)" in text(*failed.problems)
+    assert "(For the administrator's `casedrop retry --reason`: burned-in, missing-file)" in text(
+        *failed.problems
+    )
     assert _has_reason(failed, "burned-in")
     assert _has_reason(failed, "")
     assert not _has_reason(failed, "metadata")

@@ -103,7 +103,7 @@ def test_a_settled_folder_waits_until_it_is_released(lab: Lab) -> None:
     lab.move_in("P002", ct__mha=mha(9))
     lab.start()
     wait_for(lambda: waits_for_a_person(lab, "P001") and waits_for_a_person(lab, "P002"), 20, "both")
-    assert "`casedrop release lung/P001` lets it go" in lab.case("P001")["why"]
+    assert "the administrator lets it go with `casedrop release lung/P001`" in lab.case("P001")["why"]
     assert "P001 is let go" in lab.command("release", "lung/P001")
     lab.wait_done("P001")
     assert lab.titles() == ["P001"]

@@ -111,8 +111,9 @@ def _of_finding(watched: Watched, finding: Finding, now: float) -> dict[str, Any
     if watched.drop.mode == "rehearse":
         return said | {"why": why}
     if watched.asks(finding):
-        release = f"{why}; `casedrop release {watched.drop.name}/{shown(finding.folder)}` lets it go"
-        return said | {"state": status.WAITS_FOR_A_PERSON, "why": release}
+        release = f"`casedrop release {watched.drop.name}/{shown(finding.folder)}`"
+        why = f"{why}; the administrator lets it go with {release}"
+        return said | {"state": status.WAITS_FOR_A_PERSON, "why": why}
     return said
 
 

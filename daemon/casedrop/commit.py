@@ -96,7 +96,8 @@ def still_empty(platform: GrandChallenge, case: Case, save: Save) -> Case:
     raise Waits(
         f"The {case.item}, made for this folder, holds something Casedrop does not remember "
         "having sent: somebody changed it, or the journal is a restored one. Compare it with the folder. If it "
-        "is right, `casedrop accept` files the folder as done; if not, delete it on Grand Challenge.",
+        "is right, the administrator can file the folder as done with `casedrop accept`; if not, delete it on "
+        "Grand Challenge.",
         PERSON,
         person=True,
     )
@@ -226,7 +227,7 @@ def deleted(case: Case) -> Waits:
     return Waits(
         f"Its {case.item} is gone from Grand Challenge or hidden from this user. Casedrop "
         "does not make a second one by itself. If it was deleted on purpose, move the folder out of drop/; "
-        "to make a new one, `casedrop retry DROP/NAME`.",
+        "to make a new one, the administrator says `casedrop retry DROP/NAME`.",
         PERSON,
         person=True,
     )
@@ -260,8 +261,8 @@ def title_held(case: Case) -> Waits:
     return Waits(
         f'The {case.home} already holds the {case.kind} "{case.settled.title}", and it was not made from this '
         "folder by this Casedrop. Casedrop never touches what it did not make. Rename or delete it on Grand "
-        "Challenge, or move the folder out of drop/. If it holds this very folder, `casedrop accept` compares the "
-        "two and files the folder as done.",
+        "Challenge, or move the folder out of drop/. If it holds this very folder, the administrator can "
+        "say `casedrop accept`, which compares the two and files the folder as done.",
         PERSON,
         person=True,
     )

@@ -13,7 +13,7 @@ from casedrop.settle import composed, is_junk, matches
 
 PARTS = ("visit1", "v1", "1", "2026-01-31")
 
-BESIDE = "the files that it names beside it"
+BESIDE = "the files it names beside it"
 BRINGS = {
     ".mrxs": ("the folder of its name beside it", "{0}/Slidedat.ini, Index.dat, Data0000.dat, …"),
     ".vms": (BESIDE, "{0}.jpg, {0}_map2.jpg, {0}.opt, …"),

@@ -117,7 +117,8 @@ def reason(case: Case, parts: Sequence[Case], now: float, contact: str = "") -> 
         f"What is on Grand Challenge now\n\n{_table(there) if there else _on_platform(case)}\n\n"
         "How to go on\n\nNothing of your data was changed or deleted. Once it is put right, move the folder back "
         f"into drop/. Casedrop sends only what is missing.\n\n{asked}"
-        f"More about it: {PAGE} of Casedrop, under {words}\n(For `casedrop retry --reason`: {words})\n"
+        f"More about it: {PAGE} of Casedrop, under {words}\n"
+        f"(For the administrator's `casedrop retry --reason`: {words})\n"
     )
     return for_notepad(lines)
 

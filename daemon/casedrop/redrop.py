@@ -97,8 +97,8 @@ def same_files(case: Case, other: Case) -> Waits:
     away = "Remove the wrong one" if case.head and case.head == other.head else "Move this one out of drop/"
     return Waits(
         f'It holds the very same files as the folder "{shown(other.known_as)}", which is {state}. One of the '
-        f"two is probably in the wrong folder. {away}; or, if both are right, `casedrop retry "
-        f"DROP/{shown(case.called)}` lets it go on.",
+        f"two is probably in the wrong folder. {away}; or, if both are right, the administrator lets it go on "
+        f"with `casedrop retry DROP/{shown(case.called)}`.",
         PERSON,
         person=True,
     )
@@ -107,8 +107,8 @@ def same_files(case: Case, other: Case) -> Waits:
 def twin_deleted(twin: Case) -> Waits:
     return Waits(
         f"It was uploaded before as the {twin.item}, which is gone from Grand Challenge or hidden from this user. "
-        "If it was deleted on purpose, move the folder out of drop/; to make a new one, `casedrop retry "
-        "DROP/NAME`.",
+        "If it was deleted on purpose, move the folder out of drop/; to make a new one, the administrator "
+        "says `casedrop retry DROP/NAME`.",
         PERSON,
         person=True,
     )

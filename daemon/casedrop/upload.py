@@ -112,7 +112,7 @@ def _too_slow(file: PlannedFile, ref: UploadRef) -> Waits:
         f"{shown(file.path)} ({file.sent_size / 1e9:.3g} GB) was begun {ref.expired} times and never was whole in "
         f"{FRESH / 3600:.0f} h: at {megabits:.2g} Mbit/s, as measured, it needs {ref.hours:.0f} h, and Grand "
         "Challenge drops an upload after 24 h. Make the line faster or the file smaller; then move the folder out "
-        "of drop/ and in again, or `casedrop retry DROP/NAME`.",
+        "of drop/ and in again, or the administrator says `casedrop retry DROP/NAME`.",
         PERSON,
         person=True,
     )

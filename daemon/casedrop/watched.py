@@ -26,7 +26,9 @@ RECHECK = 30.0
 REHEARSES = (
     'This drop rehearses (mode = "rehearse"): each folder says what it would become, and nothing is sent.'
 )
-PAUSED = "A person has paused this drop: nothing of it is sent. `casedrop resume {}` goes on."
+PAUSED = (
+    "A person has paused this drop: nothing of it is sent until the administrator says `casedrop resume {}`."
+)
 HELD, REHEARSING, BY_A_PERSON = "held", "rehearses", "paused"
 HUNG = 30.0
 """Seconds after which a look at a drop, or a step of a case, is called hung."""
