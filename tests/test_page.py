@@ -84,7 +84,7 @@ def test_each_folder_stands_where_its_state_belongs() -> None:
     assert "P1" in found["waiting"]
     assert "ct.mha is still being written." in found["waiting"]
     assert "settling, until 2027-01-15 08:00:12 UTC" in found["waiting"]
-    assert "25.0 MB of 100 MB (25 %), 5.0 MB/s, ready about 2027-01-15 08:00:15 UTC" in found["under-way"]
+    assert "25.0 MB of 100.0 MB (25 %), 5.0 MB/s, ready about 2027-01-15 08:00:15 UTC" in found["under-way"]
     assert "uploaded, being checked by Grand Challenge" in found["under-way"]
     assert "The same files are in P0." in found["person"]
     assert "No file for socket ct-image." in found["failed"]

@@ -12,6 +12,7 @@ from typing import Any
 from casedrop import status
 from casedrop.chart import Bar, bars
 from casedrop.expects import Wanted, expected
+from casedrop.lines import size
 from casedrop.model import Drop, FindingState
 from casedrop.near import shown
 from casedrop.page_style import POLICY, SCRIPT, STYLE
@@ -244,7 +245,7 @@ def _done_words(days: Sequence[dict[str, Any]], kind: str) -> str:
     """Of today and of the last seven days, that one among them."""
     spans = (("Today", days[-1:]), ("In the last 7 days", days[-7:]))
     said = (
-        f"{span}: <b>{sum(day['done'] for day in found)}</b> ({_size(sum(day['bytes'] for day in found))})"
+        f"{span}: <b>{sum(day['done'] for day in found)}</b> ({size(sum(day['bytes'] for day in found))})"
         for span, found in spans
     )
     return f"{'. '.join(said)}. The links lead to the {kind}."
@@ -285,10 +286,10 @@ def _parted(rows: Sequence[str], lately: int) -> tuple[list[str], list[str], int
     """The rows to see, those to fold, and how many there is no room for."""
     room, kept = BUDGET, list[str]()
     for row in rows:
-        size = len(row.encode("utf-8", "backslashreplace"))
-        if size <= room:
+        length = len(row.encode("utf-8", "backslashreplace"))
+        if length <= room:
             kept.append(row)
-            room -= size
+            room -= length
     return kept[:lately], kept[lately:], len(rows) - len(kept)
 
 
@@ -310,7 +311,7 @@ def _facts(case: Case, facts: Facts) -> Iterator[str]:
         since = "" if case["state"] in ("done", "failed") else "since "
         said.append(f"{since}{_time(case['since'], facts)}")
     if case.get("bytes"):
-        said.append(_size(case["bytes"]))
+        said.append(size(case["bytes"]))
     if "total_parts" in case:
         said.append(f"{case['done_parts']} of {case['total_parts']} parts done")
     if case.get("filed_as", case["folder"]) != case["folder"]:
@@ -325,13 +326,13 @@ def _way(case: Case, facts: Facts) -> Iterator[str]:
         return
     sent = min(case["sent_bytes"], total)
     speed = case.get("speed", 0)
-    said = f"{_size(sent)} of {_size(total)} ({100 * sent // total} %)"
+    said = f"{size(sent)} of {size(total)} ({100 * sent // total} %)"
     if "total_files" in case:
         said += f", {case['sent_files']} of {case['total_files']} files"
     if speed:
         left = (total - sent) / speed
         ends = facts.now + left
-        said += f', {_size(speed)}/s, ready about {_time(ends, facts)}<span data-until="{ends:.0f}"></span>'
+        said += f', {size(speed)}/s, ready about {_time(ends, facts)}<span data-until="{ends:.0f}"></span>'
     label = f"Upload of {_plain(case['folder'], facts)}"
     yield f'<progress max="{total}" value="{sent}" aria-label="{escape(label)}">{100 * sent // total} %</progress>'
     yield f'<p class="facts">{said}</p>'
@@ -375,17 +376,17 @@ def _days(days: Sequence[dict[str, Any]]) -> str:
     labels = [_short(day["day"]) for day in days]
     counts = [Bar(label, day["done"], day["failed"]) for label, day in zip(labels, days, strict=True)]
     sizes = [Bar(label, day["bytes"]) for label, day in zip(labels, days, strict=True)]
-    done, failed, size = (sum(day[key] for day in days) for key in ("done", "failed", "bytes"))
+    done, failed, whole = (sum(day[key] for day in days) for key in ("done", "failed", "bytes"))
     most, largest = max(day["done"] + day["failed"] for day in days), max(day["bytes"] for day in days)
     folders = (
         f"Folders a day in the last {len(days)} days: {done} done, {failed} failed, at most {most} on one day"
     )
     volume = (
-        f"Size a day in the last {len(days)} days: {_size(size)} in all, at most {_size(largest)} on one day"
+        f"Size a day in the last {len(days)} days: {size(whole)} in all, at most {size(largest)} on one day"
     )
     rows = "".join(
         f'<tr><th scope="row">{day["day"]}</th><td class="number">{day["done"]}</td>'
-        f'<td class="number">{day["failed"]}</td><td class="number">{_size(day["bytes"])}</td></tr>'
+        f'<td class="number">{day["failed"]}</td><td class="number">{size(day["bytes"])}</td></tr>'
         for day in reversed(days)
     )
     head = "".join(
@@ -395,7 +396,7 @@ def _days(days: Sequence[dict[str, Any]]) -> str:
     return (
         f'<section aria-labelledby="days"><h2 id="days">The last {len(days)} days</h2><div class="charts">'
         f"<figure>{bars(folders, str(most), counts)}<figcaption>Folders done (below) and failed (on top)"
-        f"</figcaption></figure><figure>{bars(volume, _size(largest), sizes)}<figcaption>Size of what is done"
+        f"</figcaption></figure><figure>{bars(volume, size(largest), sizes)}<figcaption>Size of what is done"
         f'</figcaption></figure></div><details id="numbers"><summary>The numbers</summary><table><thead><tr>{head}'
         f"</tr></thead><tbody>{rows}</tbody></table></details></section>"
     )
@@ -448,12 +449,3 @@ def _time(when: float, facts: Facts) -> str:
 def _short(day: str) -> str:
     found = date.fromisoformat(day)
     return f"{found.day} {found:%b}"
-
-
-def _size(count: float) -> str:
-    """``1.2 GB``, in powers of 1000."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:  # noqa: PLR2004
-            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.1f} {unit}"  # noqa: PLR2004
-        count /= 1000
-    return f"{count:.1f} TB"
