@@ -117,7 +117,7 @@ def test_done_links_to_the_display_set_and_tells_the_page_nothing() -> None:
     assert link == {
         "href": "https://gc.example/1/",
         "rel": "noreferrer noopener",
-        "aria-label": "display set of P1 v1",
+        "aria-label": "display set v1 of P1",
     }
     assert "display set v1" in found.text["done"]
     assert "javascript:alert(1)" in found.text["done"]

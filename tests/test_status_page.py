@@ -98,8 +98,8 @@ def test_a_split_folder_links_to_each_of_its_display_sets(lab: Lab) -> None:
     (lab.desk / "P001").rename(lab.drop / "P001")
     assert lab.once() == 0
     page = text(lab)
-    assert "display set of P001 v1" in page
-    assert "display set of P001 v2" in page
+    assert "display set v1 of P001" in page
+    assert "display set v2 of P001" in page
     assert lab.status()["days"][-1]["bytes"] == 2 * len(mha())
     assert lab.status()["days"][-1]["done"] == 1
 

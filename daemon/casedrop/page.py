@@ -361,11 +361,12 @@ def _links(case: Case, facts: Facts) -> Iterator[str]:
 
 
 def _link(address: str, part: str, folder: str, facts: Facts) -> str:
-    """It is read out with the name of the folder, since all are called alike."""
+    """It is read out with the name of the folder behind its words, since all are called alike."""
     if not address.startswith(("https://", "http://")):
         return _text(address)
     words = f"display set {_name(part, facts)}" if part else "display set"
-    whole = f"display set of {_plain(folder, facts)} {_plain(part, facts) if part else ''}".strip()
+    which = f" {_plain(part, facts)}" if part else ""
+    whole = f"display set{which} of {_plain(folder, facts)}"
     return f'<a href="{escape(shown(address))}" rel="noreferrer noopener" aria-label="{escape(whole)}">{words}</a>'
 
 
