@@ -161,6 +161,12 @@ def test_rows_of_tables_that_changed_are_said_once_with_who_can_send_them() -> N
     assert "A table has changed" not in words(changed())
 
 
+def test_a_command_is_set_apart_from_what_is_said_of_it() -> None:
+    why = "The administrator says `casedrop retry DROP/<b>`; ` is no command."
+    text = page(DROP, report(said("P1", "waiting for a person", why)), facts())
+    assert "says <code>casedrop retry DROP/&lt;b&gt;</code>; ` is no command." in text
+
+
 def test_a_rehearsal_is_no_trouble() -> None:
     drop = Drop("lung", "/", "s", DROP.sockets, mode="rehearse")
     words = " ".join(read(drop=drop, held="This drop rehearses.").text.values())

@@ -3,6 +3,7 @@
 Every text of others is escaped, with its invisible characters (such as right-to-left marks) made visible.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
@@ -155,9 +156,9 @@ def _boxes(drop: Drop, report: dict[str, Any], facts: Facts) -> Iterator[str]:
     if report["held"] and drop.mode == "rehearse":
         yield _box("This is a rehearsal", _text(report["held"]))
     elif report["held"] and report.get("stands") == "paused":
-        yield _box("Paused", _text(report["held"]))
+        yield _box("Paused", _with_commands(report["held"]))
     elif report["held"]:
-        yield _box("Held", f"{_text(report['held'])} This is for the administrator. {who}", "bad")
+        yield _box("Held", f"{_with_commands(report['held'])} This is for the administrator. {who}", "bad")
     if report["paused"]:
         yield _box(
             "Uploads are paused",
@@ -343,7 +344,7 @@ def _reason(case: Case, facts: Facts) -> Iterator[str]:
     if facts.hide is None and case["why"]:
         text = case["why"]
         cut = text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
-        yield f'<p class="why">{_text(cut)}</p>'
+        yield f'<p class="why">{_with_commands(cut)}</p>'
     elif facts.hide is not None and case.get("reasons"):
         yield f'<p class="why">{escape(", ".join(case["reasons"]))}</p>'
 
@@ -438,6 +439,11 @@ def _plain(name: str, facts: Facts) -> str:
 
 def _text(text: str) -> str:
     return f"<bdi>{escape(shown(text))}</bdi>"
+
+
+def _with_commands(text: str) -> str:
+    """What stands in backquotes on a terminal is set as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", _text(text))
 
 
 def _time(when: float, facts: Facts) -> str:

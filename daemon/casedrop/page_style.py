@@ -61,6 +61,8 @@ th, td { border-bottom: 1px solid var(--line); padding: .3rem 1rem .3rem 0; text
 tbody th { font-weight: 600; }
 .number { text-align: end; font-variant-numeric: tabular-nums; }
 .wanted { width: 100%; }
+.wanted thead th, .wanted td:last-child { overflow-wrap: normal; }
+.wanted tbody th { min-width: 7rem; }
 code, pre { font-family: ui-monospace, Consolas, monospace; font-size: .9rem; }
 pre { background: var(--shade); border: 1px solid var(--line); border-radius: .4rem; padding: .6rem .9rem;
   white-space: pre-wrap; max-width: 45rem; }
