@@ -62,10 +62,11 @@ tbody th { font-weight: 600; }
 .number { text-align: end; font-variant-numeric: tabular-nums; }
 .wanted { width: 100%; }
 .wanted thead th, .wanted td:last-child { overflow-wrap: normal; }
-.wanted tbody th { min-width: 7rem; }
+.wanted tbody th { min-width: 7.5rem; }
 code, pre { font-family: ui-monospace, Consolas, monospace; font-size: .9rem; }
 pre { background: var(--shade); border: 1px solid var(--line); border-radius: .4rem; padding: .6rem .9rem;
   white-space: pre-wrap; max-width: 45rem; }
+@media (max-width: 30rem) { .wanted th, .wanted td { padding-inline-end: .5rem; } }
 @media (min-width: 50rem) {
   .cases li { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 3fr); gap: 0 1.5rem; }
 }
