@@ -465,7 +465,9 @@ def test_what_the_finished_display_set_holds_needs_no_row() -> None:
 
 def test_a_bad_value_is_told_by_its_place_alone() -> None:
     grouping = grouped(VISITS, of_text("Patient,Visit,X\nP1,1,SECRET\n"))
-    assert [one.text for one in grouping.problems] == ["Socket volume: scores.csv, row 2, X is not a number."]
+    assert [one.text for one in grouping.problems] == [
+        'The socket "volume": scores.csv, row 2, X is not a number.'
+    ]
 
 
 def test_a_title_is_made_of_a_column_whatever_its_name() -> None:

@@ -85,6 +85,21 @@ class SocketRule:
     """The socket of an image on whose grid this one's voxels lie, "" for any."""
     image_of: str = ""
     """The socket whose very image this one holds, too."""
+    written: tuple[str, ...] = ()
+    """The globs as people wrote them, where those here are for one part of a split folder."""
+
+    @property
+    def globs(self) -> tuple[str, ...]:
+        """Those of the files that it takes, or reads its value from."""
+        match self.value_from:
+            case JsonValue(json=glob) | TextValue(text=glob):
+                return (glob,)
+        return self.files
+
+    @property
+    def as_written(self) -> tuple[str, ...]:
+        """The globs as people know them."""
+        return self.written or self.globs
 
 
 Mode = Literal["send", "rehearse"]
@@ -148,6 +163,8 @@ class LabTable:
     sheet: str = ""
     keys: tuple[tuple[str, str], ...] = ()
     decimal: Decimal = "."
+    written: str = ""
+    """The glob as people wrote it, where `csv` is for one part of a split folder."""
 
 
 @dataclass(frozen=True, slots=True)

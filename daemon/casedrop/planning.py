@@ -279,7 +279,7 @@ def _try(folder: str, socket: PlannedSocket) -> Problem | None:
     found = deidentify(data, file.procedure or Procedure(), bytes(KEY_BYTES), alone=len(file.packed) == 1)
     if not isinstance(found, Problem):
         return None
-    text = f"Socket {socket.socket}, {socket.source}: {named(found, source).text}"
+    text = f'The socket "{socket.socket}", {socket.source}: {named(found, source).text}'
     return replace(found, text=text)
 
 
