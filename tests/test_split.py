@@ -144,8 +144,8 @@ def test_rules_are_said_as_they_were_written_whichever_part_lacks_or_doubles_a_f
         'In "v1", "v2" and "v3": No file for the socket "remark" (it takes remark.txt).',
         'In "v1", "v2" and "v3": No file for the table scores (it is read from tables/*.csv).',
         (
-            'In "v3": The socket "ct" takes one file, but v3/a.nii and v3/b.nii fit its rule (scans/*.mha, *.nii). '
-            "Remove the one that does not belong, or narrow the rule."
+            'In "v3": The socket "ct" takes one file, but v3/a.nii and v3/b.nii fit its rule (scans/*.mha, *.nii).'
+            " Remove the one that does not belong, or narrow the rule."
         ),
     ]
 
