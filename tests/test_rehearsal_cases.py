@@ -49,7 +49,8 @@ def test_plan_tells_of_each_part_of_a_split_folder(lab: Lab) -> None:
     (bad / "odd.doc").write_bytes(b"x")
     (cut / "ct.nii.gz").write_bytes(gzip.compress(nifti(np.ones((4, 4, 4), np.int16)))[:-20])
     said = lab.command("plan", "lung", code=1)
-    assert 'P001/v1: waits for the rest of its folder "P001 v1" with ct-image' in said
+    assert 'P001/v1: waits for the whole folder "P001 v1" with ct-image' in said
+    assert 'This part is well, but "v2" and "v3" are not, and a folder is sent whole.' in said
     assert 'P001/v2: wrong - No file for the socket "ct-image"' in said
     assert "P001/v3: lacking - " in said
     assert "0 display sets would be made of 0 folders, 1 wrong." in said
