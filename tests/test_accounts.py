@@ -94,6 +94,14 @@ def test_the_table_has_a_row_for_each_source_and_value_and_no_formulas() -> None
     assert (value["socket"], value["sent_sha256"], value["source_path"]) == ("score", "12", "")
 
 
+def test_a_part_of_a_folder_is_named() -> None:
+    part = account("P001", part="v1")
+    assert " lung/P001/v1: confirmed" in where(Wanted("P001", None), [part])
+    (row, *_) = csv.DictReader(io.StringIO(table([part])))
+    assert (row["folder"], row["part"]) == ("P001", "v1")
+    assert " lung/P001: confirmed" in where(Wanted("P001", None), [account("P001")])
+
+
 def test_a_display_set_is_listed_once_and_said_to_be_gone_where_it_is() -> None:
     said = where(Wanted("P001", None), [account("P001", "failed"), account("P001", "display set deleted")])
     assert said.count("\n  https://gc.org/7/") == 1

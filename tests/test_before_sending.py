@@ -264,7 +264,7 @@ def test_voxel_values_that_are_no_segments_are_named(tmp_path: Path, dtype: type
     for name, made in masks(dtype, [1, 7, 3, 3]).items():
         (problem,) = found(tmp_path, **{name: made})
         assert (problem.word, problem.weight) == ("voxel-values", WRONG)
-        assert "holds the voxel values 3, 7, and socket mask takes only" in problem.text
+        assert 'holds the voxel values 3, 7, and the socket "mask" takes only' in problem.text
         assert "the voxel values 0, 1, 2 (its segments" in problem.text
         (tmp_path / name).unlink()
 
@@ -275,7 +275,7 @@ def test_of_many_strange_values_five_are_named(tmp_path: Path) -> None:
     assert "holds the voxel values 3, 4, 5, 6, 7 and 56 more, and" in problem.text
     noise = np.linspace(0, 1, 30**3, dtype=np.float32).reshape(30, 30, 30)
     (problem,) = found(tmp_path, mask__nii=nifti(noise))
-    assert "and more, and socket mask" in problem.text
+    assert 'and more, and the socket "mask"' in problem.text
 
 
 def test_scaled_or_several_numbers_a_voxel_and_other_sockets_are_not_judged(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ HANDED_ON = {
     "deidentify": "allowed",  # a word of ALLOW
     "group": "word",  # Folder.wrong and Folder.lacking, whose callers are looked at
     "guards": "one.word",
+    "journal": "word",  # of what failed before
 }
 """Where a problem is made whose word is not written there."""
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from casedrop.compound import name_inside
 from casedrop.contents import group_folder
+from casedrop.inspection import slide_words
 from casedrop.model import Drop, Grouping, Metadata, SocketKind, SocketRule, Weight
 from casedrop.watch import list_folder
 from identifying import image, written
@@ -27,6 +28,14 @@ VMS = (
     "OptimisationFile=Jane Doe.opt\r\nMacroImage=Jane Doe_macro.jpg\r\nReference=Jane Doe 1970\r\n"
     "PhysicalWidth=38500000\r\nSourceLens=40\r\n"
 )
+
+
+@pytest.mark.parametrize("metadata", ["refuse", "strip", "send"])
+def test_check_tells_of_a_rule_whose_every_slide_is_refused(metadata: Metadata) -> None:
+    said = slide_words(Drop("lung", "/d", "lung", (SLIDE,), metadata=metadata))
+    assert bool(said) is (metadata != "send")
+    assert not said or "the rule of ct-image takes .mrxs" in said
+    assert not slide_words(Drop("lung", "/d", "lung", (SocketRule("ct-image", ("*.vms",)),)))
 
 
 def jpeg() -> bytes:

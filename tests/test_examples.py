@@ -161,7 +161,7 @@ TRIALS = {
         },
         {
             "P0018_1": Odd(
-                "No file for socket airway-score (it takes score.json)", {"P0018_ct.mha": grid(9)}
+                'No file for the socket "airway-score" (it takes score.json)', {"P0018_ct.mha": grid(9)}
             ),
             "P0019": Odd(NOT_OURS, {"ct.mha": grid(10), "score.json": SCORE}, stays=True),
         },
@@ -177,7 +177,7 @@ TRIALS = {
             }
         },
         {"P0017": {"ct-thin": stack(6), "ct-thick": stack(4), "report-pdf": a_file(PDF)}},
-        {"P0018": Odd("Socket ct-thin takes one series, but", {**THIN, **FEWER})},
+        {"P0018": Odd('The socket "ct-thin" takes one series, but', {**THIN, **FEWER})},
     ),
     "example: retinal-photos": Trial(
         {
@@ -197,7 +197,7 @@ TRIALS = {
         },
         {
             "R-0043": Odd(
-                "Socket right-grade: grade.json, /right",
+                'The socket "right-grade": grade.json, /right',
                 {"left.png": photo(8), "right.png": photo(9), "grade.json": b'{"left": 2}'},
             ),
             "R-42": Odd(NOT_OURS, {"left.png": photo(10)}, stays=True),
@@ -230,7 +230,7 @@ TRIALS = {
             "Case 0004 from nijmegen": {"chest-ct": stack(6), "clinical-information": {"age": 71}},
         },
         {
-            "utrecht-0018": Odd("No file for socket clinical-information", {"ct.mha": mha(9)}),
+            "utrecht-0018": Odd('No file for the socket "clinical-information"', {"ct.mha": mha(9)}),
             "0019": Odd(NOT_OURS, {"ct.mha": mha(10)}, stays=True),
         },
     ),
@@ -261,7 +261,7 @@ TRIALS = {
             }
         },
         {"P001": {"ct-image": stack(6)}},
-        {"P002": Odd("No series for socket ct-image", {**SCOUT, **THICK})},
+        {"P002": Odd('No series for the socket "ct-image"', {**SCOUT, **THICK})},
     ),
     "recipe: follow-up": Trial(
         {"P001": {"v1/ct.mha": mha(8), "v1/mask.mha": mha(9), "v2/ct.mha": mha(10)}},
@@ -271,7 +271,7 @@ TRIALS = {
         },
         {
             "P002": Odd(
-                'In "v2": No file for socket ct-image (it takes /v2/**/ct.mha)',
+                'In "v2": No file for the socket "ct-image" (it takes ct.mha)',
                 {"v1/ct.mha": mha(11), "v2/mask.mha": mha(12)},
             ),
             "P3": Odd(NOT_OURS, {"v1/ct.mha": mha(13)}, stays=True),

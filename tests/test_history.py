@@ -7,7 +7,9 @@ import sqlite3
 import time
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +50,7 @@ def test_a_done_folder_has_its_time_size_and_display_set() -> None:
 
 
 def test_a_failed_folder_has_the_words_of_its_reasons_and_what_of_it_readers_see() -> None:
-    assert line(Ended(FAILED, 0), DROPS).endswith("lung/P002: failed (unmatched-file), 0 B")
+    assert line(Ended(FAILED, 0), DROPS).endswith("lung/P002: failed (unmatched-file)")
     unfinished = replace(FAILED, set_pk="77", committed=True)
     assert line(Ended(unfinished, 5), DROPS).endswith(
         f"failed (unmatched-file), 5 B, {STUDY}display-sets/77/"
@@ -61,8 +63,8 @@ def test_a_folder_that_changed_nothing_of_a_finished_display_set_does_not_name_i
     journal.begin(refused)
     journal.begin(replace(refused, folder="P003", asked=("ct",)))
     before, after = (line(one, DROPS) for one in journal.ended(0.0))
-    assert before.endswith("lung/P002: failed (unmatched-file), 0 B")
-    assert after.endswith(f"lung/P003: failed (unmatched-file), 0 B, {STUDY}display-sets/77/")
+    assert before.endswith("lung/P002: failed (unmatched-file)")
+    assert after.endswith(f"lung/P003: failed (unmatched-file), {STUDY}display-sets/77/")
 
 
 def test_a_folder_is_called_what_people_called_it() -> None:
@@ -105,6 +107,43 @@ def test_the_journal_tells_what_ended_in_that_order_and_what_was_sent(journal: J
     assert found[1].case.address == "https://gc/api/v1/archives/items/2/"
     assert found[3].case.address == f"{STUDY}display-sets/1/"
     assert [one.case.folder for one in journal.ended(25.0)] == ["part", "late"]
+
+
+def test_only_what_was_sent_counts(journal: Journal) -> None:
+    """Nothing of a folder that failed with nothing there or is the same again; of one that adds, what it added."""
+    plan = planned(5, 7)
+    more = replace(plan.sockets[0], socket="seg", files=plan.sockets[0].files[:1])
+    plan = replace(plan, sockets=(*plan.sockets, more))
+    there: dict[str, Any] = {"plan": plan, "set_pk": "1", "committed": True}
+    for one in (
+        case("refused", Stage.FAILED, since=1.0, plan=plan),
+        case("unfinished", Stage.FAILED, since=2.0, **there),
+        case("twin", since=3.0, twin_of=2, **there),
+        case("adds", since=4.0, twin_of=2, amends=True, added=("seg",), **there),
+        case("split", since=5.0, **there | {"plan": replace(plan, parts=(plan,))}),
+    ):
+        made = journal.begin(replace(one, plan=replace(one.settled, title=one.folder)))
+        assert made.sent_size == journal.ended(made.since)[-1].bytes
+    assert [one.bytes for one in journal.ended(0.0)] == [0, 17, 0, 5, 0]
+    assert line(journal.ended(5.0)[0], DROPS).endswith(f"lung/split: done, {STUDY}display-sets/1/")
+
+
+def test_what_failed_and_was_mended_is_told_as_both(lab: Lab) -> None:
+    lab.move_in("P001", ct__mha=mha(), odd__doc=b"x")
+    assert lab.once() == 1
+    (lab.failed / "P001" / "odd.doc").unlink()
+    began = datetime.now(UTC)
+    assert "in drop/ again" in lab.output("retry", "lung/P001")
+    assert lab.once() == 0
+    failed, done = lab.output("history").splitlines()
+    assert failed.endswith("lung/P001: failed (unmatched-file)")
+    assert f"lung/P001: done, {len(mha())} B, " in done
+    assert lab.output("history", "--since", f"{began:%Y-%m-%dT%H:%M:%S}").splitlines()[-1] == done
+    assert lab.output("history", "--failed").splitlines() == [failed]
+    day = lab.status()["days"][-1]
+    assert day == {"day": day["day"], "done": 1, "failed": 1, "bytes": len(mha())}
+    assert lab.once() == 0
+    assert lab.status()["days"][-1] == day
 
 
 def test_thousands_of_cases_are_told_at_once(journal: Journal, tmp_path: Path) -> None:

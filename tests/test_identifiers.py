@@ -220,7 +220,7 @@ def test_values_are_looked_through_to_the_bottom_and_named_by_socket_and_attribu
         '{"findings": [{"note": "seen by Jane Ann on 31.1.1970"}], "id": "x"}'
     )
     (text,) = said(folder)
-    assert text.startswith("The value of socket report holds what")
+    assert text.startswith('The value of the socket "report" holds what')
     assert "PatientBirthDate and PatientName" in text
     for key in ("PAT-00417", "pat 00417"):
         (folder / "report.json").write_text(f'{{"{key}": 1}}')
@@ -237,7 +237,7 @@ def test_a_value_out_of_the_folders_name_is_what_is_sent_of_it(folder: Path) -> 
     rules = (RULES[0], SocketRule("remark", value_from=FolderValue("_(?P<value>.+)$")))
     drop = replace(LAB, sockets=rules, folder="(?P<code>[^_]+)_.*", title="{code}")
     (text,) = said(folder.rename(folder.parent / "P1_jane"), drop)
-    assert text.startswith("The value of socket remark")
+    assert text.startswith('The value of the socket "remark"')
 
 
 def test_an_order_that_is_the_patients_number_is_refused(folder: Path) -> None:

@@ -216,7 +216,7 @@ def test_codes_come_from_a_table_and_check_tells_who_else_could_read_it(lab: Lab
     table.chmod(0o644)
     lab.configure(f'title = "{{code}}"\ncodes = {{ file = "{table}", folder = "Folder", code = "Code" }}')
     said = lab.command("check", "--offline", code=78)
-    assert "has rows for 1 folders, by Folder" in said
+    assert "can be read: 1 row; a folder's row is found by Folder." in said
     assert f"chmod 640 {table}" in said
     table.chmod(0o640)
     lab.command("check", "--offline")

@@ -273,15 +273,20 @@ def test_the_days_are_counted_and_drawn_with_the_numbers_as_text() -> None:
     assert "2027-01-15112.5 MB" in found.text["days"]
 
 
-def test_a_folder_that_is_tried_again_is_counted_once() -> None:
-    case = Record(1, "r", "P1", "p", "s", "pk", "slug", Stage.FAILED, NOW - 86400)
+def test_each_day_tells_what_came_to_rest_on_it_whatever_became_of_it_later() -> None:
+    """A folder that fails again on the same day, or is told of twice, is counted once."""
     tally = Tally(UTC)
-    tally.note(case)
-    assert [day["failed"] for day in tally.days(NOW)[-2:]] == [1, 0]
-    tally.note(Record(1, "r", "P1", "p", "s", "pk", "slug", Stage.PLANNED, NOW))
-    assert not any(day["failed"] for day in tally.days(NOW))
-    tally.note(Record(1, "r", "P1", "p", "s", "pk", "slug", Stage.DONE, NOW))
-    assert tally.days(NOW)[-1] == {"day": "2027-01-15", "done": 1, "failed": 0, "bytes": 0}
+
+    def now(stage: Stage, since: float) -> list[dict[str, int]]:
+        tally.note(Record(1, "r", "P1", "p", "s", "pk", "slug", stage, since))
+        tally.fill([Rested(1, True, NOW - 86400, 0, True)])
+        return [{key: day[key] for key in ("failed", "done")} for day in tally.days(NOW)[-2:]]
+
+    yesterday, nothing = {"failed": 1, "done": 0}, {"failed": 0, "done": 0}
+    assert now(Stage.FAILED, NOW - 86400) == [yesterday, nothing]
+    assert now(Stage.PLANNED, NOW - 86300) == [yesterday, nothing]
+    assert now(Stage.FAILED, NOW - 86200) == [yesterday, nothing]
+    assert now(Stage.DONE, NOW) == [yesterday, {"failed": 0, "done": 1}]
     assert not any(day["done"] for day in tally.days(NOW + 20 * 86400))
     assert not tally.ended
 

@@ -151,6 +151,15 @@ def test_a_receipt_in_words_tells_what_went_where_and_what_was_left() -> None:
     assert "Not sent: nothing" in in_words(case())
 
 
+def test_a_receipt_tells_the_place_that_its_folder_asked_for() -> None:
+    """A display set that was there before keeps its own."""
+    placed = planned(replace(case(), set_pk="5e7"), order=30)
+    assert 'The display set "P001", in place 30: https' in in_words(placed)
+    assert json.loads(receipt(placed, (), 0.0))["order"] == 30
+    for other in (case(), replace(placed, twin_of=2), replace(placed, twin_of=2, added=("ct-image",))):
+        assert "order" not in json.loads(receipt(other, (), 0.0))
+
+
 def test_a_receipt_in_words_tells_how_dicom_was_deidentified() -> None:
     said = in_words(case(file=DEIDENTIFIED))
     assert "1 file packed as ct-image.zip, 500 bytes" in said
@@ -195,6 +204,8 @@ def test_the_schema_takes_receipts_of_both_kinds_and_nothing_less_or_more() -> N
     part = planned(one, part="v1")
     head = planned(one, parts=(part.settled,), sockets=())
     whole, split = (json.loads(receipt(said, (part,), 0.0)) for said in (one, head))
+    ordered = json.loads(receipt(planned(one, order=3), (), 0.0))
+    jsonschema.validate(ordered, RECEIPT)
     for record in (whole, split, json.loads(receipt(replace(one, archive=True), (), 0.0))):
         jsonschema.validate(record, RECEIPT)
         for key in record:

@@ -41,13 +41,16 @@ def test_one_bad_part_of_a_folder_does_not_hide_the_good_ones() -> None:
     told = of_parts(parts)
     found = rows("P001", Grouping(None, tuple(told), parts=parts), {})
     assert [(row.part, row.state, row.title, row.why) for row in found] == [
-        ("v1", WAITS, "P001 v1", ""),
+        ("v1", WAITS, "P001 v1", 'This part is well, but "v2" is not, and a folder is sent whole.'),
         ("v2", LACKING, "", "No file."),
     ]
-    assert line(found[0]) == ('P001/v1: waits for the rest of its folder "P001 v1" with ct, v')
+    assert line(found[0]).startswith('P001/v1: waits for the whole folder "P001 v1" with ct, v')
     assert summary(found) == "0 display sets would be made of 0 folders, 1 lacking."
     (*_, besides) = rows("P001", Grouping(None, (*told, outside), parts=parts), {})
     assert besides == Row("P001", WRONG, why="notes.txt: outside every part.")
+    well = {"v1": parts["v1"]}
+    first, _ = rows("P001", Grouping(None, (outside,), parts=well), {})
+    assert first.why == "Nothing is sent before this is put right: notes.txt: outside every part."
 
 
 def test_two_folders_of_one_title_are_told() -> None:

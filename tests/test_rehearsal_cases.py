@@ -23,7 +23,7 @@ def test_plan_of_a_drop_tells_of_every_folder(lab: Lab) -> None:
     (lab.drop / "loose.txt").write_bytes(b"x")
     said = lab.command("plan", "lung", code=1)
     assert 'P001: would be sent "P001" with ct-image, some-score = 1' in said
-    assert "P002: lacking - No file for socket ct-image" in said
+    assert 'P002: lacking - No file for the socket "ct-image"' in said
     assert "P003: wrong - No rule takes other.doc" in said
     assert "loose.txt: left alone" in said
     assert "1 display set would be made of 1 folder, 1 lacking, 1 wrong, 1 left alone." in said
@@ -49,8 +49,9 @@ def test_plan_tells_of_each_part_of_a_split_folder(lab: Lab) -> None:
     (bad / "odd.doc").write_bytes(b"x")
     (cut / "ct.nii.gz").write_bytes(gzip.compress(nifti(np.ones((4, 4, 4), np.int16)))[:-20])
     said = lab.command("plan", "lung", code=1)
-    assert 'P001/v1: waits for the rest of its folder "P001 v1" with ct-image' in said
-    assert "P001/v2: wrong - No file for socket ct-image" in said
+    assert 'P001/v1: waits for the whole folder "P001 v1" with ct-image' in said
+    assert 'This part is well, but "v2" and "v3" are not, and a folder is sent whole.' in said
+    assert 'P001/v2: wrong - No file for the socket "ct-image"' in said
     assert "P001/v3: lacking - " in said
     assert "0 display sets would be made of 0 folders, 1 wrong." in said
     assert 'In "v3": ' in lab.command("plan", "lung/P001", code=1)

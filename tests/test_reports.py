@@ -6,6 +6,7 @@ from dataclasses import replace
 from casedrop.group import group
 from casedrop.model import Drop, Entry, EntryKind, Listing, SocketRule
 from casedrop.reports import plan_json, plan_text
+from casedrop.split import Part
 
 DROP = Drop(
     "lung",
@@ -33,6 +34,12 @@ def test_a_plan_shows_each_file_with_its_socket_and_the_display_set() -> None:
     assert "ct.mha -> ct-image" in shown
     assert 'Display set "P1" in reader study lung-2026' in shown
     assert "some-score (Value) = 2.1" in shown
+
+
+def test_a_display_set_of_a_part_names_it() -> None:
+    files = listing("v1/ct.mha")
+    made = group(files, DROP, {}, None, part=Part("v1", {"subfolder": "v1"}, "v1"))
+    assert 'Display set "P1" of "v1" in reader study lung-2026' in plan_text(files, made, DROP)
 
 
 def test_a_file_no_rule_takes_stands_there_with_its_near_miss() -> None:

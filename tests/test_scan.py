@@ -165,6 +165,40 @@ def test_what_is_no_case_folder_is_left_alone_and_junk_is_not_even_said(tmp_path
     assert r"P\d+" in found["P1x"].why
 
 
+def test_what_is_left_alone_is_as_old_as_its_first_look_for_as_long_as_it_stays(tmp_path: Path) -> None:
+    root = Root(tmp_path, folder=r"P\d+")
+    root.write("loose.mha")
+    root.write("Q1/ct.mha")
+    for when in (0, 100, 200):
+        assert [root.look(when, name).since for name in ("loose.mha", "Q1")] == [0, 0]
+    (root.drop / "loose.mha").rename(tmp_path / "away.mha")
+    root.scanner.scan(300)
+    (tmp_path / "away.mha").rename(root.drop / "loose.mha")
+    assert root.look(400, "loose.mha").since == 400
+    assert root.look(500, "loose.mha").since == 400
+    (root.drop / "loose.mha").unlink()
+    os.mkfifo(root.drop / "loose.mha")
+    assert root.look(600, "loose.mha").since == 600
+
+
+def test_a_folder_that_cannot_be_listed_is_as_old_as_the_first_look_that_failed(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = errno.EACCES
+
+    def closed(path: str) -> Listing:
+        raise OSError(error, os.strerror(error), path)
+
+    root.write("P1/ct.mha")
+    closing = type("Closing", (), {**vars(watch), "list_folder": staticmethod(closed)})
+    with monkeypatch.context() as patch:
+        patch.setattr(scan_module, "watch", closing)
+        assert [root.look(when).since for when in (0, 100)] == [0, 0]
+        error = errno.EIO
+        assert [root.look(when).since for when in (200, 300)] == [200, 200]
+    assert root.look(400).since == 400
+
+
 @pytest.mark.parametrize("name", ["New folder", "Neuer Ordner (2)", "untitled folder"])
 def test_a_folder_not_yet_named_waits_without_a_limit(root: Root, name: str) -> None:
     root.write(f"{name}/ct.mha")

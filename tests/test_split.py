@@ -127,8 +127,27 @@ def test_every_problem_says_of_which_part_it_is() -> None:
     drop = Drop("d", "/d", "s", (CT,), title="{folder} {subfolder}", split=BY_FOLDER)
     said = grouped(drop, listing("v1/a.mha", "v2/b.doc", "c.doc"))
     assert [word for word, _ in said] == ["missing-file", "unmatched-file", "unmatched-file"]
-    assert said[0][1].startswith('In "v2": No file for socket ct')
+    assert said[0][1].startswith('In "v2": No file for the socket "ct"')
     assert "c.doc: outside every part" in said[2][1]
+
+
+def test_rules_are_said_as_they_were_written_whichever_part_lacks_or_doubles_a_file() -> None:
+    rules = (
+        SocketRule("ct", ("scans/*.mha", "*.nii")),
+        SocketRule("remark", value_from=TextValue("remark.txt")),
+        SocketRule("score", value_from=TableValue("scores", "X")),
+    )
+    tables = (LabTable("scores", csv="tables/*.csv"),)
+    drop = Drop("d", "/d", "s", rules, title="{folder} {subfolder}", split=BY_FOLDER, tables=tables)
+    assert [text for _, text in grouped(drop, listing("v1/", "v2/", "v3/a.nii", "v3/b.nii"))] == [
+        'In "v1" and "v2": No file for the socket "ct" (it takes scans/*.mha or *.nii).',
+        'In "v1", "v2" and "v3": No file for the socket "remark" (it takes remark.txt).',
+        'In "v1", "v2" and "v3": No file for the table scores (it is read from tables/*.csv).',
+        (
+            'In "v3": The socket "ct" takes one file, but v3/a.nii and v3/b.nii fit its rule (scans/*.mha, *.nii).'
+            " Remove the one that does not belong, or narrow the rule."
+        ),
+    ]
 
 
 def test_what_is_the_same_for_each_part_is_said_once() -> None:

@@ -68,7 +68,7 @@ def test_nothing_is_sent_while_one_part_lacks_something(lab: Lab) -> None:
     drop_visits(lab, "P001", v1=visit(8), v2={"score.json": b'{"score": 2}'})
     assert lab.once() == 1
     reason = lab.wait_failed("P001")
-    assert 'In "v2": No file for socket ct-image' in reason
+    assert 'In "v2": No file for the socket "ct-image"' in reason
     assert "Nothing." in reason
     assert lab.titles() == []
 
@@ -106,7 +106,7 @@ def test_where_one_part_fails_a_retry_sends_only_that(lab: Lab) -> None:
     reason = lab.wait_failed("P001")
     assert '- "v1": complete, the display set http' in reason
     assert '- "v2": not complete.' in reason
-    assert 'In "v2": Socket ct-image: Grand Challenge could not use' in reason
+    assert 'In "v2": The socket "ct-image": Grand Challenge could not use' in reason
     before = len(lab.sandbox.requests)
     (lab.failed / "P001" / "v2" / "ct.mha").write_bytes(mha(9))
     (lab.failed / "P001").rename(lab.drop / "P001")

@@ -15,7 +15,7 @@ from casedrop.health import health
 from casedrop.lines import Told, lasting, lines, news, size
 from casedrop.model import FindingState
 from casedrop.status import WAITS, WAITS_FOR_A_PERSON, WORDS
-from casedrop.table import MOST, table
+from casedrop.table import MOST, fitting, table
 from reported import NOW, SCHEMA, case, drop, expect_valid, report
 
 ADDRESS = "https://grand-challenge.org/reader-studies/lung/display-sets/4c3f2f0a-3f7a-4a6e-a36c-0d2f1a2e5f99/"
@@ -91,6 +91,21 @@ def test_thousands_of_folders_in_drop_hide_nothing_that_is_on_its_way() -> None:
     assert "uploading" in row(shown, "P001")
     assert f"and {5000 - MOST['in drop/']} more in drop/" in shown
     assert len(shown.splitlines()) < 30
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 12), (200, 12), (20, 3)])
+def test_what_does_not_fit_on_the_screen_is_counted(width: int, height: int) -> None:
+    """And what does is as it is elsewhere."""
+    whole = table(report(BUSY), NOW, runs=True, width=width)
+    out = io.StringIO()
+    console = Console(file=out, width=width, height=height, highlight=False)
+    console.print(fitting(whole, console))
+    *kept, last = out.getvalue().splitlines()
+    every = drawn(BUSY, width=width).splitlines()
+    assert [line.rstrip() for line in kept] == [line.rstrip() for line in every[: height - 1]]
+    assert f"... and {len(every) - height + 1} more lines".startswith(last[:20])
+    high = Console(width=width, height=len(every))
+    assert fitting(whole, high) is whole
 
 
 def test_a_drop_says_first_that_it_is_held_or_has_older_rules() -> None:

@@ -35,7 +35,7 @@ def test_a_researcher_finds_what_became_of_each_folder(lab: Lab) -> None:
     lab.start()
     address = lab.wait_done("P001")["display_set"]
     lab.wait_failed("P002")
-    page = wait_page(lab, "No file for socket ct-image", address, "Today: <b>1</b> (634 B)")
+    page = wait_page(lab, "No file for the socket", address, "Today: <b>1</b> (634 B)")
     assert f'<a href="{address}" rel="noreferrer noopener" aria-label="display set of P001">' in page
     assert "Ann, room 12" in page
     assert "one file *.pdf" in page

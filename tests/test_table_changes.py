@@ -362,6 +362,28 @@ def test_a_row_that_changes_is_told_and_sent_when_a_person_says_so(lab: Lab) -> 
 
 
 @pytest.mark.long
+def test_a_folder_that_goes_back_for_its_row_alone_is_said_to(lab: Lab) -> None:
+    """And it is no longer told as changed in a table; one whose files are others would be sent whole."""
+    begun(lab, "replace")
+    config = lab.config.read_text()
+    lab.config.write_text(config.replace("existing", 'release = "ask"\nexisting'))
+    lab.move_in("P2_1", ct__mha=mha(12))
+    lab.command("retry", "lung/P1_1")
+    rows = "only what changed in a table would be sent: lung-volume"
+    assert f"It is done already, and {rows}." in lab.command("plan", "lung/P1_1")
+    assert f"- It is done already, and {rows}." in lab.command("plan", "lung")
+    assert "It is done already" not in lab.command("plan", "lung/P2_1")
+    assert lab.once() == 75
+    assert lab.case("P1_1")["why"].startswith(f"{rows}; `casedrop release lung/P1_1`")
+    assert 'would become the display set "P2_1"' in lab.case("P2_1")["why"]
+    assert lab.status()["table_changes"] == {"folders": 0, "first": []}
+    lab.command("release", "lung/P1_1")
+    assert lab.once() == 75
+    assert lab.values("P1_1")["lung-volume"] == 735.25
+    assert lab.status()["table_changes"] == {"folders": 0, "first": []}
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["refuse", "add"])
 def test_what_the_drop_does_not_allow_is_told_with_its_rule_and_nothing_moves(lab: Lab, mode: str) -> None:
     begun(lab, mode)

@@ -465,7 +465,9 @@ def test_what_the_finished_display_set_holds_needs_no_row() -> None:
 
 def test_a_bad_value_is_told_by_its_place_alone() -> None:
     grouping = grouped(VISITS, of_text("Patient,Visit,X\nP1,1,SECRET\n"))
-    assert [one.text for one in grouping.problems] == ["Socket volume: scores.csv, row 2, X is not a number."]
+    assert [one.text for one in grouping.problems] == [
+        'The socket "volume": scores.csv, row 2, X is not a number.'
+    ]
 
 
 def test_a_title_is_made_of_a_column_whatever_its_name() -> None:
@@ -493,6 +495,9 @@ def test_an_order_out_of_a_column_is_waited_for_once_with_the_rest_of_its_row() 
     assert words(made("")) == [("no-row", Weight.LACKING)]
     assert words(made("P1,1,4.5,\n")) == [("empty-cell", Weight.LACKING)]
     assert words(made("P1,1,4.5,SECRET\n")) == [("bad-order", Weight.WRONG)]
+    (odd,) = made("P1,1,4.5,SECRET\n").problems
+    assert "It comes from scores.csv, row 2, No: put it right there." in odd.text
+    assert "SECRET" not in odd.text
     assert "SECRET" not in made("P1,1,4.5,SECRET\n").problems[0].text
 
 
@@ -586,7 +591,7 @@ def test_values_and_titles_out_of_a_table_from_check_to_the_platform(lab: Lab) -
         value_from = {{ table = "scores", column = "Lung volume" }}"""
     )
     said = lab.command("check", "--offline", code=78)
-    assert f"ok The table scores {table} has rows for 2 folders, by Patient and Visit." in said
+    assert f"ok The table scores {table} can be read: 3 rows; a folder's row is found by " in said
     assert f"PROBLEM The table scores {table}: the same Patient and Visit in rows 3 and 4." in said
     folder = lab.folder("P1_1", ct__mha=mha())
     assert 'Display set "A 17" (order 7)' in lab.command("plan", str(folder), "--offline")

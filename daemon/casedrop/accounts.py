@@ -14,7 +14,7 @@ OPEN = "under way"
 
 COLUMNS = (
     "attempt", "began", "ended", "fate", "why", "platform", "reader_study", "display_set", "drop", "case",
-    "folder", "title", "socket", "kind", "source_path", "source_bytes", "source_sha256", "sent_as",
+    "folder", "part", "title", "socket", "kind", "source_path", "source_bytes", "source_sha256", "sent_as",
     "sent_bytes", "sent_sha256", "procedure", "versions", "taken", "begun_before", "record_hash",
 )  # fmt: skip
 
@@ -33,6 +33,11 @@ class Account:
     @property
     def fate(self) -> str:
         return str(self.ended["fate"]) if self.ended else OPEN
+
+    @property
+    def name(self) -> str:
+        """The folder's, with its part."""
+        return "/".join(shown(self.began[key]) for key in ("folder", "part") if key in self.began)
 
     @property
     def files(self) -> list[Json]:
@@ -87,7 +92,7 @@ def lines(account: Account) -> Iterator[str]:
     began, ended = account.began, account.ended
     until = f" to {ended['time']}" if ended else ""
     why = f" ({', '.join(ended['why'])})" if ended and ended["why"] else ""
-    yield f"{began['seq']}  {began['time']}{until}  {began['drop']}/{shown(began['folder'])}: {account.fate}{why}"
+    yield f"{began['seq']}  {began['time']}{until}  {began['drop']}/{account.name}: {account.fate}{why}"
     sent = sum(file["bytes"] for file in account.files)
     sockets = several(socket["socket"] for socket in began["sockets"])
     yield f"   {_counted(account.files)}, {sent} bytes, for {sockets}"
@@ -188,7 +193,7 @@ def _rows(account: Account) -> Iterator[Json]:
         "reader_study": began["study"],
         "display_set": account.display_set,
         "record_hash": began["hash"],
-    } | {key: began[key] for key in ("drop", "case", "folder", "title")}
+    } | {key: began.get(key, "") for key in ("drop", "case", "folder", "part", "title")}
     for socket in began["sockets"]:
         about = head | {"socket": socket["socket"], "kind": socket["kind"]}
         if not socket["files"]:

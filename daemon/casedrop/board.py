@@ -16,6 +16,7 @@ from casedrop.judge import Attempt
 from casedrop.model import Case, Finding, FindingState
 from casedrop.near import shown
 from casedrop.rehearsal import would_become
+from casedrop.resend import only_what_changed
 from casedrop.stages import Stage
 from casedrop.watched import Watched
 
@@ -76,12 +77,14 @@ def _of_drop(
     cases = journal.under_way(watched.root.id) if watched.root else []
     under_way = [_of_case(watched, journal, case, attempts.get(case.id, Attempt()), now) for case in cases]
     known = {shown(case.folder) for case in cases}
-    found = [_of_finding(watched, one, now) for one in watched.fresh()] if watched.root else []
+    fresh = watched.fresh() if watched.root else []
+    found = [_of_finding(watched, journal, one, now) for one in fresh]
+    moving = {case.name for case in cases} | {one.folder for one in fresh}
     return {
         "name": watched.drop.name,
-        "rules": status.rules(watched.drop),
+        "rules": watched.rules,
         "held": watched.hung(now) or watched.held or watched.no_new,
-        "table_changes": watched.tables.report,
+        "table_changes": watched.tables.report(moving),
         **_figures(watched, journal, now),
         "page": watched.page_problem,
         "days": watched.tally.days(time.time()),
@@ -103,18 +106,30 @@ def _figures(watched: Watched, journal: Journal, now: float) -> dict[str, Any]:
     }
 
 
-def _of_finding(watched: Watched, finding: Finding, now: float) -> dict[str, Any]:
+def _of_finding(watched: Watched, journal: Journal, finding: Finding, now: float) -> dict[str, Any]:
     said = status.of_finding(finding, round(time.time() - now))
-    if finding.state is not FindingState.READY or finding.grouping is None:
+    rehearses = watched.drop.mode == "rehearse"
+    if finding.state is not FindingState.READY or not (rehearses or watched.asks(finding)):
         return said
-    why = would_become(finding.grouping)
-    if watched.drop.mode == "rehearse":
+    why = _becomes(watched, journal, finding)
+    if rehearses:
         return said | {"why": why}
-    if watched.asks(finding):
-        release = f"`casedrop release {watched.drop.name}/{shown(finding.folder)}`"
-        why = f"{why}; the administrator lets it go with {release}"
-        return said | {"state": status.WAITS_FOR_A_PERSON, "why": why}
-    return said
+    release = f"`casedrop release {watched.drop.name}/{shown(finding.folder)}`"
+    why = f"{why}; the administrator lets it go with {release}"
+    return said | {"state": status.WAITS_FOR_A_PERSON, "why": why}
+
+
+def _becomes(watched: Watched, journal: Journal, finding: Finding) -> str:
+    """Told anew only where the folder is grouped anew."""
+    assert finding.grouping is not None
+    assert watched.root is not None
+    grouping, words = watched.becomes.get(finding.folder, (None, ""))
+    if grouping is not finding.grouping:
+        by = watched.scanner.named, watched.scanner.kinds or {}
+        rows = only_what_changed(watched.drop, journal, watched.root.id, finding, by)
+        words = rows or would_become(finding.grouping)
+        watched.becomes[finding.folder] = finding.grouping, words
+    return words
 
 
 def _of_case(watched: Watched, journal: Journal, case: Case, attempt: Attempt, now: float) -> dict[str, Any]:

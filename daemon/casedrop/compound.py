@@ -27,6 +27,10 @@ Contents = Mapping[str, bytes]
 Files = Mapping[str, Entry]
 
 
+def is_mirax(path: str) -> bool:
+    return path.lower().endswith(MIRAX)
+
+
 def is_head(path: str) -> bool:
     return path.lower().endswith((*TEXTS, MIRAX))
 
@@ -39,7 +43,7 @@ def names_others(path: str) -> bool:
 
 def others(head: str, files: Files, contents: Contents) -> tuple[str, ...]:
     """Paths of what the head brings along, there or not; () where it does not say it plainly."""
-    index = _slidedat(head, files) if head.lower().endswith(MIRAX) else head
+    index = _slidedat(head, files) if is_mirax(head) else head
     content = contents.get(index, b"")
     names = _names(head, content) if len(content) <= MAX_READ else ()
     if any(set(name) & {"/", "\\"} or name in ("", ".", "..") for name in names):
@@ -82,7 +86,7 @@ def name_inside(file: PlannedFile, path: str) -> str:
 
 def _sent(slug: str, head: str, sent: list[str], files: Files, contents: Contents) -> tuple[PlannedFile, ...]:
     """Under neutral names, by which the head that is sent names them; or in a zip, where folders stay."""
-    if head.lower().endswith(MIRAX):
+    if is_mirax(head):
         name = upload_name(slug, ".zip")
         packed = tuple(source(files[path]) for path in (head, *sent))
         return (PlannedFile(f"{name}/", name, 0, 0, 0, 0, packed=packed, unchanged=True),)
@@ -141,7 +145,7 @@ def _source(head: str, sent: list[str]) -> str:
 
 
 def _unsaid(head: str, files: Files) -> Problem:
-    if head.lower().endswith(MIRAX) and not _slidedat(head, files):
+    if is_mirax(head) and not _slidedat(head, files):
         text = (
             f"{shown(head)} is a slide whose folder {shown(_stem(head))}/ (with Slidedat.ini) is not there."
         )

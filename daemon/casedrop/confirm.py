@@ -68,8 +68,8 @@ def _plain(socket: PlannedSocket, value: Value | None) -> Outcome:
     return Pending(
         Problem(
             "value-missing",
-            f"Socket {socket.socket}: Grand Challenge accepted the value but does not hold it; an editor may "
-            "have changed it since.",
+            f'The socket "{socket.socket}": Grand Challenge accepted the value but does not hold it; an editor '
+            "may have changed it since.",
         )
     )
 
@@ -79,7 +79,7 @@ def _file(platform: GrandChallenge, socket: PlannedSocket, value: Value | None) 
         return Pending(
             Problem(
                 "file-missing",
-                f"Socket {socket.socket}: Grand Challenge accepted {socket.source} but never showed it. It "
+                f'The socket "{socket.socket}": Grand Challenge accepted {socket.source} but never showed it. It '
                 "gives no reason for files; one that does not fit the socket (a .json file against the "
                 "socket's schema, for example) vanishes silently. Check the file's contents.",
             )
@@ -89,7 +89,7 @@ def _file(platform: GrandChallenge, socket: PlannedSocket, value: Value | None) 
         return Arrived(value.pk)
     return Problem(
         "file-differs",
-        f"Socket {socket.socket}: the file Grand Challenge holds is not {socket.source} byte for byte.",
+        f'The socket "{socket.socket}": the file Grand Challenge holds is not {socket.source} byte for byte.',
     )
 
 
@@ -113,8 +113,8 @@ def _image_of(socket: PlannedSocket, value: Value | None, source: Value | None) 
     return Pending(
         Problem(
             "image-missing",
-            f"Socket {socket.socket}: Grand Challenge accepted {socket.source} but does not hold it; an editor "
-            "may have changed it since.",
+            f'The socket "{socket.socket}": Grand Challenge accepted {socket.source} but does not hold it; an '
+            "editor may have changed it since.",
         )
     )
 
@@ -124,7 +124,7 @@ def _image_set(socket: PlannedSocket, value: Value | None) -> Outcome:
     if value is not None and value.image is not None:
         return Arrived(value.pk)
     text = (
-        f"Socket {socket.socket}: whether Grand Challenge made a DICOM image set of {socket.source} was not "
+        f'The socket "{socket.socket}": whether Grand Challenge made a DICOM image set of {socket.source} was not '
         "confirmed, since its API does not tell. Look at the display set."
     )
     return Pending(Problem("not-confirmed", text, Weight.NOTE))
@@ -150,13 +150,13 @@ def _failure(socket: PlannedSocket, sessions: list[Session]) -> Problem | None:
 def _import_problem(socket: PlannedSocket, said: str) -> Problem:
     return Problem(
         "import-failed",
-        f"Socket {socket.socket}: Grand Challenge could not use {socket.source} as an image. It said: "
+        f'The socket "{socket.socket}": Grand Challenge could not use {socket.source} as an image. It said: '
         f'"{said}". Check that the file opens in a viewer, and replace it.',
     )
 
 
 def _never_attached(socket: PlannedSocket, sessions: Iterable[Session]) -> Problem:
-    text = f"Socket {socket.socket}: Grand Challenge did not attach the image from {socket.source}"
+    text = f'The socket "{socket.socket}": Grand Challenge did not attach the image from {socket.source}'
     states = [session.status for session in sessions]
     if states:
         return Problem("image-missing", f"{text} in time (its import is {states[-1]}).")
@@ -169,8 +169,8 @@ def _compared(platform: GrandChallenge, socket: PlannedSocket, pk: int, address:
         return Arrived(pk)
     return Problem(
         "image-differs",
-        f"Socket {socket.socket}: the image on Grand Challenge has {held.size} voxels of {held.voxel_mm} mm, "
-        f"{socket.source} has {sent.size} of {sent.voxel_mm}.",
+        f'The socket "{socket.socket}": the image on Grand Challenge has {held.size} voxels of {held.voxel_mm} '
+        f"mm, {socket.source} has {sent.size} of {sent.voxel_mm}.",
     )
 
 

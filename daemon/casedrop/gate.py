@@ -16,7 +16,7 @@ from casedrop.errors import Refused, SetupProblem, Unavailable, Unclear
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.journal import Journal
 from casedrop.judge import Judge
-from casedrop.tally import DAYS
+from casedrop.tally import DAYS, Rested, rested
 from casedrop.watch import file_system
 from casedrop.watched import Watched
 
@@ -48,7 +48,10 @@ class Gate:
 
     def _count(self, watched: Watched, root: str) -> None:
         since = time.time() - DAYS * 86400
-        watched.counting = watched.threads.page.submit(self.journal.rested_since, root, since)
+        watched.counting = watched.threads.page.submit(self._rested, root, since)
+
+    def _rested(self, root: str, since: float) -> list[Rested]:
+        return [rested(one.case, one.bytes) for one in self.journal.ended(since, root)]
 
     def _take_counts(self, watched: Watched) -> None:
         if watched.counting and watched.counting.done():

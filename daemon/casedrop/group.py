@@ -76,7 +76,7 @@ class Folder:
 def needed(listing: Listing, drop: Drop) -> tuple[str, ...]:
     """The small files whose bytes `group` must see: sources of values, tables, and what names further files."""
     files = _files(listing, drop)
-    values = tuple(_value_file(rule) for rule in drop.sockets if _value_file(rule))
+    values = tuple(one for rule in drop.sockets if rule.value_from for one in rule.globs)
     patterns = values + tuple(table.csv for table in drop.tables if table.csv)
     headers = (path for path in files if compound.names_others(path))
     return tuple(sorted({*headers, *(path for path in files if patterns and matches(path, patterns))}))
@@ -253,15 +253,7 @@ def _expect_one_rule(folder: Folder) -> None:
 
 
 def _takes(rule: SocketRule, path: str) -> bool:
-    patterns = rule.files or ((_value_file(rule),) if _value_file(rule) else ())
-    return bool(patterns) and matches(path, tuple(patterns))
-
-
-def _value_file(rule: SocketRule) -> str:
-    match rule.value_from:
-        case JsonValue(json=pattern) | TextValue(text=pattern):
-            return pattern
-    return ""
+    return bool(rule.globs) and matches(path, rule.globs)
 
 
 def _socket(folder: Folder, rule: SocketRule) -> PlannedSocket | None:
@@ -327,12 +319,12 @@ def _file_socket(folder: Folder, rule: SocketRule, claimed: list[str]) -> Planne
     if len(claimed) > 1:
         folder.wrong(
             "two-files",
-            f"Socket {rule.socket} takes one file, but {several(claimed)} fit its rule "
-            f"({', '.join(rule.files)}). Remove the one that does not belong, or narrow the rule.",
+            f'The socket "{rule.socket}" takes one file, but {several(claimed)} fit its rule '
+            f"({', '.join(rule.as_written)}). Remove the one that does not belong, or narrow the rule.",
         )
         return None
     if not claimed:
-        _missing(folder, rule, rule.files)
+        _missing(folder, rule)
         return None
     super_kind = _super_kind(folder, rule, claimed[0])
     if super_kind == "Image" and not folder.files[claimed[0]].size:
@@ -360,10 +352,8 @@ def _folder_value(folder: Folder, rule: SocketRule, source: FolderValue) -> Plan
     found = re.search(source.folder, composed(folder.name))
     if found is None or found["value"] is None:
         if rule.required:
-            text = (
-                f'The folder\'s name "{shown(folder.name)}" does not fit the pattern of socket {rule.socket}'
-            )
-            folder.wrong("folder-value", f"{text} ({source.folder}). Rename the folder.")
+            text = f'The folder\'s name "{shown(folder.name)}" does not fit the pattern of the socket '
+            folder.wrong("folder-value", f'{text}"{rule.socket}" ({source.folder}). Rename the folder.')
         return None
     text = found["value"]
     return _value_socket(folder, rule, "the folder's name", lambda kind: from_text(text, kind))
@@ -386,11 +376,11 @@ def _read_value(
     folder: Folder, rule: SocketRule, source: JsonValue | TextValue, claimed: list[str]
 ) -> PlannedSocket | None:
     if len(claimed) > 1:
-        text = f"Socket {rule.socket} reads one file, but {several(claimed)} fit its rule. Remove one."
+        text = f'The socket "{rule.socket}" reads one file, but {several(claimed)} fit its rule. Remove one.'
         folder.wrong("two-files", text)
         return None
     if not claimed:
-        _missing(folder, rule, (_value_file(rule),))
+        _missing(folder, rule)
         return None
     content = folder.contents.get(claimed[0], b"")
     if len(content) > MAX_READ:
@@ -414,24 +404,25 @@ def _value_socket(folder: Folder, rule: SocketRule, source: str, read: Any) -> P
     try:
         value: Json = read(kind)
     except ValueProblemError as problem:
-        folder.wrong("bad-value", f"Socket {rule.socket}: {source} {problem}.")
+        folder.wrong("bad-value", f'The socket "{rule.socket}": {source} {problem}.')
         return None
     if folder.kinds and folder.kinds[rule.socket].super_kind == "File":
         return PlannedSocket(rule.socket, "File", source, (as_file(rule.socket, value),), value)
     return PlannedSocket(rule.socket, "Value", source, value=value)
 
 
-def _missing(folder: Folder, rule: SocketRule, patterns: tuple[str, ...]) -> None:
+def _missing(folder: Folder, rule: SocketRule) -> None:
     unclaimed = [path for path, names in folder.claims.items() if not names]
-    near = near_misses(patterns, unclaimed)
+    near = near_misses(rule.globs, unclaimed)
+    written = " or ".join(rule.as_written)
     hint = f" {near}" if near else ""
     if rule.required and rule.socket in folder.there:
         folder.relies_on.append(rule.socket)
     elif rule.required:
-        text = f"No file for socket {rule.socket} (it takes {' or '.join(patterns)}).{hint}"
+        text = f'No file for the socket "{rule.socket}" (it takes {written}).{hint}'
         folder.lacking("missing-file", text)
     elif near:
-        text = f"Nothing fits the optional socket {rule.socket} ({' or '.join(patterns)}).{hint}"
+        text = f'Nothing fits the optional socket "{rule.socket}" ({written}).{hint}'
         folder.problems.append(Problem("near-miss", text, Weight.NOTE))
 
 

@@ -1,4 +1,4 @@
-"""What has ended: `casedrop history`, a line for each case of the journal, the newest last."""
+"""What has ended: `casedrop history`, a line for each time a case of the journal did, the newest last."""
 
 import csv
 import io
@@ -43,7 +43,7 @@ def _drops(settings: Settings) -> Iterator[tuple[str, str]]:
 def line(one: Ended, drops: dict[str, str]) -> str:
     """``2026-11-28T09:30:00Z  lung/P001: done, 12.3 MB, https://…``."""
     outcome = f"{one.case.stage} ({', '.join(one.case.reasons)})" if one.is_failed else f"{one.case.stage}"
-    facts = (outcome, size(one.bytes), one.case.came_to)
+    facts = (outcome, size(one.bytes) if one.bytes else "", one.case.came_to)
     said = ", ".join(filter(None, facts))
     return f"{_time(one)}  {drops.get(one.case.root, ELSEWHERE)}/{shown(one.case.known_as)}: {said}"
 

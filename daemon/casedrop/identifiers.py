@@ -86,7 +86,7 @@ def problems(plan: Plan, title: str, wanted: frozenset[Needle]) -> list[Problem]
     for socket in plan.sockets:
         if said := _named_in(socket.value, wanted):
             advice = "Take it out of the file it comes from."
-            found.append(_problem(f"The value of socket {socket.socket}", said, advice))
+            found.append(_problem(f'The value of the socket "{socket.socket}"', said, advice))
     return found
 
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from casedrop import notify, page_file, roots, running
 from casedrop.check import check_platform
+from casedrop.compound import is_mirax
 from casedrop.config import Settings, read_token
 from casedrop.errors import CasedropError, ConfigurationError, SetupProblem
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.journal import NAME, Journal
 from casedrop.model import Drop, SocketKind
 from casedrop.naming_check import naming_words
+from casedrop.near import several
 from casedrop.reports import identifiable_words, procedure_words
 from casedrop.status import outdated_words
 from casedrop.watch import file_system
@@ -27,6 +29,7 @@ def check_all(settings: Settings, environ: Mapping[str, str], *, offline: bool) 
     found: Findings = [(WELL, "The configuration is well formed.")]
     said = (words(drop) for drop in settings.drops for words in (identifiable_words, procedure_words))
     found += [(WELL, text) for text in said if text]
+    found += [(WRONG, text) for text in map(slide_words, settings.drops) if text]
     found += _tried(lambda: _state_words(settings))
     for drop in settings.drops:
         found += _check_root(settings, Path(drop.root))
@@ -120,3 +123,15 @@ def _tried(look: Callable[[], str]) -> Findings:
         return [(WRONG, problem) for problem in wrong.problems]
     except CasedropError as problem:
         return [(LATER, str(problem))]
+
+
+def slide_words(drop: Drop) -> str:
+    """Said of a drop whose rules take MIRAX slides and which refuses every one of them, "" of any other."""
+    takers = [rule.socket for rule in drop.sockets if any(is_mirax(glob) for glob in rule.globs)]
+    if not takers or drop.metadata == "send":
+        return ""
+    return (
+        f'drops "{drop.name}": the rule of {several(takers)} takes .mrxs, but every such slide is refused: the '
+        "picture of its label is among its data, and may name the patient. If the labels name nobody, say "
+        'metadata = "send"; else take .mrxs out of the rule.'
+    )

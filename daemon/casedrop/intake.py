@@ -6,7 +6,7 @@ from typing import Any
 
 from casedrop.grand_challenge import ReaderStudy
 from casedrop.journal import Journal, TitleHeldError
-from casedrop.model import Case, Finding, FindingState, Plan, Problem
+from casedrop.model import Case, Failure, Finding, FindingState, Plan, Problem
 from casedrop.redrop import title_held
 from casedrop.stages import Stage
 
@@ -124,6 +124,9 @@ def _journalled(
 def _put(journal: Journal, like: Case, again: Case | None, facts: dict[str, Any]) -> Case:
     """The case `again` with these facts, or a new one that goes where `like` does."""
     if again:
+        if again.stage is Stage.FAILED:
+            failure = Failure(again.since, tuple(again.reasons))
+            facts |= {"failed_before": (*again.failed_before, failure)}
         return journal.save(again, **facts, uploads=again.uploads_uncounted)
     places = {name: getattr(like, name) for name in PLACES}
     return journal.begin(Case(id=0, **places | facts))

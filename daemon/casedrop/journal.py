@@ -20,12 +20,11 @@ from typing import Any
 import cattrs
 
 from casedrop.errors import ConfigurationError
-from casedrop.model import Case, Json, Plan, Problem
+from casedrop.model import Case, Failure, Json, Plan, Problem
 from casedrop.near import shown
 from casedrop.redrop import held_now
 from casedrop.stages import AT_REST, Stage, move
 from casedrop.table_changes import Sent
-from casedrop.tally import Rested
 
 NAME = "journal.sqlite"
 """In the state directory."""
@@ -105,7 +104,18 @@ BYTES_SQL = """(SELECT coalesce(sum(coalesce(
     FROM json_each(record, '$.plan.sockets') AS socket, json_each(socket.value, '$.files') AS file)"""
 """Bytes of what a case sent, as PlannedFile.sent_size but for rewritten headers."""
 
+OF_WHAT_IT_ADDED_SQL = """
+    WHERE coalesce(json_array_length(record, '$.plan.parts'), 0) = 0
+    AND (coalesce(json_extract(record, '$.twin_of'), 0) = 0
+    OR json_extract(socket.value, '$.socket') IN (SELECT value FROM json_each(record, '$.added'))))"""
+
+SENT_BYTES_SQL = BYTES_SQL.removesuffix(")") + OF_WHAT_IT_ADDED_SQL
+"""As Case.sent_size of one that came to a display set, but for rewritten headers."""
+
+FAILED_BEFORE_SQL = """instr(record, '"failed_before": [{') > 0"""
+
 BRIEF = (
+    "since",
     "folder",
     "first_name",
     "filed_as",
@@ -117,6 +127,8 @@ BRIEF = (
     "amends",
     "asked",
     "problems",
+    "head",
+    "failed_before",
 )
 """What is read of a record where its plan is not needed."""
 
@@ -133,7 +145,7 @@ class TitleHeldError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A case in done/ or failed/, of its plan the part alone, and the bytes that were to be sent."""
+    """A case when it came to rest in done/ or failed/, of its plan the part alone, and the bytes it sent."""
 
     case: Case
     bytes: int
@@ -317,40 +329,27 @@ class Journal:
                 known[root] = found
             return known[root]
 
-    def ended(self, since: float) -> list[Ended]:
-        """What came to rest in done/ or failed/ since then (seconds since 1970), in that order, of every root."""
-        keys = ", ".join(f"'$.{key}'" for key in (*BRIEF, "plan.part"))
-        with self._lock:
-            found = self._db.execute(
-                f"SELECT id, root, stage, json_extract(record, '$.since') AS ended, {BYTES_SQL},"  # noqa: S608
-                f" json_extract(record, {keys}) FROM cases"
-                " WHERE stage IN ('done', 'failed') AND ended >= ? ORDER BY ended, id",
-                (since,),
-            ).fetchall()
-        return [
-            Ended(_brief(case_id, root, stage, at, json.loads(record)), size)
-            for case_id, root, stage, at, size, record in found
-        ]
+    def ended(self, since: float, root: str = "") -> list[Ended]:
+        """What came to rest in done/ or failed/ since then (seconds since 1970), in order; of one root or all.
 
-    def rested_since(self, root: str, since: float) -> list[Rested]:
-        """What came to rest in done/ or failed/ since then (seconds since 1970).
-
-        It may take seconds, while nobody who writes waits for it. Raises sqlite3.Error.
+        What failed then and was taken again is there too. It may take seconds, while nobody who writes waits for
+        it. Raises sqlite3.Error.
         """
-        sends = (
-            "stage = 'done' AND NOT coalesce(json_extract(record, '$.twin_of'), 0)"
-            " AND coalesce(json_array_length(record, '$.plan.parts'), 0) = 0"
-        )
-        sent = f"CASE WHEN {sends} THEN {BYTES_SQL} ELSE 0 END"
+        keys = ", ".join(f"'$.{key}'" for key in (*BRIEF, "plan.part"))
+        at_rest = f"stage IN ('done', 'failed') AND {SINCE_SQL} >= ?"
         with closing(sqlite3.connect(self._path)) as db:
             found = db.execute(
-                f"SELECT id, stage = 'failed', {SINCE_SQL}, {sent}, {WHOLE_SQL}"  # noqa: S608
-                f" FROM cases WHERE root = ? AND stage IN ('done', 'failed') AND {SINCE_SQL} >= ?",
+                f"SELECT id, root, stage, {SENT_BYTES_SQL}, json_extract(record, {keys}) FROM cases"  # noqa: S608
+                f" WHERE ? IN ('', root) AND ({at_rest} OR {FAILED_BEFORE_SQL})",
                 (root, since),
             )
-            return [
-                Rested(one, bool(failed), at, size, bool(whole)) for one, failed, at, size, whole in found
-            ]
+            every = (
+                one
+                for case_id, place, stage, size, record in found
+                for one in _ends(_brief(case_id, place, stage, json.loads(record)), size)
+                if one.case.since >= since
+            )
+            return sorted(every, key=lambda one: (one.case.since, one.case.id))
 
     def sets_of_parts(self, head: Case) -> dict[str, tuple[str, int]]:
         """Of the committed parts of a split folder, by name: the display set's pk, and the bytes sent."""
@@ -542,15 +541,24 @@ def _merged(rows: list[Any]) -> Iterator[Sent]:
     return iter(found.values())
 
 
-def _brief(case_id: int, root: str, stage: str, since: float, record: list[Json]) -> Case:
+def _brief(case_id: int, root: str, stage: str, record: list[Json]) -> Case:
     """Names come in JSON, which alone can hold odd bytes."""
     *values, part = record
     known = {key: value for key, value in zip(BRIEF, values, strict=True) if value is not None}
     known["problems"] = cattrs.structure(known.get("problems", ()), tuple[Problem, ...])
+    known["failed_before"] = cattrs.structure(known.get("failed_before", ()), tuple[Failure, ...])
     plan = Plan("", "", (), part=part or "")
-    return Case(
-        case_id, root, study_pk="", study_slug="", stage=Stage(stage), since=since, plan=plan, **known
-    )
+    return Case(case_id, root, study_pk="", study_slug="", stage=Stage(stage), plan=plan, **known)
+
+
+def _ends(case: Case, size: int) -> Iterator[Ended]:
+    """How a case ended each time; `size` is what its plan, which is that of the last time, would have sent."""
+    for failure in case.failed_before:
+        problems = tuple(Problem(word, "") for word in failure.reasons)
+        before = replace(case, stage=Stage.FAILED, since=failure.since, problems=problems)
+        yield Ended(replace(before, committed=False, filed_as=""), 0)
+    if case.stage in (Stage.DONE, Stage.FAILED):
+        yield Ended(case, size if case.stage is Stage.DONE or case.came_to else 0)
 
 
 def of_service(directory: Path) -> "Journal":

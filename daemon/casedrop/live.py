@@ -13,7 +13,7 @@ from rich.text import Text
 from casedrop import running
 from casedrop.config import Settings
 from casedrop.lines import Told, lines, news
-from casedrop.table import table
+from casedrop.table import fitting, table
 
 EVERY = 1.0
 """Seconds between two looks at the status."""
@@ -64,13 +64,14 @@ def changes(settings: Settings) -> Iterator[str]:
 
 
 def _drawn(settings: Settings, console: Console, *, every: bool) -> Group:
-    """What of it does not fit on the screen is left out."""
+    """What of it does not fit on the screen is counted."""
     try:
         report = running.whole(settings)
     except OSError as error:
         return Group(Text(running.no_status(settings, error)))
     least = console.height if every else 0
-    return table(report, time.time(), runs=running.runs(report), width=console.width, least=least)
+    whole = table(report, time.time(), runs=running.runs(report), width=console.width, least=least)
+    return fitting(whole, console)
 
 
 def _console() -> Console:

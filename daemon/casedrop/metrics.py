@@ -149,7 +149,8 @@ def _cases(drops: Iterable[Mapping[str, Any]], now: float) -> Iterator[Metric]:
     counts = GaugeMetricFamily("casedrop_cases", "Cases by state.", labels=["drop", "state"])
     oldest = GaugeMetricFamily(
         "casedrop_oldest_seconds",
-        "How long ago the oldest case in each state was begun, or its folder last changed; 0: there is none.",
+        "How long ago the oldest case in each state was begun, its folder last changed, or it was first left "
+        "alone; 0: there is none.",
         labels=["drop", "state"],
     )
     for drop in drops:

@@ -85,6 +85,21 @@ class SocketRule:
     """The socket of an image on whose grid this one's voxels lie, "" for any."""
     image_of: str = ""
     """The socket whose very image this one holds, too."""
+    written: tuple[str, ...] = ()
+    """The globs as people wrote them, where those here are for one part of a split folder."""
+
+    @property
+    def globs(self) -> tuple[str, ...]:
+        """Those of the files that it takes, or reads its value from."""
+        match self.value_from:
+            case JsonValue(json=glob) | TextValue(text=glob):
+                return (glob,)
+        return self.files
+
+    @property
+    def as_written(self) -> tuple[str, ...]:
+        """The globs as people know them."""
+        return self.written or self.globs
 
 
 Mode = Literal["send", "rehearse"]
@@ -148,6 +163,8 @@ class LabTable:
     sheet: str = ""
     keys: tuple[tuple[str, str], ...] = ()
     decimal: Decimal = "."
+    written: str = ""
+    """The glob as people wrote it, where `csv` is for one part of a split folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,6 +418,11 @@ class PlannedSocket:
     """The sha256 of that socket's files."""
 
     @property
+    def sent_size(self) -> int:
+        """Bytes of its files, once prepared."""
+        return sum(file.sent_size for file in self.files)
+
+    @property
     def sums(self) -> tuple[str, ...]:
         """The sha256 of the files its contents come from."""
         return self.copied or tuple(file.sha256 for file in self.files)
@@ -454,7 +476,7 @@ class Plan:
     @property
     def sent_size(self) -> int:
         """Bytes of its files, once prepared; those of parts are in their own plans."""
-        return sum(file.sent_size for socket in self.sockets for file in socket.files)
+        return sum(socket.sent_size for socket in self.sockets)
 
     @property
     def files(self) -> str:
@@ -491,6 +513,14 @@ class Held:
 
     fingerprint: str
     pk: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """When a case failed that was taken again since (seconds since 1970), and the words of its reasons."""
+
+    since: float
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -558,6 +588,8 @@ class Case:
     round: int = 0
     """How often a split folder was taken; a part bears the number of the time it was begun at."""
     archive: bool = False
+    failed_before: tuple[Failure, ...] = ()
+    """What it failed with before it was taken again, oldest first."""
 
     @property
     def settled(self) -> Plan:
@@ -595,6 +627,13 @@ class Case:
     def reasons(self) -> list[str]:
         """The words of the causes, each once: what `casedrop retry --reason` goes by."""
         return sorted({problem.word for problem in self.causes})
+
+    @property
+    def sent_size(self) -> int:
+        """Bytes of the files that it brought to its display set; the parts of a split folder have their own."""
+        if self.plan is None or self.plan.parts or not (self.stage is Stage.DONE or self.came_to):
+            return 0
+        return sum(one.sent_size for one in self.plan.sockets if not self.twin_of or one.socket in self.added)
 
     @property
     def address(self) -> str:

@@ -61,7 +61,9 @@ def _table_words(drop: Drop) -> Findings:
 def _words(file: TableFile, table: Table) -> Findings:
     """What its keys are like; the rows that folders could not be told by are for its keeper to mend."""
     keys = several(column for _, column in table.rule.keys)
-    found = [(True, f"{file} has rows for {len(table.rows)} folders, by {keys}.")]
+    by = f"a folder's row is found by {keys}" if keys else "its one row goes for every folder"
+    count = sum(map(len, table.rows.values()))
+    found = [(True, f"{file} can be read: {count} row{'' if count == 1 else 's'}; {by}.")]
     doubles = [several(map(str, numbers)) for numbers in table.doubles]
     if doubles:
         text = f"{file}: the same {keys} in rows {'; '.join(doubles[:MOST_NAMED])}"

@@ -5,6 +5,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,17 +16,31 @@ from casedrop.config import Settings, drop_named, read_token
 from casedrop.contents import group_folder, read_patients
 from casedrop.errors import ConfigurationError, SetupProblem
 from casedrop.grand_challenge import GrandChallenge
+from casedrop.journal import Journal, of_service
 from casedrop.keys import KEY_BYTES
-from casedrop.model import Drop, Grouping, Listing, PlannedSocket, Problem, Procedure, SocketKind, Weight
+from casedrop.model import (
+    Drop,
+    Finding,
+    FindingState,
+    Grouping,
+    Listing,
+    PlannedSocket,
+    Problem,
+    Procedure,
+    SocketKind,
+    Weight,
+)
 from casedrop.naming_check import naming_for_plan
 from casedrop.near import shown
 from casedrop.pack import named
 from casedrop.prepare import look_inside
 from casedrop.reading import open_below
 from casedrop.reports import paragraph, plan_json, plan_text, plans
+from casedrop.resend import only_what_changed
 from casedrop.scan import not_to_group
-from casedrop.settle import composed, data, is_junk
+from casedrop.settle import composed, data, is_junk, signature
 from casedrop.split import of_parts, of_whole
+from casedrop.table_changes import is_told_elsewhere
 from casedrop.titles import Naming
 from casedrop.watch import list_folder
 
@@ -53,15 +68,18 @@ def plan_folder(
     """
     drop = _drop_of(settings, folder.resolve(), drop_name)
     kinds = None if offline else _kinds(settings, environ, drop)
-    look = partial(_grouped, settings, drop, kinds, naming_for_plan(settings, environ, drop, offline=offline))
+    naming = naming_for_plan(settings, environ, drop, offline=offline)
+    look = partial(_grouped, settings, drop, kinds, naming)
     listing, grouping = look(folder)
+    with _journal(settings, drop) as journal:
+        rows = _rows_alone(drop, journal, (naming, kinds), listing, grouping)
     patients = read_patients(str(folder.resolve()), grouping) if show_patient else {}
     if as_json:
         return json.dumps(plan_json(listing, grouping, drop, patients), indent=2), grouping.plan is not None
     text = plan_text(listing, grouping, drop, patients)
     tried = TRIED if any(file.is_series for one in _sockets(grouping) for file in one.files) else ""
     level = _one_level_down(look, folder, drop) if grouping.plan is None else ""
-    said = (tried, level, OFFLINE if offline else "", rehearsal.NOT_CHECKED if grouping.plan else "")
+    said = (rows, tried, level, OFFLINE if offline else "", rehearsal.NOT_CHECKED if grouping.plan else "")
     return "\n\n".join([text, *map(paragraph, filter(None, said))]), grouping.plan is not None
 
 
@@ -155,13 +173,62 @@ def plan_drop(
     """What each name in drop/ would become, in order. Raises ConfigurationError, SetupProblem, Unavailable."""
     drop = _drop_of(settings, Path(), name)
     kinds = None if offline else _kinds(settings, environ, drop)
-    look = partial(_grouped, settings, drop, kinds, naming_for_plan(settings, environ, drop, offline=offline))
+    naming = naming_for_plan(settings, environ, drop, offline=offline)
+    look = partial(_grouped, settings, drop, kinds, naming)
     root, titles = Path(drop.root) / "drop", dict[str, str]()
-    for folder in _names(root, drop):
-        if not _is_folder(root / folder) or (drop.folder and not re.fullmatch(drop.folder, composed(folder))):
-            yield rehearsal.Row(folder, rehearsal.LEFT_ALONE)
-            continue
-        yield from rehearsal.rows(folder, look(root / folder)[1], titles)
+    with _journal(settings, drop) as journal:
+        for folder in _names(root, drop):
+            if not _is_folder(root / folder) or (
+                drop.folder and not re.fullmatch(drop.folder, composed(folder))
+            ):
+                yield rehearsal.Row(folder, rehearsal.LEFT_ALONE)
+                continue
+            listing, grouping = look(root / folder)
+            why = _rows_alone(drop, journal, (naming, kinds), listing, grouping)
+            found = rehearsal.rows(folder, grouping, titles)
+            yield from (replace(one, why=why) if one.state == rehearsal.SENT else one for one in found)
+
+
+@contextmanager
+def _journal(settings: Settings, drop: Drop) -> Iterator[Journal | None]:
+    """None where the drop has no table that could have changed, or this user may not read the journal."""
+    journal = None
+    if is_told_elsewhere(drop):
+        with suppress(ConfigurationError):
+            journal = of_service(settings.state.directory)
+    try:
+        yield journal
+    finally:
+        if journal:
+            journal.close()
+
+
+def _rows_alone(
+    drop: Drop,
+    journal: Journal | None,
+    by: tuple[Naming, Mapping[str, SocketKind] | None],
+    listing: Listing,
+    grouping: Grouping,
+) -> str:
+    """Of a folder that is done already and has only a new row, what of it would be sent; "" of any other."""
+    naming, kinds = by
+    if journal is None or kinds is None or grouping.plan is None:
+        return ""
+    finding = Finding(
+        listing.folder,
+        FindingState.READY,
+        "",
+        0.0,
+        grouping=grouping,
+        signature=signature(listing, drop.ignore),
+        device=listing.device,
+        inode=listing.inode,
+    )
+    with suppress(SetupProblem):
+        root = roots.root_id(Path(drop.root))
+        if words := only_what_changed(drop, journal, root, finding, (naming, kinds)):
+            return f"It is done already, and {words}."
+    return ""
 
 
 def _names(root: Path, drop: Drop) -> list[str]:
@@ -212,7 +279,7 @@ def _try(folder: str, socket: PlannedSocket) -> Problem | None:
     found = deidentify(data, file.procedure or Procedure(), bytes(KEY_BYTES), alone=len(file.packed) == 1)
     if not isinstance(found, Problem):
         return None
-    text = f"Socket {socket.socket}, {socket.source}: {named(found, source).text}"
+    text = f'The socket "{socket.socket}", {socket.source}: {named(found, source).text}'
     return replace(found, text=text)
 
 

@@ -47,7 +47,7 @@ def prepare(folder: str, socket: PlannedSocket, check: Check, pack: Pack) -> Pla
         try:
             return pack(file)
         except CaseProblem as no:
-            where = f"Socket {socket.socket}, {socket.source}"
+            where = f'The socket "{socket.socket}", {socket.source}'
             said = [replace(one, text=f"{where}: {one.text}") for one in no.problems]
             raise CaseProblem(*said) from None
 

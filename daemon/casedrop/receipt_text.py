@@ -42,7 +42,8 @@ def _lines(record: Json) -> Iterator[str]:
 
 def _display_set(one: Json, kind: str) -> Iterator[str]:
     part = f', of "{shown(one["part"])}"' if "part" in one else ""
-    yield f'The {kind} "{shown(one["title"])}"{part}: {one["display_set"]}'
+    place = f", in place {one['order']}" if "order" in one else ""
+    yield f'The {kind} "{shown(one["title"])}"{part}{place}: {one["display_set"]}'
     if one["already_uploaded"]:
         yield "An earlier folder is this very one, so nothing was sent again. It holds:"
     elif one["amended"]:

@@ -50,8 +50,9 @@ def receipt(case: Case, parts: Sequence[Case], now: float) -> str:
 
 
 def _display_set(case: Case) -> dict[str, object]:
-    """Title, display_set (Case.address), sockets, not_confirmed, already_uploaded and amended.
+    """Title, order, display_set (Case.address), sockets, not_confirmed, already_uploaded and amended.
 
+    `order` is there where one was asked for and this folder gave it.
     `not_confirmed` are sockets of which Grand Challenge does not tell what became (DICOM image sets).
     `already_uploaded` tells that nothing was sent: an earlier folder is this very display set; `amended` are
     the sockets that were added or replaced in one that was finished before. A socket has name, source, and
@@ -59,8 +60,10 @@ def _display_set(case: Case) -> dict[str, object]:
     (attributes that went and say something of the image), number, and packed: its files as they were in the
     folder.
     """
+    place = {} if case.twin_of or not case.settled.order else {"order": case.settled.order}
     return {
         "title": case.settled.title,
+        **place,
         "display_set": case.address,
         "sockets": [_socket(socket) for socket in case.settled.sockets],
         "not_confirmed": sorted(name for name, value in case.held.items() if not value.pk),

@@ -14,7 +14,7 @@ from casedrop.reports import plans
 from casedrop.split import of_whole
 
 SENT, LACKING, WRONG, LEFT_ALONE = "would be sent", "lacking", "wrong", "left alone"
-WAITS = "waits for the rest of its folder"
+WAITS = "waits for the whole folder"
 """Of a part that is well itself."""
 STATES = (SENT, WAITS, LEFT_ALONE, LACKING, WRONG)
 """The last that is true of any row of a folder is the folder's."""
@@ -45,20 +45,31 @@ def rows(folder: str, grouping: Grouping, titles: dict[str, str]) -> list[Row]:
         return [_well(folder, plan, titles, SENT) for plan in plans(grouping)]
     if not grouping.parts:
         return [_stopped(folder, "", grouping.problems)]
+    besides = _stopped(folder, "", of_whole(grouping))
+    waits = _until([f'"{name}"' for name, one in grouping.parts.items() if not one.plan], besides.why)
     found = [
-        _well(folder, one.plan, titles, WAITS) if one.plan else _stopped(folder, name, one.problems)
+        _well(folder, one.plan, titles, WAITS, waits) if one.plan else _stopped(folder, name, one.problems)
         for name, one in grouping.parts.items()
     ]
-    besides = _stopped(folder, "", of_whole(grouping))
     return [*found, besides] if besides.why else found
 
 
-def _well(folder: str, plan: Plan, titles: dict[str, str], state: str) -> Row:
+def _until(stopped: list[str], besides: str) -> str:
+    """What a part that is well itself waits for."""
+    if not stopped:
+        return f"Nothing is sent before this is put right: {besides}"
+    verb = "is" if len(stopped) == 1 else "are"
+    return f"This part is well, but {several(stopped)} {verb} not, and a folder is sent whole."
+
+
+def _well(folder: str, plan: Plan, titles: dict[str, str], state: str, why: str = "") -> Row:
     other = titles.setdefault(plan.title, folder)
     same = f'"{shown(other)}" has this title too, and each can be used once.' if other != folder else ""
     sockets = tuple(one.socket for one in plan.sockets)
     values = tuple((one.socket, one.value) for one in plan.sockets if one.value is not None)
-    return Row(folder, WRONG if same else state, plan.part, plan.title, sockets, plan.order, values, same)
+    return Row(
+        folder, WRONG if same else state, plan.part, plan.title, sockets, plan.order, values, same or why
+    )
 
 
 def _stopped(folder: str, part: str, problems: Iterable[Problem]) -> Row:

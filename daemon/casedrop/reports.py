@@ -44,7 +44,8 @@ def plan_text(listing: Listing, grouping: Grouping, drop: Drop, patients: Patien
     for plan in plans(grouping):
         order = f" (order {plan.order})" if plan.order else ""
         kind = "Archive item" if drop.archive else "Display set"
-        lines += ["", paragraph(f'{kind} "{plan.title}"{order} in {drop.goes_to}')]
+        part = f' of "{shown(plan.part)}"' if plan.part else ""
+        lines += ["", paragraph(f'{kind} "{plan.title}"{order}{part} in {drop.goes_to}')]
         for socket in plan.sockets:
             lines += _wrapped(f"{socket.socket} ({socket.super_kind}) = {_value(socket)}")
     if grouping.plan is None:

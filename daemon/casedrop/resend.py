@@ -1,7 +1,7 @@
 """Folders that `casedrop retry` moves back into drop/: failed ones, and done ones whose row has changed."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,11 +12,12 @@ from casedrop.errors import FolderChanged, SetupProblem
 from casedrop.grand_challenge import ReaderStudy
 from casedrop.journal import Journal
 from casedrop.model import Case, Drop, Listing, SocketKind
+from casedrop.model import Finding as Seen
 from casedrop.near import shown
 from casedrop.only_rows import Before, why_more
 from casedrop.prepare import unchanged
-from casedrop.settle import data
-from casedrop.table_changes import Changed, compared, named, not_sent, why_not
+from casedrop.settle import data, signature
+from casedrop.table_changes import Changed, compared, is_told_elsewhere, named, not_sent, why_not
 from casedrop.titles import Naming
 from casedrop.watch import list_folder
 
@@ -81,6 +82,35 @@ def with_new_row(
     return well, f"{text}{_outlook(drop, parts)}" if well else text
 
 
+def only_what_changed(
+    drop: Drop,
+    journal: Journal,
+    root: str,
+    finding: Seen,
+    by: tuple[Naming, Mapping[str, SocketKind]],
+) -> str:
+    """What would be sent of a settled folder in drop/ that is done already, in words.
+
+    "" where that is not just what changed in a table, or cannot be told without reading files. `root` is its id.
+    """
+    if finding.grouping is None or not is_told_elsewhere(drop):
+        return ""
+    done = (one for one in journal.done(root, finding.folder) if _is_as_sent(one, finding, drop))
+    case = next(done, None)
+    before = _before(drop, journal, case, *by) if case else []
+    parts = [Changed(one.sent, one.changes) for one in before if one.changes]
+    if not parts or why_not(drop.existing_display_set, parts) or why_more(drop, finding.grouping, before):
+        return ""
+    return f"only what changed in a table would be sent: {_what(parts)}"
+
+
+def _is_as_sent(case: Case, finding: Seen, drop: Drop) -> bool:
+    if case.plan is None or case.study_slug != (drop.archive or drop.reader_study):
+        return False
+    then = signature(Listing(case.folder, case.plan.entries), drop.ignore)
+    return (case.device, case.inode, then) == (finding.device, finding.inode, finding.signature)
+
+
 def _in_place(done: Path, found: list[Case]) -> list[Case]:
     try:
         return [one for one in found if file_away.is_folder(done / one.filed_as, (one.device, one.inode))]
@@ -89,7 +119,7 @@ def _in_place(done: Path, found: list[Case]) -> list[Case]:
 
 
 def _before(
-    drop: Drop, journal: Journal, case: Case, naming: Naming, kinds: dict[str, SocketKind]
+    drop: Drop, journal: Journal, case: Case, naming: Naming, kinds: Mapping[str, SocketKind]
 ) -> list[Before]:
     """Of each part; of the folder itself where it has none."""
     known = [(one, sent) for one in journal.parts(case) or [case] for sent in journal.sent_to(one.set_pk)]
@@ -119,7 +149,10 @@ def _not_as_sent(folder: Path, case: Case, today: Callable[[Listing], str]) -> s
 
 
 def _outlook(drop: Drop, parts: list[Changed]) -> str:
-    rest = not_sent(change for one in parts for change in one.changes)
-    kept = f" What cannot be sent: {rest}." if rest else ""
     asks = " It asks to be released first (`casedrop release`)." if drop.release == "ask" else ""
-    return f" Once it has settled, only what changed in a table is sent: {named(parts)}.{kept}{asks}"
+    return f" Once it has settled, only what changed in a table is sent: {_what(parts)}.{asks}"
+
+
+def _what(parts: list[Changed]) -> str:
+    rest = not_sent(change for one in parts for change in one.changes)
+    return named(parts) + (f". What cannot be sent: {rest}" if rest else "")

@@ -135,8 +135,9 @@ class Scanner:
         self.named = self.naming()
         in_hand = self.in_hand
         names = dict(_names(self._path))
+        before = {one.folder: one for one in self.latest.findings} if self.latest else {}
         findings = [
-            self._look(name, kind, clock)
+            _as_old_as(before.get(name), self._look(name, kind, clock))
             for name, kind in sorted(names.items())
             if name not in in_hand and not settle.is_junk(name, self.drop.ignore)
         ]
@@ -325,6 +326,13 @@ class Scanner:
         if grouping.plan is None:
             return grouping
         return replace(grouping, plan=replace(grouping.plan, signature=mark, entries=listing.entries))
+
+
+def _as_old_as(before: Finding | None, now: Finding) -> Finding:
+    """What was not listed has no age of its own: it has been so since the look that first said the same."""
+    if now.signature or before is None or (before.state, before.why) != (now.state, now.why):
+        return now
+    return replace(now, since=before.since)
 
 
 def _left_alone(name: str, kind: EntryKind) -> str:

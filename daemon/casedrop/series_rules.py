@@ -169,11 +169,11 @@ def _made(path: str, upload_name: str, packed: tuple[SourceFile, ...], procedure
 
 def _several_series(rule: SocketRule, found: list[Series]) -> Problem:
     fitting = several(name(one) for one in found)
-    rule_said = ", ".join(rule.files) if rule.dicom is None else rule_words(rule.dicom)
+    rule_said = ", ".join(rule.as_written) if rule.dicom is None else rule_words(rule.dicom)
     alike = f" They are alike in what is picked ({rule.pick})." if rule.pick else ""
     text = (
-        f"Socket {rule.socket} takes one series, but {fitting} fit its rule ({rule_said}).{alike} Remove what "
-        "does not belong, or ask the data manager to narrow the rule or to leave such series out."
+        f'The socket "{rule.socket}" takes one series, but {fitting} fit its rule ({rule_said}).{alike} Remove '
+        "what does not belong, or ask the data manager to narrow the rule or to leave such series out."
     )
     return Problem("several-series", text)
 
@@ -183,8 +183,8 @@ def _no_series(dicom: Dicom, rule: SocketRule) -> Problem | None:
     hint = near(wanted, dicom.series, dicom.objects)
     if rule.required:
         text = (
-            f"No series for socket {rule.socket} (it takes {rule_words(wanted)}). {hint} Copy what is missing, or "
-            "ask the data manager to change the rule."
+            f'No series for the socket "{rule.socket}" (it takes {rule_words(wanted)}). {hint} Copy what is '
+            "missing, or ask the data manager to change the rule."
         )
         return Problem("missing-series", text, Weight.LACKING)
     return None
@@ -195,14 +195,14 @@ def _odd_files(dicom: Dicom, rule: SocketRule, claimed: set[str], series: Series
     problems = []
     if others := sorted(claimed - dicom.headers.keys()):
         text = (
-            f"Socket {rule.socket} takes one image, but {name(series)} and {several(others)} fit its rule "
-            f"({', '.join(rule.files)}). Remove what does not belong, or narrow the rule."
+            f'The socket "{rule.socket}" takes one image, but {name(series)} and {several(others)} fit its rule '
+            f"({', '.join(rule.as_written)}). Remove what does not belong, or narrow the rule."
         )
         problems.append(Problem("two-files", text))
     count = len(claimed & set(series.paths))
     if count < len(series.files):
         text = (
-            f"The rule of socket {rule.socket} ({', '.join(rule.files)}) takes only {count} of the "
+            f'The rule of the socket "{rule.socket}" ({", ".join(rule.as_written)}) takes only {count} of the '
             f"{len(series.files)} files of {name(series)}. A series is one image: ask the data manager to widen "
             "the pattern, or to give the rule `dicom` instead of `files`."
         )

@@ -98,7 +98,8 @@ def rules_of(drop: Drop, part: Part) -> Drop:
         return drop
     # A pattern without a slash fits anywhere in the part, and what is said of it is then the same for each part.
     tables = (
-        replace(one, csv=_below(one.csv, part.folder)) if "/" in one.csv else one for one in drop.tables
+        replace(one, csv=_below(one.csv, part.folder), written=one.csv) if "/" in one.csv else one
+        for one in drop.tables
     )
     sockets = (_within(rule, part.folder) for rule in drop.sockets)
     return replace(drop, sockets=tuple(sockets), tables=tuple(tables))
@@ -114,7 +115,7 @@ def _within(rule: SocketRule, folder: str) -> SocketRule:
             source = replace(source, text=_below(source.text, folder))
         case FolderValue() | None:
             pass
-    return replace(rule, files=files, value_from=source)
+    return replace(rule, files=files, value_from=source, written=rule.globs)
 
 
 def _below(pattern: str, folder: str) -> str:

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.progress_bar import ProgressBar
+from rich.segment import SegmentLines
 from rich.table import Table
 from rich.text import Text
 
@@ -46,6 +47,17 @@ def table(report: Mapping[str, Any], now: float, *, runs: bool, width: int, leas
     for drop in report["drops"]:
         said += [*_heading(drop), *_cases(drop["cases"], now, width, least)]
     return Group(*said)
+
+
+def fitting(whole: Group, console: Console) -> Group:
+    """What of it fits on the screen, with how much is hidden."""
+    drawn = console.render_lines(whole, pad=False)
+    if len(drawn) <= console.height:
+        return whole
+    kept = max(console.height - 1, 0)
+    more = Text(f"... and {len(drawn) - kept} more lines, for which the window is too low", style="dim")
+    more.truncate(console.width)
+    return Group(SegmentLines(drawn[:kept], new_lines=True), more)
 
 
 def _heading(drop: Mapping[str, Any]) -> Iterator[RenderableType]:

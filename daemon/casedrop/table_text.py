@@ -74,7 +74,7 @@ def in_folder(drop: Drop, contents: Mapping[str, bytes], most: int) -> dict[str,
 
 def _one(rule: LabTable, wanted: tuple[str, ...], found: Mapping[str, bytes], most: int) -> Table | Problem:
     if not found:
-        text = f"No file for the table {rule.name} (it is read from {rule.csv})."
+        text = f"No file for the table {rule.name} (it is read from {rule.written or rule.csv})."
         return Problem("missing-file", text, Weight.LACKING)
     if len(found) > 1:
         text = f"The table {rule.name} is one file, but {several(found)} fit its pattern. Remove one."

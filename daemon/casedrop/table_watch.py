@@ -1,6 +1,6 @@
 """Finished display sets of which a table says something else by now, for the status."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -25,7 +25,6 @@ class TableWatch:
     def __init__(self, drop: Drop, journal: Journal, wake: Callable[[], None]) -> None:
         self.drop = drop
         self.journal = journal
-        self.report = _report(drop, {})
         self._wake = wake
         self._is_told = is_told_elsewhere(drop)
         self._pool = ThreadPoolExecutor(1, f"tables {drop.name}")
@@ -33,12 +32,32 @@ class TableWatch:
         self._running: Future[None] | None = None
         self._by: tuple[Naming, Mapping[str, SocketKind]] = NAMELESS, {}
         self._rested: set[str] = set()
+        self._comparing: set[str] = set()
+        self._said: tuple[dict[str, Changed], set[str], dict[str, Any]] = (
+            self._found,
+            set(),
+            _report(drop, ()),
+        )
 
     def is_behind(self, naming: Naming) -> bool:
         """Whether the report does not tell yet how things are."""
         return self._is_told and (
             self._running is not None or bool(self._rested) or self._by[0] is not naming
         )
+
+    def report(self, moving: Collection[str]) -> dict[str, Any]:
+        """How many folders have changed, and of the first of them: folder, what, and whether `retry` sends it.
+
+        Without those of the names `moving`, which are on their way again, and what came to rest since it was
+        compared.
+        """
+        found, stale = self._found, self._rested | self._comparing
+        left = {pk for pk, one in found.items() if pk not in stale and one.sent.folder not in moving}
+        before, shown_before, said = self._said
+        if before is not found or shown_before != left:
+            said = _report(self.drop, [found[pk] for pk in left])
+            self._said = found, left, said
+        return said
 
     def came_to_rest(self, case: Case) -> None:
         if self._is_told:
@@ -49,15 +68,15 @@ class TableWatch:
     ) -> None:
         """Never waits. `place` is a root's id, the platform's address and the reader study's pk."""
         if self._running and self._running.done():
-            self._running = None
+            self._running, self._comparing = None, set()
         if not self._is_told or kinds is None or naming is NAMELESS or self._running:
             return
         if self._by[0] is not naming or self._by[1] != kinds:
-            self._by, self._rested = (naming, kinds), set()
+            self._by, self._comparing, self._rested = (naming, kinds), self._rested, set()
             self._begin(self._compare_all, place, naming, kinds)
         elif self._rested:
-            some, self._rested = self._rested, set()
-            self._begin(self._compare, some, naming, kinds)
+            self._comparing, self._rested = self._rested, set()
+            self._begin(self._compare, self._comparing, naming, kinds)
 
     def _begin(self, compare: Callable[..., None], *facts: object) -> None:
         self._running = self._pool.submit(self._guarded, compare, *facts)
@@ -75,20 +94,16 @@ class TableWatch:
     def _compare_all(
         self, place: tuple[str, str, str], naming: Naming, kinds: Mapping[str, SocketKind]
     ) -> None:
-        self._tell(compared(self.drop, naming, kinds, self.journal.sent(*place)))
+        self._found = compared(self.drop, naming, kinds, self.journal.sent(*place))
 
     def _compare(self, some: set[str], naming: Naming, kinds: Mapping[str, SocketKind]) -> None:
         now = [sent for pk in some for sent in self.journal.sent_to(pk)]
         kept = {pk: one for pk, one in self._found.items() if pk not in some}
-        self._tell(kept | compared(self.drop, naming, kinds, now))
-
-    def _tell(self, found: dict[str, Changed]) -> None:
-        self._found, self.report = found, _report(self.drop, found)
+        self._found = kept | compared(self.drop, naming, kinds, now)
 
 
-def _report(drop: Drop, found: Mapping[str, Changed]) -> dict[str, Any]:
-    """How many folders there are, and of the first of them: folder, what, and whether `retry` sends it."""
-    folders = by_folder(found.values())
+def _report(drop: Drop, found: Iterable[Changed]) -> dict[str, Any]:
+    folders = by_folder(found)
     first = [
         {
             "folder": shown(folder),

@@ -13,9 +13,9 @@ DAYS = 14
 
 @dataclass(frozen=True, slots=True)
 class Rested:
-    """A case in done/ or failed/ since then (seconds since 1970); `whole` tells a folder from a part of one.
+    """A case that came to rest in done/ or failed/ then (seconds since 1970), wherever it is now.
 
-    `bytes` are those of what it sent, 0 of a failed one.
+    `whole` tells a folder from a part of one. `bytes` are those of what it sent, 0 of a failed one.
     """
 
     case_id: int
@@ -31,39 +31,37 @@ class Day:
     failed: int = 0
     bytes: int = 0
 
-    def add(self, ended: Rested, sign: int) -> None:
-        self.done += sign * (ended.whole and not ended.failed)
-        self.failed += sign * (ended.whole and ended.failed)
-        self.bytes += sign * ended.bytes
+    def add(self, ended: Rested) -> None:
+        self.done += ended.whole and not ended.failed
+        self.failed += ended.whole and ended.failed
+        self.bytes += ended.bytes
 
 
-def _sent(case: Case) -> int:
-    """Of a split folder nothing: its parts are cases of their own."""
-    if case.stage is not Stage.DONE or case.twin_of or case.plan is None or case.plan.parts:
-        return 0
-    return case.plan.sent_size
+def rested(case: Case, sent: int) -> Rested:
+    """Of a case that is done or failed, and the bytes it sent."""
+    failed = case.stage is Stage.FAILED
+    return Rested(case.id, failed, case.since, 0 if failed else sent, not case.head)
 
 
 @dataclass(slots=True)
 class Tally:
-    """Of one root. Filled from the journal at the start, then told of each case; days are those of `zone`."""
+    """Of one root. Filled from the journal at the start, then told of each case; days are those of `zone`.
+
+    A folder that fails and is done later counts as both; one that fails twice on a day failed once that day.
+    """
 
     zone: tzinfo | None = None
-    ended: dict[int, Rested] = field(default_factory=dict)
+    ended: set[tuple[date, int, bool]] = field(default_factory=set)
     counted: dict[date, Day] = field(default_factory=dict)
 
     def fill(self, ended: Iterable[Rested]) -> None:
-        """What was noted meanwhile is newer."""
         for one in ended:
-            if one.case_id not in self.ended:
-                self._put(one)
+            self._put(one)
 
     def note(self, case: Case) -> None:
-        """The case as it is now: one that is under way again is no longer counted where it was."""
-        self._take(case.id)
+        """The case as it is now."""
         if case.stage in (Stage.DONE, Stage.FAILED):
-            failed = case.stage is Stage.FAILED
-            self._put(Rested(case.id, failed, case.since, _sent(case), not case.head))
+            self._put(rested(case, case.sent_size))
 
     def days(self, now: float) -> list[dict[str, Any]]:
         """The last DAYS days, oldest first: day (ISO 8601), done, failed (folders) and bytes."""
@@ -80,16 +78,13 @@ class Tally:
         return datetime.fromtimestamp(when, UTC).astimezone(self.zone).date()
 
     def _put(self, ended: Rested) -> None:
-        self.ended[ended.case_id] = ended
-        self.counted.setdefault(self._day(ended.since), Day()).add(ended, 1)
-
-    def _take(self, case_id: int) -> None:
-        before = self.ended.pop(case_id, None)
-        if before:
-            self.counted.setdefault(self._day(before.since), Day()).add(before, -1)
+        day = self._day(ended.since)
+        key = (day, ended.case_id, ended.failed)
+        if key not in self.ended:
+            self.ended.add(key)
+            self.counted.setdefault(day, Day()).add(ended)
 
     def _forget(self, today: date) -> None:
-        old = {day for day in self.counted if day <= today - timedelta(DAYS)}
-        if old:
-            self.ended = {one: case for one, case in self.ended.items() if self._day(case.since) not in old}
-            self.counted = {day: one for day, one in self.counted.items() if day not in old}
+        last = today - timedelta(DAYS)
+        self.ended = {one for one in self.ended if one[0] > last}
+        self.counted = {day: one for day, one in self.counted.items() if day > last}

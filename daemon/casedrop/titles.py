@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from casedrop.codes import Codes, code
 from casedrop.model import Drop, Problem
-from casedrop.near import shown
+from casedrop.near import several, shown
 from casedrop.settle import composed
 from casedrop.tables import Tables, asked, cell, text
 
@@ -94,9 +94,17 @@ def order(
         return place, []
     words = (
         f"What the order of the display set is made of ({drop.order}) is no whole number from 1 to {LAST} for "
-        "this folder. Put it right in the folder's name, or in the table it comes from."
+        f"this folder. {_of_what(drop, naming, groups(drop, name, of_part), rendered)}"
     )
     return 0, [Problem("bad-order", words)]
+
+
+def _of_what(drop: Drop, naming: Naming, known: Mapping[str, str], rendered: str) -> str:
+    """Where an order comes from; of a table's cell the place, and of the folder's name what it makes."""
+    found = [cell(naming.tables, known, table, column) for table, column in asked(drop.order)]
+    if places := [one.source for one in found if not isinstance(one, Problem)]:
+        return f"It comes from {several(places)}: put it right there."
+    return f'By the folder\'s name it is "{shown(rendered)}": rename the folder.'
 
 
 def _fits(drop: Drop, name: str) -> bool:

@@ -126,7 +126,7 @@ class Voxels:
             return []
         slug, allowed = self._socket.socket, _numbers(self._known_values)
         text = (
-            f"{shown(self._file.path)} holds {_numbers(self._found)}, and socket {slug} takes only "
+            f'{shown(self._file.path)} holds {_numbers(self._found)}, and the socket "{slug}" takes only '
             f"{allowed} (its segments on Grand Challenge). Save the mask with these, or ask the data manager to "
             "have the segment added."
         )

@@ -11,7 +11,7 @@ import structlog
 from casedrop.breaker import Brake
 from casedrop.errors import Stopping
 from casedrop.grand_challenge import ReaderStudy
-from casedrop.model import Case, Drop, Finding, FindingState
+from casedrop.model import Case, Drop, Finding, FindingState, Grouping
 from casedrop.near import shown
 from casedrop.pipeline import Pipeline
 from casedrop.roots import Root
@@ -53,6 +53,8 @@ class Watched:
     """`held` is why nothing of the drop moves, "" when it moves; times are boot-clock seconds."""
 
     drop: Drop
+    rules: str
+    """Of the drop (status.rules), told in every status."""
     scanner: Scanner
     pipeline: Pipeline
     threads: Threads
@@ -82,6 +84,8 @@ class Watched:
     rested_cases: list[list[Case]] = field(default_factory=list)
     rested_said: list[dict[str, Any]] = field(default_factory=list)
     """What the status says of `rested_cases`."""
+    becomes: dict[str, tuple[Grouping, str]] = field(default_factory=dict)
+    """By folder in drop/ what the status said it would become, and of what it said so."""
     page_problem: str = ""
     """Why the status page is not written, "" while it is."""
 
@@ -154,6 +158,7 @@ class Watched:
     def release(self, folder: str, now: float) -> None:
         """The folder is filed away, or it is the scanner's again."""
         self.rested[folder] = now
+        self.becomes.pop(folder, None)
         self.scanner.stir()
 
     def fresh(self) -> list[Finding]:

@@ -223,6 +223,17 @@ def test_files_arrive_unchanged_and_json_that_is_none_vanishes_silently(client: 
     assert b"".join(client.download(str(held["t-report-pdf"].file))) == b"no pdf"
 
 
+def test_a_title_that_is_no_text_is_refused(client: GrandChallenge) -> None:
+    """As Django REST framework does, whose ProhibitSurrogateCharactersValidator every text field has."""
+    headers = {"Content-Type": "application/json", **client._bearer()}
+    body = rb'{"reader_study": "upload-target", "title": "P1\ud800"}'
+    answer = httpx.post(f"{client.url}reader-studies/display-sets/", content=body, headers=headers)
+    assert (answer.status_code, answer.json()) == (
+        httpx.codes.BAD_REQUEST,
+        {"title": ["Surrogate characters are not allowed: U+D800."]},
+    )
+
+
 def test_a_patch_with_one_bad_value_changes_nothing(client: GrandChallenge) -> None:
     """Recording 19 row 9."""
     found = client.create_display_set(STUDY, "one-time")

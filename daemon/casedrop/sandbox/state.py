@@ -180,6 +180,9 @@ class State:
         """Stripped; unique in its study unless empty (recording 05)."""
         if not isinstance(title, str):
             raise RefusedError(400, {"title": ["This field may not be null."]})
+        if odd := next((letter for letter in title if "\ud800" <= letter <= "\udfff"), ""):
+            text = f"Surrogate characters are not allowed: U+{ord(odd):X}."
+            raise RefusedError(400, {"title": [text]})
         title = title.strip()
         if len(title) > 255:
             raise RefusedError(400, {"title": ["Ensure this field has no more than 255 characters."]})
