@@ -15,6 +15,7 @@ from forked import PROGRAM, Forked, run
 from waiting import wait_for
 
 QUIET = 0.4
+RUN = ("run", "--as-root")
 
 RECEIPT = json.loads((Path(__file__).parent.parent / "docs" / "receipt.schema.json").read_text())
 
@@ -108,10 +109,10 @@ class Lab:
         """`under` is a program that runs it, such as strace, with its arguments."""
         environ = os.environ | {"CASEDROP_CONFIG": str(self.config)}
         if not under:
-            self.process = Forked(["run", *arguments], environ, self.log)
+            self.process = Forked([*RUN, *arguments], environ, self.log)
             return
         with self.log.open("ab") as log:
-            command = [*under, *PROGRAM, "run", *arguments]
+            command = [*under, *PROGRAM, *RUN, *arguments]
             self.process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
 
     def kill(self) -> None:

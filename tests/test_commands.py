@@ -1,6 +1,7 @@
 """What an administrator types, and what the exit code says."""
 
 import json
+import os
 
 import pytest
 
@@ -136,3 +137,23 @@ def test_retry_by_a_reason_that_is_not_there_says_which_are(lab: Lab) -> None:
 
 def test_the_version_is_told(lab: Lab) -> None:
     assert lab.command("--version").startswith("casedrop ")
+
+
+def test_the_service_does_not_run_as_root_unless_told_to(lab: Lab) -> None:
+    if os.geteuid():
+        pytest.skip("only for root")
+    said = lab.command("run", "--once", code=78)
+    assert "does not run as root" in said
+    assert "sudo -u casedrop casedrop run" in said
+    assert not lab.state.exists()
+
+
+def test_what_the_service_keeps_is_for_its_user_alone_but_the_status(lab: Lab) -> None:
+    lab.move_in("P001", ct__mha=mha())
+    assert lab.once() == 0
+    modes = {path.name: path.stat().st_mode & 0o777 for path in lab.state.iterdir()}
+    assert modes.pop("status.json") == 0o640
+    assert {name for name, mode in modes.items() if mode & 0o077} == set()
+    assert lab.state.stat().st_mode & 0o777 == 0o700
+    readers = lab.root.stat().st_mode & 0o444
+    assert (lab.root / "casedrop-status.html").stat().st_mode & 0o777 == readers | 0o600

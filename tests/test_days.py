@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 from casedrop.sandbox import Sandbox
 from forked import Forked
-from lab import NO_IMAGE, Lab, mha
+from lab import NO_IMAGE, RUN, Lab, mha
 
 STEPS = 20
 PATIENCE = 90
@@ -198,7 +198,7 @@ class Day(RuleBasedStateMachine):
         assert late or changed or values == wanted, (folder.name, self.lab.log.read_text()[-3000:])
 
     def _start(self, *, once: bool) -> None:
-        arguments = ["run", *(["--once"] if once else [])]
+        arguments = [*RUN, *(["--once"] if once else [])]
         environ = os.environ | {"CASEDROP_CONFIG": str(self.lab.config)}
         self.process = Forked(arguments, environ, self.lab.log)
 

@@ -28,7 +28,7 @@ from casedrop.sandbox import Sandbox
 from dicoms import sample
 from forked import Forked, run
 from identifying import ROOT, image, report, written
-from lab import mha
+from lab import RUN, mha
 from test_before_sending import nifti
 from test_readme import README
 from test_readme import ROOT as PROJECT
@@ -399,7 +399,7 @@ class Server:
         (self.top / "desk" / name).rename(self.drop / name)
 
     def once(self) -> int:
-        return Forked(["run", "--once"], os.environ | self.environ, self.top / "log").wait(100)
+        return Forked([*RUN, "--once"], os.environ | self.environ, self.top / "log").wait(100)
 
     def command(self, *arguments: str) -> str:
         code, output, errors = run(arguments, os.environ | self.environ)

@@ -84,3 +84,18 @@ def test_a_reason_goes_when_its_folder_has_left(root: Path) -> None:
     (root / "failed/P001.reason.txt").write_text("why")
     forget_texts(root / "failed", "P001")
     assert os.listdir(root / "failed") == []
+
+
+@pytest.mark.parametrize(("folder", "text"), [(0o2770, 0o640), (0o755, 0o644), (0o700, 0o600)])
+def test_who_may_read_a_folder_may_read_the_text_beside_it_and_nobody_writes_it(
+    root: Path, folder: int, text: int
+) -> None:
+    if os.geteuid():
+        pytest.skip("only root has a group to give")
+    os.chown(root / "drop/P001", 1234, 4321)
+    (root / "drop/P001").chmod(folder)
+    file_away(root / "drop/P001", root / "failed", "P001", identity(root / "drop/P001"), "reason")
+    write_once(root / "failed", "P001", FOR_PEOPLE, "receipt")
+    for suffix in (".reason.txt", FOR_PEOPLE):
+        found = (root / "failed" / f"P001{suffix}").stat()
+        assert (found.st_mode & 0o777, found.st_gid) == (text, 4321)

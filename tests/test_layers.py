@@ -116,6 +116,7 @@ EDGES = {
 SHARED = {
     "allowance",
     "grand_challenge",
+    "opening",
     "reading",
     "strip",
     "summed",

@@ -17,7 +17,7 @@ from casedrop.errors import ConfigurationError
 from casedrop.notices import BATCH, Message
 from casedrop.notifier import Notifier
 from casedrop.notify import MISSING, Desk, read_addresses
-from lab import Lab, mha
+from lab import RUN, Lab, mha
 from waiting import wait_for
 
 SECRET = "hunter2-Geheim"
@@ -201,7 +201,7 @@ def test_a_start_says_what_is_wrong_with_the_token_and_the_addresses(lab: Lab, h
     file = told(lab, hook.address)
     for secret in (file, lab.token):
         secret.unlink()
-    said = lab.command("run", code=78)
+    said = lab.command(*RUN, code=78)
     assert f"{file}: the address cannot be read" in said
     assert f"{lab.token}: the token cannot be read" in said
 

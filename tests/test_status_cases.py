@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lab import NO_IMAGE, Lab, mha
+from lab import NO_IMAGE, RUN, Lab, mha
 from reported import expect_valid
 from waiting import wait_for
 
@@ -198,7 +198,7 @@ def test_two_ways_to_show_it_are_one_too_many(lab: Lab) -> None:
 def test_a_run_that_ends_by_itself_shows_on_a_terminal_how_it_goes(lab: Lab) -> None:
     lab.move_in("P001", ct__mha=mha())
     lab.move_in("P002", ct__mha=mha(9), odd__doc=b"x")
-    with on_a_terminal(lab, "run", "--once") as screen:
+    with on_a_terminal(lab, *RUN, "--once") as screen:
         shown = screen.rest()
     assert screen.process.returncode == 1
     assert "lung/P001: done - http" in shown
@@ -207,6 +207,6 @@ def test_a_run_that_ends_by_itself_shows_on_a_terminal_how_it_goes(lab: Lab) -> 
 
 def test_a_run_in_a_pipe_says_nothing_on_its_output(lab: Lab) -> None:
     lab.move_in("P001", ct__mha=mha())
-    with in_a_pipe(lab, "run", "--once") as process:
+    with in_a_pipe(lab, *RUN, "--once") as process:
         said, _ = process.communicate(timeout=60)
     assert said == ""

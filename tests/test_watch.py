@@ -124,6 +124,24 @@ def test_links_and_pipes_are_never_opened_for_reading(tmp_path: Path) -> None:
         assert refused.value.errno in (errno.ELOOP, errno.EINVAL)
 
 
+def test_a_folder_swapped_for_a_link_is_neither_listed_nor_read_through(tmp_path: Path) -> None:
+    (tmp_path / "P1" / "v1").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "ct.mha").write_bytes(b"secret")
+    walk = watch._walk(str(tmp_path / "P1"), inodes=True)
+    assert next(walk).path == "v1"
+    (tmp_path / "P1" / "v1").rmdir()
+    (tmp_path / "P1" / "v1").symlink_to(tmp_path / "outside")
+    reads = (lambda: list(walk), lambda: watch.read_head(str(tmp_path / "P1"), "v1/ct.mha", 10))
+    for read in reads:
+        with pytest.raises(OSError, match=r"P1/v1") as refused:
+            read()
+        assert refused.value.errno in (errno.ELOOP, errno.ENOTDIR)
+    (tmp_path / "P2").symlink_to(tmp_path / "outside")
+    with pytest.raises(OSError, match=r"P2"):
+        watch.list_folder(str(tmp_path / "P2"))
+
+
 WRITABLE_MAP = "(lambda f: mmap.mmap(f.fileno(), 0))(open(path, 'r+b'))"
 
 

@@ -24,6 +24,11 @@ DEFAULT_CONFIG = "/etc/casedrop/casedrop.toml"
 CONFIGURATION_EXIT = 78
 HELD_EXIT = 75
 
+ROOT = (
+    "Casedrop does not run as root: it reads files of many people, and needs no rights over them. Run it as a "
+    "user of its own (the systemd unit does; by hand `sudo -u casedrop casedrop run`), or say --as-root to try it."
+)
+
 Config = Annotated[
     Path | None,
     typer.Option("--config", help=f"Configuration file; else $CASEDROP_CONFIG, else {DEFAULT_CONFIG}."),
@@ -101,8 +106,12 @@ def run(
         bool, typer.Option("--once", help="Bring what is there now to its end, then stop.")
     ] = False,
     debug: Annotated[bool, typer.Option(help="More log lines.")] = False,
+    as_root: Annotated[bool, typer.Option("--as-root", help="Run with all rights; only to try it.")] = False,
 ) -> None:
     """Run the service."""
+    if os.geteuid() == 0 and not as_root:
+        typer.echo(ROOT, err=True)
+        raise typer.Exit(CONFIGURATION_EXIT)
     from casedrop.watch import ignore_lease_signals  # noqa: PLC0415
 
     ignore_lease_signals()

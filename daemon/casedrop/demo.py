@@ -88,7 +88,8 @@ def _show(top: Path, sandbox: Sandbox) -> int:
 
 @contextmanager
 def _service(config: Path, log: Path, token: str) -> Iterator[None]:
-    command = [sys.executable, "-c", "from casedrop.cli import main; main()", "run", "--config", str(config)]
+    command = [sys.executable, "-c", "from casedrop.cli import main; main()", "run"]
+    command += ["--as-root", "--config", str(config)]
     environ = os.environ | {"CASEDROP_PLATFORM__TOKEN": token}
     with log.open("wb") as output, subprocess.Popen(command, env=environ, stderr=output) as service:  # noqa: S603
         try:

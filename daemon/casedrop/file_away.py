@@ -65,7 +65,7 @@ def file_away(source: Path, target: Path, name: str, identity: tuple[int, int], 
     hidden = _hidden(target, name)
     final = beside(target, name, suffix)
     if not os.path.lexists(final):
-        write_anew(hidden, text)
+        write_anew(hidden, text, _looks(source) or _looks(target / name))
     if not is_folder(target / name, identity):
         if not is_folder(source, identity):
             hidden.unlink(missing_ok=True)
@@ -88,7 +88,7 @@ def _rename_or_clear(source: Path, target: Path, hidden: Path) -> None:
 def write_beside(target: Path, name: str, suffix: str, text: str) -> None:
     """A text of ours beside a folder, written whole or not at all; one that is there is replaced."""
     hidden = _hidden(target, name + suffix)
-    write_anew(hidden, text)
+    write_anew(hidden, text, _looks(target / name))
     hidden.replace(beside(target, name, suffix))
     fsync_directory(target)
 
@@ -97,7 +97,7 @@ def write_once(target: Path, name: str, suffix: str, text: str) -> None:
     """As `write_beside`, but whatever bears that name already stays."""
     hidden, final = _hidden(target, name + suffix), beside(target, name, suffix)
     if not os.path.lexists(final):
-        write_anew(hidden, text)
+        write_anew(hidden, text, _looks(target / name))
         with suppress(FileExistsError):
             rename(hidden, final)
     hidden.unlink(missing_ok=True)
@@ -142,6 +142,12 @@ def fsync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _looks(folder: Path) -> os.stat_result | None:
+    with suppress(OSError):
+        return folder.lstat()
+    return None
 
 
 def _hidden(target: Path, name: str) -> Path:

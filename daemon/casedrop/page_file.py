@@ -25,7 +25,7 @@ def write(root: Path, text: str, expect_root: Callable[[Path], None]) -> None:
     never written beside. Raises what that raises, ForeignError, or OSError.
     """
     with _within(root, expect_root) as here:
-        write_anew(here / HIDDEN, text)
+        write_anew(here / HIDDEN, text, here.stat())
         expect_ours(here)
         (here / HIDDEN).replace(here / NAME)
 

@@ -5,10 +5,9 @@ import hashlib
 import io
 import math
 import os
-import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
+from casedrop import opening
 from casedrop.errors import FolderChanged
 from casedrop.placed import Placed
 
@@ -16,6 +15,8 @@ CHUNK = 1 << 20
 SMALLEST_PART = 8 << 20
 MOST_PARTS = 10_000
 """S3's limit of parts in one upload (AWS documentation, multipart upload limits)."""
+
+GONE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
 
 Check = Callable[[], None]
 """Called before every read; raises where the reading is to end."""
@@ -102,33 +103,12 @@ def looks(source: io.RawIOBase) -> Looks:
 
 
 def open_below(folder: str, path: str) -> io.RawIOBase:
-    """A regular file below `folder`, each step opened without following links. Raises FolderChanged."""
-    return os.fdopen(_open_below(folder, path), "rb", buffering=0)
-
-
-def _open_below(folder: str, path: str) -> int:
-    *parents, name = path.split("/")
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    """A regular file below `folder`. Raises FolderChanged where there is none any more, or OSError."""
     try:
-        at = os.open(folder, flags | os.O_DIRECTORY)
-        for parent in parents:
-            with _closing(at):
-                at = os.open(parent, flags | os.O_DIRECTORY, dir_fd=at)
-        with _closing(at):
-            found = os.open(name, flags, dir_fd=at)
+        return os.fdopen(opening.regular(folder, path), "rb", buffering=0)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
+        if error.errno in GONE:
             raise FolderChanged("A file is no longer there.") from None
+        if error.errno == errno.EINVAL:
+            raise FolderChanged("A file was replaced by something that is none.") from None
         raise
-    if not stat.S_ISREG(os.fstat(found).st_mode):
-        os.close(found)
-        raise FolderChanged("A file was replaced by something that is none.")
-    return found
-
-
-@contextmanager
-def _closing(descriptor: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        os.close(descriptor)

@@ -27,6 +27,9 @@ from casedrop.pseudonyms import fingerprint
 from casedrop.reload import HANGUP, Reload, run_again
 from casedrop.service import Service
 
+PRIVATE = 0o077
+"""The journal, the ledger and packed series are for the service's user alone; what others may read says so."""
+
 DAMAGED, FAULT = 78, 70
 """Exit codes (sysexits.h): systemd starts the service again after a fault only."""
 
@@ -34,6 +37,7 @@ DAMAGED, FAULT = 78, 70
 def serve(load: Callable[[], Settings], environ: Mapping[str, str], *, once: bool, debug: bool) -> int:
     """Run until stopped; the exit code of `casedrop run`. `load` reads the configuration, and raises."""
     settings = load()
+    os.umask(PRIVATE)
     token, pseudonym_key, addresses = _secrets(settings, environ)
     directory = state_directory(settings)
     lock = _lock(directory)
@@ -159,7 +163,7 @@ def state_directory(settings: Settings) -> Path:
     """The state directory, made for us alone where it is missing. Raises ConfigurationError."""
     directory = settings.state.directory
     try:
-        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
             [f"state.directory {directory} cannot be made ({error.strerror})."]

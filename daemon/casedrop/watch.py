@@ -22,6 +22,7 @@ import structlog
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers.inotify import InotifyObserver
 
+from casedrop import opening
 from casedrop.dicom_model import HEAD, holds_dicom
 from casedrop.model import Entry, EntryKind, Listing
 
@@ -109,7 +110,7 @@ def _walk(top: str, inodes: bool) -> Iterator[Entry]:
     pending = [""]
     while pending:
         below = pending.pop()
-        with os.scandir(os.path.join(top, below)) as found:
+        with _listed(top, below) as found:
             for one in found:
                 path = f"{below}/{one.name}" if below else one.name
                 looks = one.stat(follow_symlinks=False)
@@ -118,6 +119,16 @@ def _walk(top: str, inodes: bool) -> Iterator[Entry]:
                 yield Entry(path, kind, looks.st_size, looks.st_mtime_ns, looks.st_ctime_ns, inode)
                 if kind is EntryKind.FOLDER:
                     pending.append(path)
+
+
+@contextlib.contextmanager
+def _listed(top: str, below: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+    descriptor = opening.directory(top, below)
+    try:
+        with os.scandir(descriptor) as found:
+            yield found
+    finally:
+        os.close(descriptor)
 
 
 def kind_of(mode: int) -> EntryKind:
@@ -136,11 +147,8 @@ def kind_of(mode: int) -> EntryKind:
 @contextlib.contextmanager
 def opened(folder: str, path: str) -> Iterator[int]:
     """A descriptor of a regular file, never of a link or a pipe. Raises OSError."""
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(os.path.join(folder, path), flags)
+    descriptor = opening.regular(folder, path)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
         yield descriptor
     finally:
         os.close(descriptor)
