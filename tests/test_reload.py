@@ -105,7 +105,7 @@ def test_a_bad_configuration_changes_nothing_and_the_status_says_why_until_it_is
     )
     reload(lab)
     started(lab, 2)
-    assert lab.report()["refused"] == ""
+    wait_for(lambda: not lab.report()["refused"], 20, "it is taken back")
     assert [line["changed"] for line in told(lab, "takes the new configuration")] == ["nothing"]
     assert lab.stop() == 0
 
@@ -131,10 +131,12 @@ def test_a_folder_on_its_way_ends_once_and_by_the_rules_it_began_with(lab: Lab) 
     first = lab.status()["rules"]
     lab.configure('title = "{folder} again"')
     lab.move_in("P001", ct__mha=mha(), r__pdf=pdf)
-    assert lab.wait_done("P001", 60)["title"] == "P001"
+    receipt = lab.wait_done("P001", 60)
+    assert (receipt["title"], receipt["rules"]) == ("P001", first)
     wait_for(lambda: lab.status()["rules"] != first, 30, "the new rules are taken")
     lab.move_in("P002", ct__mha=mha(fill=b"\2"))
-    assert lab.wait_done("P002", 60)["title"] == "P002 again"
+    receipt = lab.wait_done("P002", 60)
+    assert (receipt["title"], receipt["rules"]) == ("P002 again", lab.status()["rules"])
     assert lab.stop() == 0
     assert sorted(lab.titles()) == ["P001", "P002 again"]
     assert lab.values("P001")["report-pdf"]["sha256"] == hashlib.sha256(pdf).hexdigest()

@@ -83,7 +83,7 @@ def _of_drop(
     moving = {case.name for case in cases} | {one.folder for one in fresh}
     return {
         "name": watched.drop.name,
-        "rules": watched.rules,
+        "rules": watched.scanner.rules,
         "held": watched.hung(now) or watched.held or watched.no_new,
         "table_changes": watched.tables.report(moving),
         **_figures(watched, journal, now),

@@ -451,7 +451,8 @@ class Plan:
     are required sockets for which the folder has nothing because that display set holds them. `ignore` are
     the drop's patterns as they were then. `order` is the display set's place in its study, 0 where the platform
     gives it one. The plan of a folder that is split has `parts`, each of which becomes a display set, and no
-    title; `part` is the name of one of them, `groups` are the placeholders it fills.
+    title; `part` is the name of one of them, `groups` are the placeholders it fills. `rules` is the fingerprint
+    (status.rules) of those it was made by, "" in plans of versions that did not keep it.
     """
 
     folder: str
@@ -467,6 +468,7 @@ class Plan:
     groups: tuple[tuple[str, str], ...] = ()
     parts: "tuple[Plan, ...]" = ()
     order: int = 0
+    rules: str = ""
 
     @property
     def contents(self) -> dict[str, str]:

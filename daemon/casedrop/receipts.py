@@ -41,7 +41,7 @@ def receipt(case: Case, parts: Sequence[Case], now: float) -> str:
         "page": case.study,
         "confirmed": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
         "left_out": [*plan.left_out, *(path for part in plan.parts for path in part.left_out)],
-    }
+    } | ({"rules": plan.rules} if plan.rules else {})
     if plan.parts:
         record["display_sets"] = [{"part": one.part} | _display_set(one) for one in there]
     else:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from casedrop import roots, settle, watch
+from casedrop import roots, settle, status, watch
 from casedrop.contents import Headers, group_folder
 from casedrop.errors import SetupProblem
 from casedrop.file_away import OWN_TEXTS
@@ -68,6 +68,7 @@ class Scanner:
 
     def __init__(self, drop: Drop, limits: ScanLimits, wake: Callable[[], None]) -> None:
         self.drop = drop
+        self.rules = status.rules(drop)
         self.limits = limits
         self.latest: Snapshot | None = None
         self.problem: str | None = None
@@ -325,7 +326,8 @@ class Scanner:
     def _sealed(self, grouping: Grouping, listing: Listing, mark: str) -> Grouping:
         if grouping.plan is None:
             return grouping
-        return replace(grouping, plan=replace(grouping.plan, signature=mark, entries=listing.entries))
+        sealed = replace(grouping.plan, signature=mark, entries=listing.entries, rules=self.rules)
+        return replace(grouping, plan=sealed)
 
 
 def _as_old_as(before: Finding | None, now: Finding) -> Finding:

@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from casedrop import board, once, roots, status
+from casedrop import board, once, roots
 from casedrop import ledger as ledgers
 from casedrop.admission import Admission
 from casedrop.breaker import IN_A_ROW, Breaker
@@ -238,7 +238,7 @@ class Service:
         scanner = Scanner(drop, ScanLimits(*seconds, limits.files), self.wake.set)
         scanner.naming = NamingSource(drop, self.pseudonym_key)
         tables = TableWatch(drop, self.journal, self.wake.set)
-        watched = Watched(drop, status.rules(drop), scanner, pipeline, threads, tables)
+        watched = Watched(drop, scanner, pipeline, threads, tables)
         pipeline.expect_sending = watched.expect_sending
         pipeline.contact = drop.contact
         return watched

@@ -53,8 +53,6 @@ class Watched:
     """`held` is why nothing of the drop moves, "" when it moves; times are boot-clock seconds."""
 
     drop: Drop
-    rules: str
-    """Of the drop (status.rules), told in every status."""
     scanner: Scanner
     pipeline: Pipeline
     threads: Threads
