@@ -166,12 +166,12 @@ def test_in_a_pipe_each_change_is_one_plain_line(lab: Lab) -> None:
 
 
 def test_who_stops_reading_ends_the_watching_without_a_traceback(lab: Lab) -> None:
-    lab.start()
     with in_a_pipe(lab, "status", "--watch") as process:
         assert process.stdout
         assert process.stderr
-        process.stdout.readline()
+        assert "There is no status yet" in process.stdout.readline()
         process.stdout.close()
+        lab.start()
         lab.move_in("P001", ct__mha=mha())
         assert process.wait(30) == 1
         assert process.stderr.read() == ""
