@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from casedrop import journal, logs
+from casedrop import journal, journald, logs
 from casedrop.config import Settings, read_token, token_origin
 from casedrop.errors import ConfigurationError, SetupProblem
 from casedrop.lines import Told, news
@@ -26,6 +26,7 @@ from casedrop.notify import Desk, read_addresses
 from casedrop.pseudonyms import fingerprint
 from casedrop.reload import HANGUP, Reload, run_again
 from casedrop.service import Service
+from casedrop.systemd import Manager
 
 DAMAGED, FAULT = 78, 70
 """Exit codes (sysexits.h): systemd starts the service again after a fault only."""
@@ -44,9 +45,11 @@ def serve(load: Callable[[], Settings], environ: Mapping[str, str], *, once: boo
         key=logs.name_key(directory),
         debug=debug,
         secrets=(token, *addresses, *([] if pseudonym_key is None else [pseudonym_key.hex()])),
+        journal=journald.connected(sys.stderr, environ),
     )
     meter = _meter(settings)
     service = Service(settings, _token_source(settings, environ, token), names, pseudonym_key, meter)
+    service.manager = Manager(environ)
     expect_same_key(service.journal, pseudonym_key)
     if pseudonym_key is not None:
         service.journal.keep_pseudonym_key(fingerprint(pseudonym_key))
