@@ -184,8 +184,8 @@ class Machine:
 
     def _install(self) -> None:
         self.run("sh", "-c", "/opt/casedrop/bin/pip install --no-deps --no-index /mnt/*.whl")
-        for name, there in (("sysusers", "sysusers.d"), ("tmpfiles", "tmpfiles.d")):
-            self.run("cp", f"/mnt/systemd/casedrop.{name}", f"/usr/lib/{there}/casedrop.conf")
+        for name in ("sysusers", "tmpfiles"):
+            self.run("cp", f"/mnt/systemd/casedrop.{name}", f"/etc/{name}.d/casedrop.conf")
         self.run("sh", "-c", "cp /mnt/systemd/*.service /etc/systemd/system/")
         self.run("mkdir", "/etc/systemd/system/casedrop.service.d")
         self.run("sh", "-c", f"echo '{QUICKLY}' > /etc/systemd/system/casedrop.service.d/quickly.conf")
