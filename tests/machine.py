@@ -185,7 +185,7 @@ class Machine:
     def _install(self) -> None:
         self.run("sh", "-c", "/opt/casedrop/bin/pip install --no-deps --no-index /mnt/*.whl")
         for name in ("sysusers", "tmpfiles"):
-            self.run("cp", f"/mnt/systemd/casedrop.{name}", f"/etc/{name}.d/casedrop.conf")
+            self.run("install", "-D", f"/mnt/systemd/casedrop.{name}", f"/etc/{name}.d/casedrop.conf")
         self.run("sh", "-c", "cp /mnt/systemd/*.service /etc/systemd/system/")
         self.run("mkdir", "/etc/systemd/system/casedrop.service.d")
         self.run("sh", "-c", f"echo '{QUICKLY}' > /etc/systemd/system/casedrop.service.d/quickly.conf")

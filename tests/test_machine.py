@@ -146,6 +146,22 @@ def test_a_wrong_configuration_is_said_and_no_reason_to_start_again_and_again(la
     assert any("setle" in line for line in lab.journal("-n", "20"))
 
 
+def test_reload_takes_a_good_configuration_in_the_same_process_and_leaves_a_bad_one(lab: Server) -> None:
+    lab.start()
+    process = lab.shows("MainPID")
+    good = lab.config.read_text()
+    lab.config.write_text(good.replace("[settle]", "[setle]"))
+    lab.machine.run("systemctl", "reload", "casedrop")
+    wait_for(lambda: "has mistakes" in lab.shows("StatusText"), 20, "the bad one is said")
+    lab.config.write_text(good.replace('name = "lung"', 'name = "lung"\ntitle = "new {folder}"'))
+    lab.machine.run("systemctl", "reload", "casedrop")
+    lab.move_in("P001", ct__mha=mha())
+    lab.wait_done("P001")
+    wait_for(lambda: lab.shows("ActiveState") == "active", 20, "the reload is over")
+    assert lab.titles() == ["new P001"]
+    assert (lab.shows("MainPID"), lab.shows("NRestarts")) == (process, "0")
+
+
 def test_an_instance_runs_beside_the_service_with_a_configuration_and_a_state_of_its_own(lab: Server) -> None:
     home = lab.config.parent / "heart"
     home.mkdir(mode=0o755)

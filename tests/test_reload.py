@@ -105,7 +105,7 @@ def test_a_bad_configuration_changes_nothing_and_the_status_says_why_until_it_is
     )
     reload(lab)
     started(lab, 2)
-    assert lab.report()["refused"] == ""
+    wait_for(lambda: lab.report()["refused"] == "", 20, "the new process writes the status")
     assert [line["changed"] for line in told(lab, "takes the new configuration")] == ["nothing"]
     assert lab.stop() == 0
 

@@ -1,6 +1,7 @@
 """What systemd is told by the running service, heard at the socket it would listen at."""
 
 import os
+import signal
 import socket
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from casedrop.systemd import Manager
 from lab import Lab, mha
+from test_reload import REALLY
 from test_shares import Share, share
 from waiting import wait_for
 
@@ -97,16 +99,34 @@ def test_a_socket_without_a_name_in_the_file_system_is_one_too() -> None:
     listener.socket.sendto(b"", f"\0{name}")
 
 
-def test_reloading_carries_the_time_and_the_next_turn_says_ready_again(
+def test_a_reload_is_no_stop_and_ends_with_being_ready(lab: Lab, listener: Listener) -> None:
+    lab.start(under=REALLY)
+    wait_for(lambda: "READY=1" in listener.messages, 20, "it is ready")
+    assert lab.process is not None
+    good = lab.config.read_text()
+    lab.config.write_text(good.replace("[settle]", "[setle]"))
+    lab.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: listener.messages.count("READY=1") == 2, 20, "the bad one is over")
+    wait_for(lambda: "has mistakes" in listener.told[-1], 20, "it is said")
+    lab.config.write_text(good)
+    lab.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: listener.messages.count("READY=1") == 3, 40, "the good one is taken")
+    assert "STOPPING=1" not in listener.messages
+    assert sum(one.startswith("RELOADING=1") for one in listener.messages) == 2
+
+
+def test_reloading_carries_the_time_and_what_goes_on_is_ready_again(
     listener: Listener, tmp_path: Path
 ) -> None:
     manager = Manager({"NOTIFY_SOCKET": str(tmp_path / "notify")})
     before = time.monotonic_ns() // 1000
-    for tell in (manager.alive, manager.alive, manager.reloading, manager.alive):
+    for tell in (manager.alive, manager.reloading, manager.alive, manager.stopping, manager.goes_on):
         tell()
-    wait_for(lambda: len(listener.heard) == 3, what="three messages")
-    first, reloading, again = listener.messages
-    assert (first, again) == ("READY=1", "READY=1")
+    manager.alive()
+    manager.stopping()
+    wait_for(lambda: len(listener.heard) == 4, what="four messages")
+    first, reloading, *rest = listener.messages
+    assert (first, rest) == ("READY=1", ["READY=1", "STOPPING=1"])
     assert reloading.startswith("RELOADING=1\nMONOTONIC_USEC=")
     assert before <= int(reloading.split("=")[-1]) <= time.monotonic_ns() // 1000
 

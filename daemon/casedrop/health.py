@@ -46,6 +46,7 @@ def headline(report: Mapping[str, Any]) -> str:
         f"{persons} {'waits' if persons == 1 else 'wait'} for a person" if persons else "",
         "uploads are paused" if any(drop["paused"] for drop in report["drops"]) else "",
         *_standing(report["drops"]),
+        "the new configuration has mistakes and is not taken" if report.get("refused") else "",
     ]
     return ", ".join(filter(None, said)) or "nothing to do"
 

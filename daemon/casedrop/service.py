@@ -116,6 +116,8 @@ class Service:
     def refuse(self, why: str) -> None:
         """The newest configuration, from any thread; "" takes that back."""
         self.refused = why
+        if why:
+            self.manager.goes_on()
         self.wake.set()
 
     def run(self, *, once: bool = False) -> int:

@@ -49,12 +49,12 @@ def serve(load: Callable[[], Settings], environ: Mapping[str, str], *, once: boo
     )
     meter = _meter(settings)
     service = Service(settings, _token_source(settings, environ, token), names, pseudonym_key, meter)
-    service.manager = Manager(environ)
+    manager = service.manager = Manager(environ)
     expect_same_key(service.journal, pseudonym_key)
     if pseudonym_key is not None:
         service.journal.keep_pseudonym_key(fingerprint(pseudonym_key))
     reload = Reload(settings, partial(_loaded, load, environ, service.journal), service.stop, service.refuse)
-    stop_on_signals(service.stop, None if once or sys.stderr.isatty() else reload.ask)
+    stop_on_signals(service.stop, None if once or sys.stderr.isatty() else partial(_ask, manager, reload))
     desk = Desk(settings, addresses, names.of)
     service.tell = _telling(desk.tell) if once and sys.stdout.isatty() else desk.tell
     try:
@@ -67,6 +67,11 @@ def serve(load: Callable[[], Settings], environ: Mapping[str, str], *, once: boo
     if reload.wanted:
         run_again()
     return code
+
+
+def _ask(manager: Manager, reload: Reload) -> None:
+    manager.reloading()
+    reload.ask()
 
 
 def _loaded(load: Callable[[], Settings], environ: Mapping[str, str], kept: journal.Journal) -> Settings:

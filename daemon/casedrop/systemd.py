@@ -15,7 +15,7 @@ class Manager:
         """`environ` has NOTIFY_SOCKET and WATCHDOG_USEC where systemd started the process for such a unit."""
         self._address = environ.get("NOTIFY_SOCKET", "")
         self._watched = bool(environ.get("WATCHDOG_USEC"))
-        self._ready = False
+        self._ready = self._reloads = False
         self._said = ""
 
     def alive(self) -> None:
@@ -32,12 +32,18 @@ class Manager:
             self._said = line
 
     def reloading(self) -> None:
-        """`systemctl reload` waits until the service is ready again, also where it becomes another by exec."""
-        self._ready = False
+        """`systemctl reload` waits until the service is ready again: this one, or what it becomes by exec."""
+        self._reloads = True
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
+    def goes_on(self) -> None:
+        """As before the reload, which changes nothing."""
+        self._ready = self._reloads = False
+
     def stopping(self) -> None:
-        self._send("STOPPING=1")
+        """Not where the process ends its work only to load anew."""
+        if not self._reloads:
+            self._send("STOPPING=1")
 
     def _send(self, message: str) -> bool:
         """Whether it was taken."""
