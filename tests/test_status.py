@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from rich.cells import cell_len
 from rich.console import Console
 
-from casedrop.health import health
+from casedrop.health import headline, health
 from casedrop.lines import Told, lasting, lines, news, size
 from casedrop.model import FindingState
 from casedrop.status import WAITS, WAITS_FOR_A_PERSON, WORDS
@@ -265,3 +265,23 @@ def test_the_schema_is_one_and_knows_every_state() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     states = {*map(str, FindingState), *WORDS.values(), WAITS, WAITS_FOR_A_PERSON}
     assert set(SCHEMA["$defs"]["case"]["properties"]["state"]["enum"]) == states
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (report(BUSY), "2 on their way (uploading 45 %), 1 waiting, 1 waits for a person"),
+        (
+            report(drop(name="lung", held="no token", stands="held"), drop(name="brain", stands="held")),
+            "held: lung and brain",
+        ),
+        (
+            report(drop(case("P001", "uploading", **SENDING), paused="The platform answered 503.")),
+            "1 on its way (uploading 45 %), uploads are paused",
+        ),
+        (report(drop(case("~$P001", "left alone"), case("P002", "done"))), "nothing to do"),
+        (report(drop(case("P001", "ready"), stands="rehearses")), "1 waiting, rehearses: lung"),
+    ],
+)
+def test_systemctl_status_counts_what_is_there_and_names_no_folder(found: dict[str, Any], said: str) -> None:
+    assert headline(found) == said

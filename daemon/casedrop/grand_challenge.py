@@ -363,7 +363,10 @@ def _expect_success(request: str, response: httpx.Response, host: str = "") -> N
 
 def _setup_text(request: str, status: int) -> str:
     if status == httpx.codes.UNAUTHORIZED:
-        return "Grand Challenge does not accept the token: it is wrong, expired or revoked."
+        return (
+            "Grand Challenge does not accept the token: it is wrong, expired or revoked. A new one in token_file "
+            "is taken by itself, a new credential or variable once the service is restarted."
+        )
     if request in ("create_display_set", "update_display_set"):
         return (
             "Grand Challenge does not know the reader study or archive, or a socket named in the rules, or this "

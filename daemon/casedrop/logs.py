@@ -19,6 +19,7 @@ from typing import Any, Literal, TextIO
 
 import structlog
 
+from casedrop.journald import Journal
 from casedrop.keys import kept_key
 
 KEY_BYTES = 32
@@ -182,26 +183,26 @@ def configure(
     key: bytes,
     debug: bool = False,
     secrets: Sequence[str] = (),
+    journal: bool = False,
 ) -> Names:
     """Send all logs to `stream`: readable where it is a terminal, else one JSON object a line.
 
-    `secrets` never appear in any of them. May be called again, with other ones.
+    With `journal`, where the stream ends there, as fields to systemd's journal. `secrets` never appear in any of
+    them. May be called again, with other ones.
     """
     hide = Names(names, key)
-    terminal = stream.isatty()
-    renderer: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    lines = _Lines(stream)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S" if terminal else "iso", utc=not terminal),
             _exceptions,
             hide,
             _Redact(secrets),
-            renderer,
+            *([] if journal else _rendering(terminal=stream.isatty())),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if debug else logging.INFO),
-        logger_factory=_Lines(stream),
+        logger_factory=Journal(lines.msg) if journal else lines,
         cache_logger_on_first_use=False,
     )
     logging.raiseExceptions = False  # logging would print the arguments of a call that fails
@@ -214,6 +215,12 @@ def configure(
     sys.unraisablehook = lambda args: _died(args.exc_type, args.exc_value, args.exc_traceback)
     warnings.showwarning = _warned
     return hide
+
+
+def _rendering(*, terminal: bool) -> list[Any]:
+    """The journal stamps the time itself, and takes the facts as they are."""
+    stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if terminal else "iso", utc=not terminal)
+    return [stamp, structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()]
 
 
 def _died(kind: type[BaseException], error: BaseException | None, _: TracebackType | None) -> None:

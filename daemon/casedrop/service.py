@@ -27,6 +27,7 @@ from casedrop.errors import Stopping, Unavailable, Unclear, Waits, kind
 from casedrop.file_away import forget_texts
 from casedrop.gate import Gate
 from casedrop.grand_challenge import GrandChallenge
+from casedrop.health import headline
 from casedrop.intake import Destination, begin, known
 from casedrop.journal import NAME, Journal, TitleHeldError
 from casedrop.judge import Attempt, Judge
@@ -44,6 +45,7 @@ from casedrop.reports import identifiable_words
 from casedrop.scan import ScanLimits, Scanner
 from casedrop.settle import data
 from casedrop.stages import AT_REST, DELIVERED, Stage
+from casedrop.systemd import NOBODY
 from casedrop.table_watch import TableWatch
 from casedrop.upload import Lane
 from casedrop.watch import boot_clock, file_system, list_folder, writers
@@ -103,6 +105,7 @@ class Service:
         """Called with each status as it is written."""
         self.refused = ""
         """Why the newest configuration was not taken."""
+        self.manager = NOBODY
         self.pages = Pages(settings.settle, Names("hidden", name_key(state)).of)
 
     def stop(self) -> None:
@@ -113,6 +116,8 @@ class Service:
     def refuse(self, why: str) -> None:
         """The newest configuration, from any thread; "" takes that back."""
         self.refused = why
+        if why:
+            self.manager.goes_on()
         self.wake.set()
 
     def run(self, *, once: bool = False) -> int:
@@ -127,11 +132,13 @@ class Service:
                 self.wake.clear()
                 now = boot_clock()
                 self._tick_or_hold(now)
+                self.manager.alive()
                 if once and (code := self._code(now)) is not None:
                     return code
                 self.wake.wait(self._pause(boot_clock()))
             return 0
         finally:
+            self.manager.stopping()
             self.close()
 
     def close(self) -> None:
@@ -405,6 +412,7 @@ class Service:
         return min(min((look - now for look in looks if look > now), default=1.0), 1.0)
 
     def _show(self, report: dict[str, Any], now: float) -> None:
+        self.manager.says(headline(report))
         self.meter.show(report)
         self.tell(report)
         for watched, said in zip(self.drops, report["drops"], strict=True):

@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from casedrop import journal, logs
+from casedrop import journal, journald, logs
 from casedrop.config import Settings, read_token, token_origin
 from casedrop.errors import ConfigurationError, SetupProblem
 from casedrop.lines import Told, news
@@ -26,6 +26,7 @@ from casedrop.notify import Desk, read_addresses
 from casedrop.pseudonyms import fingerprint
 from casedrop.reload import HANGUP, Reload, run_again
 from casedrop.service import Service
+from casedrop.systemd import Manager
 
 PRIVATE = 0o077
 """The journal, the ledger and packed series are for the service's user alone; what others may read says so."""
@@ -48,14 +49,16 @@ def serve(load: Callable[[], Settings], environ: Mapping[str, str], *, once: boo
         key=logs.name_key(directory),
         debug=debug,
         secrets=(token, *addresses, *([] if pseudonym_key is None else [pseudonym_key.hex()])),
+        journal=journald.connected(sys.stderr, environ),
     )
     meter = _meter(settings)
     service = Service(settings, _token_source(settings, environ, token), names, pseudonym_key, meter)
+    manager = service.manager = Manager(environ)
     expect_same_key(service.journal, pseudonym_key)
     if pseudonym_key is not None:
         service.journal.keep_pseudonym_key(fingerprint(pseudonym_key))
     reload = Reload(settings, partial(_loaded, load, environ, service.journal), service.stop, service.refuse)
-    stop_on_signals(service.stop, None if once or sys.stderr.isatty() else reload.ask)
+    stop_on_signals(service.stop, None if once or sys.stderr.isatty() else partial(_ask, manager, reload))
     desk = Desk(settings, addresses, names.of)
     service.tell = _telling(desk.tell) if once and sys.stdout.isatty() else desk.tell
     try:
@@ -68,6 +71,11 @@ def serve(load: Callable[[], Settings], environ: Mapping[str, str], *, once: boo
     if reload.wanted:
         run_again()
     return code
+
+
+def _ask(manager: Manager, reload: Reload) -> None:
+    manager.reloading()
+    reload.ask()
 
 
 def _loaded(load: Callable[[], Settings], environ: Mapping[str, str], kept: journal.Journal) -> Settings:
