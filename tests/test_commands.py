@@ -1,10 +1,12 @@
 """What an administrator types, and what the exit code says."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from lab import Lab, mha
+from reported import expect_valid
 from waiting import wait_for
 
 pytestmark = pytest.mark.long
@@ -136,3 +138,14 @@ def test_retry_by_a_reason_that_is_not_there_says_which_are(lab: Lab) -> None:
 
 def test_the_version_is_told(lab: Lab) -> None:
     assert lab.command("--version").startswith("casedrop ")
+
+
+def test_a_token_that_expires_soon_is_told_by_check_and_status_and_sends_all_the_same(lab: Lab) -> None:
+    day = datetime.now(UTC).date() + timedelta(days=3)
+    lab.config.write_text(lab.config.read_text().replace("[platform]", f"[platform]\ntoken_expires = {day}"))
+    expected = f"ATTENTION: The token expires in 3 days: {day} is its last day"
+    assert expected in lab.command("check")
+    lab.move_in("P001", ct__mha=mha(8))
+    assert lab.once() == 0
+    assert expected in lab.command("status", code=75)
+    expect_valid(lab.report())
