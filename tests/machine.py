@@ -26,8 +26,9 @@ from waiting import wait_for
 
 PROJECT = Path(__file__).parent.parent
 CACHE = Path(os.environ.get("CASEDROP_TEST_CACHE", "/var/cache/casedrop-tests"))
-SUITE, PYTHON = "bookworm", "3.11"
-"""The oldest Debian that is to work, and its Python."""
+PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
+"""The Debians that are to work, with systemd 252 and 257, and their Pythons."""
+SUITE = os.environ.get("CASEDROP_TEST_SUITE", "bookworm")
 PACKAGES = ("systemd", "systemd-sysv", "python3", "python3-venv")
 TOOLS = ("debootstrap", "systemd-nspawn", "nsenter")
 QUICKLY = """[Service]
@@ -91,7 +92,7 @@ def _fitting() -> list[str]:
     """pip's options for wheels that fit the tree, whatever Python runs the tests."""
     names = [f"{name}_{platform.machine()}" for name in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")]
     platforms = [f"--platform={name}" for name in names]
-    return ["--only-binary=:all:", f"--python-version={PYTHON}", "--implementation=cp", *platforms]
+    return ["--only-binary=:all:", f"--python-version={PYTHONS[SUITE]}", "--implementation=cp", *platforms]
 
 
 def _run(*command: str) -> None:
