@@ -1,6 +1,7 @@
 """The unit under a real systemd: started, watched, restarted, guarded."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from casedrop import journal
 from casedrop.sandbox import Sandbox
 from identifying import series
 from lab import mha
-from machine import Machine, Server, machine
+from machine import SOMEBODY, Machine, Server, machine
 from proxy import Proxy
 from test_dicom_cases import take_dicom
 from test_endings import PARTS, big, puts
@@ -113,6 +114,20 @@ def test_a_file_that_somebody_else_has_open_for_writing_is_waited_for(lab: Serve
         wait_for(lambda: "is still being written" in lab.case("P001").get("why", ""), 20, "it is said")
         assert lab.titles() == []
     lab.wait_done("P001")
+
+
+def test_texts_beside_a_folder_have_its_group_which_the_service_is_a_member_of(lab: Server) -> None:
+    lab.machine.run("groupadd", "--force", "readers")
+    lab.machine.run("usermod", "--append", "--groups", "readers", "casedrop")
+    group = int(lab.machine.run("getent", "group", "readers").split(":")[2])
+    folder = lab.folder("P001", ct__mha=mha())
+    for path in (folder, folder / "ct.mha"):
+        os.chown(path, SOMEBODY, group)
+    lab.start()
+    folder.rename(lab.drop / "P001")
+    lab.wait_done("P001")
+    text = (lab.done / "P001.receipt.json").stat()
+    assert (text.st_gid, oct(text.st_mode)[-3:]) == (group, "640")
 
 
 def test_dicom_and_workbooks_are_read_within_the_sandbox(lab: Server) -> None:
