@@ -3,6 +3,7 @@
 import hashlib
 import json
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,26 @@ def test_a_folder_on_its_way_ends_once_and_by_the_rules_it_began_with(lab: Lab) 
     assert sorted(lab.titles()) == ["P001", "P002 again"]
     assert lab.values("P001")["report-pdf"]["sha256"] == hashlib.sha256(pdf).hexdigest()
     assert [one for one in lab.fates() if one != "torn"] == ["began", "confirmed"] * 2
+
+
+@pytest.mark.long
+def test_a_stop_in_the_middle_of_a_reload_is_a_stop(lab: Lab) -> None:
+    """A request that is held lets the reload wait for it; meanwhile comes the stop."""
+    reached, ended = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        reached.set()
+        ended.wait(20)
+
+    lab.sandbox.faults.add(skip=14, status=0, call=hold)
+    lab.start(under=REALLY)
+    started(lab, 1)
+    lab.move_in("P001", ct__mha=mha())
+    assert reached.wait(30)
+    reload(lab)
+    wait_for(lambda: told(lab, "takes the new configuration"), 20, "it is to run again")
+    try:
+        assert lab.stop() == 0
+    finally:
+        ended.set()
+    assert len(told(lab, "started")) == 1

@@ -31,7 +31,7 @@ class Reload:
         refused: Callable[[str], None],
     ) -> None:
         """`load` raises ConfigurationError; `refused` is told why, and "" where the new one is taken."""
-        self.wanted = False
+        self._taken = self._over = False
         self._running = running
         self._load = load
         self._stop = stop
@@ -41,6 +41,15 @@ class Reload:
     def ask(self) -> None:
         """At once, in a thread of its own: what a configuration names may lie on a share that hangs."""
         threading.Thread(target=self._look, name="reload", daemon=True).start()
+
+    def never(self) -> None:
+        """The service is to stop, also where it was about to run again."""
+        self._over = True
+        self._stop()
+
+    @property
+    def wanted(self) -> bool:
+        return self._taken and not self._over
 
     def _look(self) -> None:
         with self._one_at_a_time:
@@ -55,7 +64,7 @@ class Reload:
             changed = changes(self._running, new)
             structlog.get_logger().info("takes the new configuration", changed=changed or "nothing")
             self._refused("")
-            self.wanted = True
+            self._taken = True
             self._stop()
 
 
@@ -98,9 +107,16 @@ def _in_order(*names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(name for found in names for name in found))
 
 
-def run_again() -> None:
-    """The same command in this process. A hangup that comes meanwhile is kept until it is listened to again."""
+def run_again(reload: Reload) -> None:
+    """The same command in this process, unless it is to stop by now.
+
+    A hangup that comes meanwhile is kept until it is listened to again; the other signals end the process.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, HANGUP)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    if not reload.wanted:
+        return
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606

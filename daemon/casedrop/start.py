@@ -58,7 +58,7 @@ def serve(load: Callable[[], Settings], environ: Mapping[str, str], *, once: boo
     if pseudonym_key is not None:
         service.journal.keep_pseudonym_key(fingerprint(pseudonym_key))
     reload = Reload(settings, partial(_loaded, load, environ, service.journal), service.stop, service.refuse)
-    stop_on_signals(service.stop, None if once or sys.stderr.isatty() else partial(_ask, manager, reload))
+    stop_on_signals(reload.never, None if once or sys.stderr.isatty() else partial(_ask, manager, reload))
     desk = Desk(settings, addresses, names.of)
     service.tell = _telling(desk.tell) if once and sys.stdout.isatty() else desk.tell
     try:
@@ -69,7 +69,7 @@ def serve(load: Callable[[], Settings], environ: Mapping[str, str], *, once: boo
         desk.stop()
         os.close(lock)
     if reload.wanted:
-        run_again()
+        run_again(reload)
     return code
 
 
