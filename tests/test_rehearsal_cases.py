@@ -171,6 +171,38 @@ def test_a_paused_drop_sends_nothing_also_after_a_restart_until_it_goes_on(lab: 
     assert lab.titles() == ["P001"]
 
 
+def with_a_second_drop(lab: Lab) -> None:
+    text = lab.config.read_text()
+    other = text[text.index("[[drops]]") :].replace('"lung"', '"heart"')
+    lab.config.write_text(f"{text}\n{other.replace(str(lab.root), f'{lab.top}/heart')}")
+
+
+def test_all_drops_are_paused_and_go_on_together_also_those_that_were_paused_alone(lab: Lab) -> None:
+    assert lab.once() == 0
+    with_a_second_drop(lab)
+    lab.command("init")
+    lab.command("pause", "heart")
+    assert lab.command("pause") == (
+        "lung pauses: nothing more of it is sent, within a second where the service runs. "
+        "heart is paused already: nothing is changed."
+    )
+    lab.move_in("P001", ct__mha=mha(8))
+    assert lab.once() == 75
+    assert [drop["stands"] for drop in lab.report()["drops"]] == ["paused", "paused"]
+    assert "Name one drop, or say --all." in lab.command("resume", "lung", "--all", code=78)
+    assert lab.command("resume", "--all").count("goes on") == 2
+    assert lab.once() == 0
+    assert lab.titles() == ["P001"]
+
+
+def test_where_one_drop_cannot_be_paused_the_others_are(lab: Lab) -> None:
+    assert lab.once() == 0
+    with_a_second_drop(lab)
+    said = lab.command("pause", code=1)
+    assert "lung pauses" in said
+    assert "heart: " in said
+
+
 def test_a_case_under_way_waits_where_its_drop_is_paused_or_rehearses(lab: Lab) -> None:
     lab.move_in("P001", ct__mha=mha(8))
     lab.sandbox.faults.add(method="POST", path="display-sets", status=0, call=lab.kill)

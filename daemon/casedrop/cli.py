@@ -298,19 +298,27 @@ def release(
 
 
 @app.command()
-def pause(drop: str, config: Config = None) -> None:
-    """Stop a drop from sending until `resume`; what was sent is still confirmed and filed."""
+def pause(
+    drop: Annotated[str, typer.Argument(help="Left out: all drops.")] = "",
+    config: Config = None,
+    every: Annotated[bool, typer.Option("--all", help="All drops.")] = False,
+) -> None:
+    """Stop a drop, or all, from sending until `resume`; what was sent is still confirmed and filed."""
     from casedrop import decisions  # noqa: PLC0415
 
-    _say(decisions.pause(_settings(config), drop, paused=True))
+    _say(decisions.pause(_settings(config), drop, every=every, paused=True))
 
 
 @app.command()
-def resume(drop: str, config: Config = None) -> None:
-    """Let a paused drop go on."""
+def resume(
+    drop: Annotated[str, typer.Argument(help="Left out: all drops.")] = "",
+    config: Config = None,
+    every: Annotated[bool, typer.Option("--all", help="All drops.")] = False,
+) -> None:
+    """Let a paused drop, or all of them, go on."""
     from casedrop import decisions  # noqa: PLC0415
 
-    _say(decisions.pause(_settings(config), drop, paused=False))
+    _say(decisions.pause(_settings(config), drop, every=every, paused=False))
 
 
 @app.command()

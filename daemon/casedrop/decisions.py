@@ -157,17 +157,25 @@ def _let_go(journal: Journal, drop: Drop, folder: str) -> tuple[bool, str]:
     return True, f"{name} is let go as it is now. If it changes first, it asks again."
 
 
-def pause(settings: Settings, which: str, *, paused: bool) -> Findings:
-    """Stop a drop from sending, or let it go on; kept over restarts."""
-    drop = _drop(settings, which)
-    journal, root = of_service(settings.state.directory), roots.root_id(Path(drop.root))
+def pause(settings: Settings, which: str, *, every: bool, paused: bool) -> Iterable[Finding]:
+    """Stop a drop, or all of them, from sending, or let them go on; kept over restarts."""
+    if which and every:
+        raise ConfigurationError(["Name one drop, or say --all."])
+    journal = of_service(settings.state.directory)
+    drops = [_drop(settings, which)] if which else settings.drops
+    return (_paused(journal, drop, paused=paused) for drop in drops)
+
+
+def _paused(journal: Journal, drop: Drop, *, paused: bool) -> Finding:
+    try:
+        root = roots.root_id(Path(drop.root))
+    except CasedropError as problem:
+        return False, f"{drop.name}: {problem}"
     if journal.paused(root) is paused:
-        return [
-            (True, f"{drop.name} {'is paused already' if paused else 'is not paused'}: nothing is changed.")
-        ]
+        return True, f"{drop.name} {'is paused already' if paused else 'is not paused'}: nothing is changed."
     journal.pause(root, paused=paused)
     how = "pauses: nothing more of it is sent" if paused else "goes on"
-    return [(True, f"{drop.name} {how}, within a second where the service runs.")]
+    return True, f"{drop.name} {how}, within a second where the service runs."
 
 
 def grant(journal: Journal, case: Case, wish: Json) -> None:
