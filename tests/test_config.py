@@ -6,8 +6,11 @@ import json
 import re
 import subprocess
 import sys
+import time
 import tomllib
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import jsonschema
 import pytest
@@ -28,6 +31,7 @@ from casedrop.config import (
 )
 from casedrop.dicom_model import DicomTest
 from casedrop.errors import ConfigurationError
+from casedrop.hours import Schedule, Window
 from casedrop.model import (
     Drop,
     FolderValue,
@@ -335,6 +339,26 @@ def test_the_closing_slash_of_the_address_is_added(file: Path, url: str, becomes
     assert read(file, f'[platform]\nurl = "{url}"\n' + GOOD).platform.url == becomes
 
 
+def test_the_annotated_example_of_hours_loads_and_hours_become_a_schedule(file: Path) -> None:
+    (block,) = re.findall(r"(?m)^# \[\[limits.hours\]\]\n(?:#.*\n)+", EXAMPLES[0].read_text(encoding="utf-8"))
+    text = re.sub(r"(?m)^# ((?:\[|\w+ = ).*)", r"\1", block)
+    limits = read(
+        file, f'[limits]\nmegabit_per_second = 0\ntime_zone = "Europe/Amsterdam"\n{text}{GOOD}'
+    ).limits
+    night = Window(22 * 60, 6 * 60, frozenset(range(5)), 1e8)
+    assert limits.schedule() == Schedule(0, (night,), ZoneInfo("Europe/Amsterdam"))
+    assert not read(file, GOOD).limits.schedule().limits
+
+
+def test_without_a_zone_hours_go_by_the_systems_clock(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    assert read(file, GOOD).limits.schedule().zone == ZoneInfo("Asia/Tokyo")
+    monkeypatch.delenv("TZ")
+    zone = read(file, GOOD).limits.schedule().zone
+    for moment in (1_790_000_000, 1_770_000_000):
+        assert datetime.fromtimestamp(moment, zone).timetuple()[:5] == time.localtime(moment)[:5]
+
+
 def test_a_drop_of_the_records_makes_settings_too() -> None:
     drop = Drop("lung", "/srv/lung", "lung", (SocketRule("ct", ("*",)),))
     assert Settings(drops=(drop,)).drops == (drop,)
@@ -347,6 +371,12 @@ NO_PARTS = (
 )
 HERE = 'drops "lung", socket "ct-image"'
 OTHER = "the slug of another socket of this drop"
+
+
+def hours(start: str, end: str, more: str = "", rate: float = 8) -> str:
+    return f'[[limits.hours]]\nfrom = "{start}"\nto = "{end}"\nmegabit_per_second = {rate}\n{more}'
+
+
 MISTAKES = {
     '[platfrom]\nurl = "https://x.org"\n' + GOOD: 'unknown key "platfrom". Did you mean "platform"?',
     '[platform]\nurll = "x"\n' + GOOD: 'platform: unknown key "urll". Did you mean "url"?',
@@ -375,6 +405,27 @@ MISTAKES = {
     "[settle]\nquiet_seconds = true\n" + GOOD: "settle.quiet_seconds: must be a number, not true or false.",
     "[limits]\ncases = 0\n" + GOOD: "limits.cases: must be a whole number from 1 to 64.",
     "[limits]\nconnections = 1.5\n" + GOOD: "limits.connections: must be a whole number from 1 to 256.",
+    "[limits]\nmegabit_per_second = 0\n"
+    + GOOD: "limits: uploads are always closed: allow a rate above 0 at some time.",
+    "[limits]\nmegabit_per_second = -1\n"
+    + GOOD: "limits.megabit_per_second: must be megabits a second, from 0 (closed) to 1000000.",
+    '[limits]\ntime_zone = "Europe/Utrecht"\n'
+    + GOOD: 'limits.time_zone: must be a time zone such as "Europe/Amsterdam" that this system knows '
+    "(Debian's package tzdata).",
+    hours("22:00", "6:00") + GOOD: 'limits.hours number 1.to: must be a time of day such as "22:00".',
+    hours("22:00", "22:00")
+    + GOOD: 'limits.hours number 1: from and to are the same; a whole day is "00:00" to "24:00".',
+    hours("22:00", "06:00")
+    + hours("05:59", "08:00")
+    + GOOD: "limits.hours number 2: overlaps number 1; any time of the week has one rate.",
+    hours("22:00", "06:00", 'days = ["sun"]\n')
+    + hours("05:00", "08:00", 'days = ["mon"]\n')
+    + GOOD: "limits.hours number 2: overlaps number 1; any time of the week has one rate.",
+    hours("00:00", "24:00", rate=0)
+    + GOOD: "limits: uploads are always closed: allow a rate above 0 at some time.",
+    hours("22:00", "06:00", 'days = ["monday"]\n')
+    + GOOD: 'limits.hours number 1.days number 1: must be a list of "mon", "tue", "wed", "thu", "fri", "sat" and '
+    '"sun".',
     '[logs]\nnames = "shown"\n' + GOOD: 'logs.names: must be "hidden" or "plain".',
     "": "drops: is missing; it must be at least one table [[drops]].",
     "drops = []\n": "drops: must be at least one table [[drops]].",

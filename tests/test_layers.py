@@ -15,6 +15,7 @@ PURE = {
     "annex_e",
     "answers",
     "breaker",
+    "budget",
     "catalogue",
     "chain",
     "chart",
@@ -38,6 +39,7 @@ PURE = {
     "header_texts",
     "headers",
     "health",
+    "hours",
     "identifiers",
     "identity",
     "inside",
@@ -136,6 +138,7 @@ ABOVE = {
     "config_across",
     "config_dicom",
     "config_files",
+    "config_hours",
     "config_tables",
     "contents",
     "decisions",
@@ -170,6 +173,7 @@ ABOVE = {
     "start",
     "table_files",
     "table_watch",
+    "throttle",
     "watched",
 }
 IMPURE = {

@@ -34,10 +34,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from casedrop import config_across, config_dicom, config_files, config_tables
+from casedrop import config_across, config_dicom, config_files, config_hours, config_tables
 from casedrop import config_checks as checks
 from casedrop.config_across import Tables
 from casedrop.errors import ConfigurationError
+from casedrop.hours import DAYS, UNLIMITED, Day, Schedule, Window
 from casedrop.model import (
     IDENTIFYING,
     CodeTable,
@@ -71,6 +72,7 @@ _WAYS = (
 
 
 _NUMBER = BeforeValidator(checks.number)
+_MEGABIT = "megabits a second, from 0 (closed) to 1000000"
 Seconds = Annotated[
     float, _NUMBER, Field(gt=0, le=1e9, allow_inf_nan=False, description="a number of seconds above 0")
 ]
@@ -128,6 +130,29 @@ class Settle(Table):
     incomplete_seconds: Annotated[Seconds, Field(ge=0)] = 900
 
 
+class Hours(Table):
+    """One of [[limits.hours]]; `window` is what it means."""
+
+    start: Annotated[
+        str,
+        AfterValidator(config_hours.clock),
+        Field(alias="from", description='a time of day such as "22:00"'),
+    ]
+    end: Annotated[
+        str,
+        AfterValidator(config_hours.clock),
+        Field(alias="to", description='a time of day such as "06:00"'),
+    ]
+    days: Annotated[
+        tuple[Day, ...],
+        Field(min_length=1, description='a list of "mon", "tue", "wed", "thu", "fri", "sat" and "sun"'),
+    ] = DAYS
+    megabit_per_second: Annotated[float, _NUMBER, Field(ge=0, le=1e6, description=_MEGABIT)]
+
+    def window(self) -> Window:
+        return config_hours.window(self.start, self.end, self.days, self.megabit_per_second)
+
+
 class Limits(Table):
     cases: Annotated[int, _NUMBER, Field(ge=1, le=64, description="a whole number from 1 to 64")] = 4
     connections: Annotated[int, _NUMBER, Field(ge=1, le=256, description="a whole number from 1 to 256")] = 16
@@ -136,6 +161,21 @@ class Limits(Table):
     ] = 50_000
     import_seconds: Seconds = 43200
     reassign_seconds: Seconds = 900
+    megabit_per_second: Annotated[float | None, _NUMBER, Field(ge=0, le=1e6, description=_MEGABIT)] = None
+    time_zone: Annotated[
+        str, AfterValidator(config_hours.zone_name), Field(description='such as "Europe/Amsterdam"')
+    ] = ""
+    hours: Annotated[
+        tuple[Hours, ...], Field(description="tables, each of which begins with [[limits.hours]]")
+    ] = ()
+
+    def schedule(self) -> Schedule:
+        rate = self.megabit_per_second
+        return Schedule(
+            UNLIMITED if rate is None else config_hours.bytes_per_second(rate),
+            tuple(one.window() for one in self.hours),
+            config_hours.zone(self.time_zone),
+        )
 
 
 class Pseudonyms(Table):
@@ -381,6 +421,7 @@ TABLES: dict[tuple[str, ...], type[Table]] = {
     ("state",): State,
     ("settle",): Settle,
     ("limits",): Limits,
+    ("limits", "hours"): Hours,
     ("pseudonyms",): Pseudonyms,
     ("logs",): Logs,
     ("ledger",): Ledger,
@@ -473,6 +514,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
                 *config_across.across(data),
                 *config_dicom.mistakes(data),
                 *config_tables.mistakes(data),
+                *config_hours.mistakes(data),
             )
             problems.extend(
                 f"{config_files.place(location, homes)}{config_across.where(location, data)}: {text}."

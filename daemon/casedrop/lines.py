@@ -34,7 +34,7 @@ class _News:
 
 def lines(report: Mapping[str, Any], now: float, *, runs: bool) -> str:
     """A line for each case, never wrapped: for pipes."""
-    said = [*service_words(report, now, runs=runs)]
+    said = [*service_words(report, now, runs=runs), *limits_words(report)]
     for drop in report["drops"]:
         said += [shown(drop["name"]), *(f"  {words}" for words in drop_words(drop))]
         said += [f"  {_line(case, far(case, now))}" for case in drop["cases"]]
@@ -85,6 +85,12 @@ def service_words(report: Mapping[str, Any], now: float, *, runs: bool) -> Itera
         yield f"ATTENTION: the new configuration is not taken, the service goes on by the one before. {shown(why)}"
     elif names := report.get("outdated"):
         yield f"ATTENTION: {outdated_words(names)}"
+
+
+def limits_words(report: Mapping[str, Any]) -> Iterator[str]:
+    """How fast uploads may go by [limits], and until when; nothing where they may always go as they can."""
+    if says := report.get("limits", {}).get("says"):
+        yield shown(says)
 
 
 def drop_words(drop: Mapping[str, Any]) -> Iterator[str]:

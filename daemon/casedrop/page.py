@@ -159,6 +159,9 @@ def _boxes(drop: Drop, report: dict[str, Any], facts: Facts) -> Iterator[str]:
         yield _box("Paused", _with_commands(report["held"]))
     elif report["held"]:
         yield _box("Held", f"{_with_commands(report['held'])} This is for the administrator. {who}", "bad")
+    if limits := report.get("limits"):
+        title = "Uploads are closed" if limits["opens"] else "Uploads have a limit"
+        yield _box(title, f"{_text(limits['says'])} Nothing needs to be done here.")
     if report["paused"]:
         yield _box(
             "Uploads are paused",

@@ -43,6 +43,7 @@ from casedrop.prepare import opener, prepare, unchanged
 from casedrop.receipt_text import receipt_text
 from casedrop.settle import composed, signature
 from casedrop.stages import Stage
+from casedrop.throttle import Throttle
 from casedrop.upload import Lane, Source, upload, usable
 from casedrop.watch import boot_clock, boot_id
 
@@ -125,6 +126,7 @@ class Pipeline:
     ledger: Ledger
     lane: Lane
     admission: Admission
+    throttle: Throttle
     import_seconds: float
     reassign_seconds: float
     quiet_seconds: float
@@ -179,7 +181,10 @@ class Pipeline:
         if not case.set_pk:
             _expect_whole(case)
             self._refuse_held_title(case)
-        case = self._uploaded(case, place)
+        try:
+            case = self._uploaded(case, place)
+        finally:
+            self.throttle.leave(case.id)
         if not commit.to_send(case):
             return save(case, stage=Stage.CONFIRMING, **_from_now())
         self.expect_sending()
@@ -421,14 +426,16 @@ class Pipeline:
         case = self._in_spool(case, place)
         wanted = commit.to_send(case)
         files = [file for socket in wanted for file in socket.files]
+        total = sum(file.sent_size for file in files)
+        of_folder = tuple(len(file.packed) or 1 for file in files)
+        progress = Progress(total, partial(self._told, case), of_folder)
         if files:
-            need = Need(len(files), sum(file.sent_size for file in files))
+            self._expect_hours(case, files, lambda: total - progress.sent)
+            need = Need(len(files), total)
             self.admission.enter(case.id, need, self.platform.uploads_there())
         if wanted:
             self.ledger.began(case, self.drop, wanted)
-        total = sum(file.sent_size for file in files)
-        of_folder = tuple(len(file.packed) or 1 for file in files)
-        progress = self.progress[case.id] = Progress(total, partial(self._told, case), of_folder)
+        self.progress[case.id] = progress
         for file in files:
             source = Source(file, self._opener(case, folder, file), progress.add, progress.move)
             try:
@@ -441,6 +448,12 @@ class Pipeline:
                 raise
             progress.whole += 1
         return case
+
+    def _expect_hours(self, case: Case, files: list[PlannedFile], left: Callable[[], int]) -> None:
+        """Raises Waits while the configured hours and rates leave no time for it; what was begun goes on."""
+        if self.throttle.schedule.limits:
+            refs = [case.uploads[file.path] for file in files if file.path in case.uploads]
+            self.throttle.enter(case.id, left, begun=any(usable(self.platform, ref) for ref in refs))
 
     def _told(self, case: Case, percent: int) -> None:
         structlog.get_logger().info("uploading", drop=self.drop, case=case.called, percent=percent)

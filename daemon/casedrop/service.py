@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from casedrop import board, once, roots
+from casedrop import board, hours, once, roots
 from casedrop import ledger as ledgers
 from casedrop.admission import Admission
 from casedrop.breaker import IN_A_ROW, Breaker
@@ -47,6 +47,7 @@ from casedrop.settle import data
 from casedrop.stages import AT_REST, DELIVERED, Stage
 from casedrop.systemd import NOBODY
 from casedrop.table_watch import TableWatch
+from casedrop.throttle import Throttle
 from casedrop.upload import Lane
 from casedrop.watch import boot_clock, file_system, list_folder, writers
 from casedrop.watched import RECHECK, Threads, Watched
@@ -91,6 +92,7 @@ class Service:
         self.platform = GrandChallenge(settings.platform.url, token, observe=partial(meter.request, ""))
         self.copying = ThreadPoolExecutor(1, "copy")
         self.admission = Admission()
+        self.throttle = Throttle(settings.limits.schedule())
         directory = settings.state.directory
         self.packer = Packer(directory / SPOOL, uid_key(directory))
         self.packer.clear({case.id: _zips(case) for case in self.journal.unfinished()})
@@ -231,11 +233,11 @@ class Service:
         observe = partial(self.meter.request, drop.name)
         platform = GrandChallenge(self.settings.platform.url, self.token, limits.connections, observe)
         parts = ThreadPoolExecutor(limits.connections, f"part {drop.name}")
-        lane = Lane(platform, parts, max(2, limits.connections // limits.cases), self._expect_running)
+        window = max(2, limits.connections // limits.cases)
+        lane = Lane(platform, parts, window, self._expect_running, self.throttle.allow)
         waiting = (limits.import_seconds, limits.reassign_seconds, settle.quiet_seconds)
-        pipeline = Pipeline(
-            drop.name, platform, self.journal, self.ledger, lane, self.admission, *waiting, self.packer
-        )
+        shared = lane, self.admission, self.throttle
+        pipeline = Pipeline(drop.name, platform, self.journal, self.ledger, *shared, *waiting, self.packer)
         threads = Threads(
             ThreadPoolExecutor(limits.cases, f"case {drop.name}"),
             ThreadPoolExecutor(1, f"confirm {drop.name}"),
@@ -416,12 +418,13 @@ class Service:
         self.meter.show(report)
         self.tell(report)
         for watched, said in zip(self.drops, report["drops"], strict=True):
-            self.pages.turn(watched, said, report["time"], now)
+            self.pages.turn(watched, said | {"limits": report["limits"]}, report["time"], now)
 
     def _write_status(self, now: float) -> None:
         paused = self.breaker.open(now)
         report = board.gather(self.drops, self.journal, self.attempts, paused, now)
         report["refused"] = self.refused
+        report |= {"limits": hours.said(self.throttle.schedule, time.time())}
         try:
             self._show(report, now)
         except Exception as error:  # what only shows how things are must not stop them

@@ -12,7 +12,7 @@ from rich.segment import SegmentLines
 from rich.table import Table
 from rich.text import Text
 
-from casedrop.lines import far, service_words, standing, table_changes, why
+from casedrop.lines import far, limits_words, service_words, standing, table_changes, why
 from casedrop.near import shown
 from casedrop.stages import Stage
 from casedrop.status import MOVING, NEWEST, WAITS_FOR_A_PERSON, WORDS
@@ -44,6 +44,7 @@ def table(report: Mapping[str, Any], now: float, *, runs: bool, width: int, leas
     said: list[RenderableType] = [
         Text(words, style="bold red") for words in service_words(report, now, runs=runs)
     ]
+    said += [Text(words, style="yellow") for words in limits_words(report)]
     for drop in report["drops"]:
         said += [*_heading(drop), *_cases(drop["cases"], now, width, least)]
     return Group(*said)

@@ -34,6 +34,8 @@ class Lane:
     window: int
     check: Callable[[], None]
     """Called before every read; raises Stopping."""
+    allow: Callable[[int, Callable[[], None]], int] = lambda count, _: count
+    """Waits until bytes of parts may go out: how many, at most so many; calls `check` meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +180,7 @@ def _bytes(lane: Lane, source: Source, number: int) -> Iterator[bytes]:
         opened.seek((number - 1) * source.file.part_size)
         while left:
             lane.check()
-            chunk = opened.read(min(CHUNK, left))
+            chunk = opened.read(lane.allow(min(CHUNK, left), lane.check))
             if not chunk:
                 raise FolderChanged("A file has become shorter.")
             left -= len(chunk)
