@@ -2,10 +2,12 @@
 
 import json
 import os
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from lab import Lab, mha
+from reported import expect_valid
 from waiting import wait_for
 
 pytestmark = pytest.mark.long
@@ -157,3 +159,14 @@ def test_what_the_service_keeps_is_for_its_user_alone_but_the_status(lab: Lab) -
     assert lab.state.stat().st_mode & 0o777 == 0o700
     readers = lab.root.stat().st_mode & 0o444
     assert (lab.root / "casedrop-status.html").stat().st_mode & 0o777 == readers | 0o600
+
+
+def test_a_token_that_expires_soon_is_told_by_check_and_status_and_sends_all_the_same(lab: Lab) -> None:
+    day = datetime.now(UTC).date() + timedelta(days=3)
+    lab.config.write_text(lab.config.read_text().replace("[platform]", f"[platform]\ntoken_expires = {day}"))
+    expected = f"ATTENTION: The token expires in 3 days: {day} is its last day"
+    assert expected in lab.command("check")
+    lab.move_in("P001", ct__mha=mha(8))
+    assert lab.once() == 0
+    assert expected in lab.command("status", code=75)
+    expect_valid(lab.report())

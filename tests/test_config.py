@@ -395,6 +395,8 @@ MISTAKES = {
     '[platform]\nurl = "https://x.org:99999/"\n' + GOOD: ADDRESS,
     '[platform]\nurl = "https://me:word@x.org/"\n'
     + GOOD: 'platform.url: must be an address alone, without a user, "?" or "#".',
+    '[platform]\ntoken_expires = "soon"\n'
+    + GOOD: "platform.token_expires: must be a date such as 2026-12-31.",
     '[platform]\ntoken_file = "token"\n'
     + GOOD: 'platform.token_file: must be a whole path that starts with "/".',
     '[state]\ndirectory = "/var/\\u0000"\n' + GOOD: "state.directory: holds a control character.",
@@ -718,7 +720,7 @@ MISTAKES = {
         'notify number 1, drops: there is no drop "heart".'
     ),
     GOOD + '[[notify]]\nurl_file = "/n"\non = ["failed", "done"]\n': (
-        'notify number 1, on number 2: must be a list of "failed", "held", "resumed" and "digest".'
+        'notify number 1, on number 2: must be a list of "failed", "held", "resumed", "token" and "digest".'
     ),
     GOOD + '[[notify]]\nurl_file = "/n"\nurl = "json://secret"\n': (
         'notify number 1: unknown key "url". An address holds passwords: name a file with it, as url_file.'

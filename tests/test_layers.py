@@ -93,6 +93,7 @@ PURE = {
     "tally",
     "tiff",
     "titles",
+    "token_age",
     "unpacking",
     "values",
     "volumes",

@@ -254,7 +254,8 @@ def whole() -> Metrics:
     made.request("lung", "put_part", 0.1, "success", 5)
     made.tried("lung", "success")
     drop: dict[str, Any] = {"name": "lung", "paused": "", "stands": "", "scanned": 0.0, "free": 1}
-    made.show({"time": 1.0, "copied": 0.0, "free": 1, "drops": [drop | {"ended": {}, "cases": []}]})
+    drops = [drop | {"ended": {}, "cases": []}]
+    made.show({"time": 1.0, "copied": 0.0, "free": 1, "token_expires": 9.0, "drops": drops})
     return made
 
 

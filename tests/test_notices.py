@@ -1,14 +1,16 @@
 """What a message tells of, when it is sent, and what it never holds."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
+from casedrop import token_age
 from casedrop.notices import BATCH, HOUR, SAYS_WHY, Days, News, Notice, Outbox, cause, digest
 from casedrop.status import NEWEST
 
 START = 1_000_000.0
+END = datetime(2027, 1, 1, tzinfo=UTC)
 
 
 def failed(folder: str, since: float = START, *reasons: str) -> dict[str, Any]:
@@ -180,3 +182,45 @@ def test_the_digest_tells_of_each_drop_in_numbers() -> None:
     assert message.body == (
         "lung: yesterday 3 done (2.5 MB), 1 failed; now HELD; 1 on the way, 1 waiting for a person, 4 in failed/."
     )
+
+
+def test_the_end_of_a_token_is_told_some_days_before_again_and_when_it_is_there(news: News) -> None:
+    over = END.timestamp()
+    days = [
+        news.of({"time": over - left * 86400, "token_expires": over, "drops": []})
+        for left in range(20, -3, -1)
+    ]
+    lines = [one.line.split(":")[0] for notices in days for one in notices]
+    assert lines == [
+        "The token expires in 14 days",
+        "The token expires in 7 days",
+        "The token expires in 3 days",
+        "The token expires tomorrow",
+        "The token has expired",
+    ]
+    outbox = Outbox(6)
+    outbox.put([Notice("token", "", "It expires.")], 0)
+    message = outbox.due(BATCH)
+    assert message
+    assert (message.title, message.trouble) == ("Casedrop: 1 token", True)
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        (15 * 86400 + 1, ""),
+        (15 * 86400, "The token expires in 14 days: 2026-12-31 is its last day (platform.token_expires)."),
+        (86400 + 1, "The token expires tomorrow: 2026-12-31 is its last day (platform.token_expires)."),
+        (86400, "The token expires today: 2026-12-31 is its last day (platform.token_expires)."),
+        (1, "The token expires today: 2026-12-31 is its last day (platform.token_expires)."),
+        (0, "The token has expired: 2026-12-31 was its last day (platform.token_expires)."),
+    ],
+)
+def test_a_token_is_good_to_the_end_of_its_last_day(left: int, words: str) -> None:
+    report = {"token_expires": token_age.end(date(2026, 12, 31))}
+    said = token_age.words(report, END.timestamp() - left)
+    assert said == (f"{words} {token_age.RENEW}" if words else "")
+
+
+def test_without_a_date_nothing_is_said_of_the_token() -> None:
+    assert token_age.words({"token_expires": token_age.end(None)}, START) == ""

@@ -9,6 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -117,6 +118,7 @@ class Platform(Table):
         "https://grand-challenge.org/api/v1/"
     )
     token_file: WholePath | None = None
+    token_expires: Annotated[date | None, Field(description="a date such as 2026-12-31")] = None
 
 
 class State(Table):
@@ -200,7 +202,7 @@ class Notify(Table):
     url_file: WholePath
     on: Annotated[
         tuple[Kind, ...],
-        Field(min_length=1, description='a list of "failed", "held", "resumed" and "digest"'),
+        Field(min_length=1, description='a list of "failed", "held", "resumed", "token" and "digest"'),
     ] = KINDS
     drops: Annotated[
         tuple[str, ...],

@@ -1,10 +1,11 @@
 """What `casedrop check` looks at; it changes nothing but a probe of its own."""
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from casedrop import notify, page_file, roots, running
+from casedrop import notify, page_file, roots, running, token_age
 from casedrop.check import check_platform
 from casedrop.compound import is_mirax
 from casedrop.config import Settings, read_token
@@ -34,12 +35,18 @@ def check_all(settings: Settings, environ: Mapping[str, str], *, offline: bool) 
     for drop in settings.drops:
         found += _check_root(settings, Path(drop.root))
         found += _check_page(drop)
+    if words := _token_words(settings):
+        found.append((WELL, f"ATTENTION: {words}"))
     found += [(WELL if well else WRONG, text) for well, text in naming_words(settings, environ)]
     found += [(WELL if well else WRONG, text) for well, text in notify.words(settings)]
     found += [(WELL, f"ATTENTION: {outdated_words(names)}")] if (names := running.outdated(settings)) else []
     if not offline:
         found += _check_platform(settings, environ)
     return list(dict.fromkeys(found))
+
+
+def _token_words(settings: Settings) -> str:
+    return token_age.words({"token_expires": token_age.end(settings.platform.token_expires)}, time.time())
 
 
 def _check_platform(settings: Settings, environ: Mapping[str, str]) -> Findings:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from casedrop import token_age
 from casedrop.near import several, shown
 from casedrop.pace import STEP
 from casedrop.stages import Stage
@@ -85,6 +86,8 @@ def service_words(report: Mapping[str, Any], now: float, *, runs: bool) -> Itera
         yield f"ATTENTION: the new configuration is not taken, the service goes on by the one before. {shown(why)}"
     elif names := report.get("outdated"):
         yield f"ATTENTION: {outdated_words(names)}"
+    if words := token_age.words(report, now):
+        yield f"ATTENTION: {words}"
 
 
 def limits_words(report: Mapping[str, Any]) -> Iterator[str]:

@@ -109,6 +109,10 @@ class _Now(Collector):
         yield GaugeMetricFamily(
             "casedrop_state_free_bytes", "Free in the state directory's file system.", report["free"]
         )
+        if (expires := report.get("token_expires")) is not None:
+            yield GaugeMetricFamily(
+                "casedrop_token_expires_timestamp_seconds", "When the token's last day is over.", expires
+            )
         yield GaugeMetricFamily(
             "casedrop_uploads_paused",
             "1 while the platform or its storage does not answer, or takes no more.",

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, Literal
 
+from casedrop import token_age
 from casedrop.lines import size
 from casedrop.near import several
 from casedrop.stages import Stage
 from casedrop.status import MOVING, NEWEST, WAITS_FOR_A_PERSON, WORDS
 
-Kind = Literal["failed", "held", "resumed", "digest"]
-KINDS: tuple[Kind, ...] = ("failed", "held", "resumed", "digest")
+Kind = Literal["failed", "held", "resumed", "token", "digest"]
+KINDS: tuple[Kind, ...] = ("failed", "held", "resumed", "token", "digest")
 
 BATCH = 60.0
 """Seconds from the first of some news to the message that tells them."""
@@ -33,6 +34,7 @@ SAYS_WHY = "`casedrop status` says why."
 class Notice:
     kind: Kind
     drop: str
+    """None is named ("") where it concerns all."""
     line: str
 
 
@@ -59,10 +61,18 @@ class News:
     full: set[str] = field(default_factory=set)
     """Drops with more failed folders than a report names: when a newer one leaves, an older one comes up."""
     held: set[str] = field(default_factory=set)
+    token: int = 0
+    """How often the end of the token was told."""
 
     def of(self, report: Mapping[str, Any]) -> list[Notice]:
         self.since = report["time"] if self.since is None else self.since
-        return [one for drop in report["drops"] for one in (*self._standing(drop), *self._failures(drop))]
+        of_drops = [one for drop in report["drops"] for one in (*self._standing(drop), *self._failures(drop))]
+        return [*self._token(report), *of_drops]
+
+    def _token(self, report: Mapping[str, Any]) -> Iterator[Notice]:
+        before, self.token = self.token, token_age.mark(report, report["time"])
+        if self.token > before:
+            yield Notice("token", "", token_age.words(report, report["time"]))
 
     def _standing(self, drop: Mapping[str, Any]) -> Iterator[Notice]:
         """One that a person pauses while it is held has not resumed."""
@@ -143,13 +153,14 @@ def _one_by_one(notices: list[Notice]) -> Message:
 
 def _in_numbers(notices: list[Notice]) -> Message:
     more = f"{len(notices)} more"
-    drops = several(dict.fromkeys(one.drop for one in notices))
-    line = f"{more} since the last message, of {drops}: {_counts(notices)}."
+    drops = several(dict.fromkeys(one.drop for one in notices if one.drop))
+    of = f", of {drops}" if drops else ""
+    line = f"{more} since the last message{of}: {_counts(notices)}."
     return _message(f"Casedrop: {more}", [line], notices)
 
 
 def _message(title: str, lines: list[str], notices: list[Notice]) -> Message:
-    trouble = any(one.kind in ("failed", "held") for one in notices)
+    trouble = any(one.kind in ("failed", "held", "token") for one in notices)
     return Message(title, "\n".join([*lines, "", "`casedrop status` on the server tells more."]), trouble)
 
 

@@ -81,7 +81,7 @@ class _Target:
         notifier.start()
 
     def wants(self, kind: str, drop: str) -> bool:
-        return kind in self._wanted.on and (not self._wanted.drops or drop in self._wanted.drops)
+        return kind in self._wanted.on and (not self._wanted.drops or drop in ("", *self._wanted.drops))
 
     def turn(self, report: Mapping[str, Any], now: float) -> None:
         if message := self.outbox.due(now):

@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from casedrop import board, hours, once, roots
+from casedrop import board, hours, once, roots, token_age
 from casedrop import ledger as ledgers
 from casedrop.admission import Admission
 from casedrop.breaker import IN_A_ROW, Breaker
@@ -424,7 +424,8 @@ class Service:
         paused = self.breaker.open(now)
         report = board.gather(self.drops, self.journal, self.attempts, paused, now)
         report["refused"] = self.refused
-        report |= {"limits": hours.said(self.throttle.schedule, time.time())}
+        report["limits"] = hours.said(self.throttle.schedule, time.time())
+        report["token_expires"] = token_age.end(self.settings.platform.token_expires)
         try:
             self._show(report, now)
         except Exception as error:  # what only shows how things are must not stop them
