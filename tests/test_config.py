@@ -395,6 +395,12 @@ MISTAKES = {
     '[platform]\nurl = "https://x.org:99999/"\n' + GOOD: ADDRESS,
     '[platform]\nurl = "https://me:word@x.org/"\n'
     + GOOD: 'platform.url: must be an address alone, without a user, "?" or "#".',
+    '[platform]\nproxy = "proxy:3128"\n'
+    + GOOD: "platform.proxy: must be an address like http://proxy.example.org:3128.",
+    '[platform]\nproxy = "http://me:word@proxy:3128"\n'
+    + GOOD: "platform.proxy: must be without a user: user and password stand in platform.proxy_credentials_file.",
+    '[platform]\nproxy = "http://proxy:3128/x"\n'
+    + GOOD: "platform.proxy: must be an address alone, without a path.",
     '[platform]\ntoken_expires = "soon"\n'
     + GOOD: "platform.token_expires: must be a date such as 2026-12-31.",
     '[platform]\ntoken_file = "token"\n'
