@@ -147,6 +147,8 @@ def test_the_environments_proxy_is_used_and_what_it_excepts_is_reached_directly(
     for route in (Route(ca_file=ca_file), Route(proxy.url, None, ca_file)):
         assert client(secure, route).whoami()
         assert route.through(secure.url.split("/")[2]) == ""
+        monkeypatch.setenv("NO_PROXY", "*")
+        assert client(secure, route).whoami()
     assert len(proxy.heads) == 1
 
 

@@ -38,7 +38,7 @@ class Route:
         if self.ca_file:
             tls.load_verify_locations(self.ca_file)
         mounts = {}
-        if self.proxy:
+        if self.proxy and getproxies().get("no", "").strip() != "*":
             own = tls if self.proxy.startswith("https:") else None
             proxy = httpx.Proxy(self.proxy, auth=self.credentials, ssl_context=own)
             mounts["https://"] = httpx.HTTPTransport(verify=tls, limits=limits, proxy=proxy)
