@@ -196,8 +196,8 @@ def test_mistakes_in_what_the_way_needs_are_said_together_and_show_no_password(l
     no_ca = lab.top / "no-ca.pem"
     no_ca.write_text("no certificate")
     platform_says(lab, f'proxy_credentials_file = "{file}"\nca_file = "{no_ca}"')
-    for command in ("check", "run"):
-        said = lab.command(command, code=78)
+    for command in (["check"], ["run", "--as-root"]):
+        said = lab.command(*command, code=78)
         assert f"{file}: must hold the user and the password for the proxy, as user:password." in said
         assert (
             "platform.proxy_credentials_file: there is no proxy; set platform.proxy, or HTTPS_PROXY" in said
