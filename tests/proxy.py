@@ -1,8 +1,9 @@
-"""A line that can be bad: a TCP proxy before the sandbox, for its requests and its storage alike."""
+"""Bad lines: a TCP proxy before the sandbox, for its requests and its storage alike; and an HTTP proxy."""
 
 import socket
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -100,6 +101,64 @@ class Proxy:
                     trap.sprung.set()
                     return trap
         return None
+
+
+class Connecting:
+    """`with Connecting() as proxy`: an HTTP proxy at `proxy.url` that knows CONNECT alone."""
+
+    def __init__(self) -> None:
+        self.wants = ""
+        """The user and password it asks for, as user:password."""
+        self.refuses = 0
+        """The status with which it answers each request that is allowed, 0 for none."""
+        self.heads: list[str] = []
+        """All that was asked of it."""
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._listening.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
+
+    def _serve(self, near: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head and (piece := near.recv(1)):
+            head += piece
+        self.heads.append(head.decode())
+        wanted = f"Basic {b64encode(self.wants.encode()).decode()}"
+        status = 407 if self.wants and wanted not in head.decode() else self.refuses
+        if status:
+            page = b"<html><body>Not through here.</body></html>"
+            start = f"HTTP/1.1 {status} No\r\nContent-Type: text/html\r\nContent-Length: {len(page)}\r\n\r\n"
+            near.sendall(start.encode() + page)
+            _end(near)
+            return
+        host, _, port = head.split()[1].decode().rpartition(":")
+        far = socket.create_connection((host.strip("[]"), int(port)))
+        near.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        for source, target in ((near, far), (far, near)):
+            threading.Thread(target=_carried, args=(source, target), daemon=True).start()
+
+
+def _carried(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := source.recv(PIECE):
+            target.sendall(piece)
+    for line in (source, target):
+        _end(line)
 
 
 def _end(line: socket.socket) -> None:

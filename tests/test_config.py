@@ -350,6 +350,15 @@ def test_the_annotated_example_of_hours_loads_and_hours_become_a_schedule(file: 
     assert not read(file, GOOD).limits.schedule().limits
 
 
+def test_the_readmes_hours_load(file: Path) -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"(?s)```\n(\[limits\]\n.*?)```", readme)
+    schedule = read(file, block + GOOD).limits.schedule()
+    assert schedule == Schedule(
+        0, (Window(22 * 60, 6 * 60, frozenset(range(7)), 5e7),), ZoneInfo("Europe/Amsterdam")
+    )
+
+
 def test_without_a_zone_hours_go_by_the_systems_clock(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     assert read(file, GOOD).limits.schedule().zone == ZoneInfo("Asia/Tokyo")
@@ -395,6 +404,12 @@ MISTAKES = {
     '[platform]\nurl = "https://x.org:99999/"\n' + GOOD: ADDRESS,
     '[platform]\nurl = "https://me:word@x.org/"\n'
     + GOOD: 'platform.url: must be an address alone, without a user, "?" or "#".',
+    '[platform]\nproxy = "proxy:3128"\n'
+    + GOOD: "platform.proxy: must be an address like http://proxy.example.org:3128.",
+    '[platform]\nproxy = "http://me:word@proxy:3128"\n'
+    + GOOD: "platform.proxy: must be without a user: user and password stand in platform.proxy_credentials_file.",
+    '[platform]\nproxy = "http://proxy:3128/x"\n'
+    + GOOD: "platform.proxy: must be an address alone, without a path.",
     '[platform]\ntoken_expires = "soon"\n'
     + GOOD: "platform.token_expires: must be a date such as 2026-12-31.",
     '[platform]\ntoken_file = "token"\n'

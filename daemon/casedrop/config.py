@@ -118,6 +118,11 @@ class Platform(Table):
         "https://grand-challenge.org/api/v1/"
     )
     token_file: WholePath | None = None
+    proxy: Annotated[
+        str, AfterValidator(checks.proxy), Field(description="a web address such as http://proxy:3128")
+    ] = ""
+    proxy_credentials_file: WholePath | None = None
+    ca_file: WholePath | None = None
     token_expires: Annotated[date | None, Field(description="a date such as 2026-12-31")] = None
 
 

@@ -43,6 +43,21 @@ def address(url: str) -> str:
     return url.rstrip("/") + "/"
 
 
+def proxy(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        fits = bool(parts.hostname) and parts.port != 0 and parts.scheme in ("http", "https")
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError("must be an address like http://proxy.example.org:3128")
+    if parts.username is not None:
+        raise ValueError("must be without a user: user and password stand in platform.proxy_credentials_file")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("must be an address alone, without a path")
+    return url
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback

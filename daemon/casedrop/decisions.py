@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cattrs
 
-from casedrop import confirm, roots, running
+from casedrop import confirm, reach, roots, running
 from casedrop.answers import Meaning
 from casedrop.check import check_platform
 from casedrop.config import Settings, drop_named, read_token
@@ -36,7 +36,7 @@ def accept(settings: Settings, environ: Mapping[str, str], which: str, *, every:
     if bool(which) == every:
         raise ConfigurationError(["Name one folder as DROP/NAME, or say --all."])
     token = read_token(settings, environ)
-    platform = GrandChallenge(settings.platform.url, lambda: token)
+    platform = reach.platform(settings, lambda: token)
     journal = of_service(settings.state.directory)
     chosen = list(_chosen(settings, journal, which))
     if not chosen and which:
@@ -69,7 +69,7 @@ def retry(
     if name in there:
         return [moved_back(drop, "failed", name, there[name])]
     token = read_token(settings, environ)
-    platform = GrandChallenge(settings.platform.url, lambda: token)
+    platform = reach.platform(settings, lambda: token)
     found = [
         _made_anew(platform.of(archive=case.archive), journal, case)
         for _, case in _chosen(settings, journal, which)

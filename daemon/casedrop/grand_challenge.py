@@ -7,9 +7,6 @@ errors.Unclear (it may have been done) or errors.Refused (a definite no), by the
 import copy
 import html
 import json
-import os
-import socket
-import ssl
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +22,7 @@ import httpx
 from casedrop.answers import Meaning, meaning
 from casedrop.errors import Refused, SetupProblem, Unavailable, Unclear, kind
 from casedrop.model import Geometry, Json, SocketKind
+from casedrop.route import Route, line, refused_on_the_way
 
 PAGE = 1000
 CHUNK = 1 << 20
@@ -102,16 +100,18 @@ class GrandChallenge:
         token: Callable[[], str],
         connections: int = 16,
         observe: Observer = lambda *_: None,
+        route: Route | None = None,
     ) -> None:
         self.url = url
-        self._host = urlsplit(url).netloc
+        self.storage = ""
+        """Where the last part went, "" before the first."""
+        self._origin = urlsplit(url)[:2]
+        self._route = route or Route()
         self._token = token
         self._observe = observe
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        timeout = httpx.Timeout(60, connect=10, pool=None)
-        tls = ssl.create_default_context()
-        self._platform = httpx.Client(base_url=url, limits=limits, timeout=timeout, verify=tls)
-        self._storage = httpx.Client(limits=limits, timeout=timeout, verify=tls)
+        self._platform = self._route.client(limits, url)
+        self._storage = self._route.client(limits)
 
     def of(self, *, archive: bool) -> "GrandChallenge":
         """The same server over the same connections, for archives or for reader studies."""
@@ -202,9 +202,10 @@ class GrandChallenge:
         """
         headers = {"Content-Length": str(size), "Content-MD5": b64encode(md5).decode()}
         with self._observed("put_part", size):
-            with _line("storage", urlsplit(url).hostname, writes=False):
+            with line(self._route, "storage", url, writes=False):
                 response = self._storage.put(url, content=body, headers=headers)
-            _expect_success("put_part", response)
+            self._expect_success("put_part", response)
+            self.storage = urlsplit(url).netloc
             etag = str(response.headers.get("ETag", "")).strip('"')
             encryption = response.headers.get("x-amz-server-side-encryption", "AES256")
             if encryption == "AES256" and etag != md5.hex():
@@ -228,24 +229,24 @@ class GrandChallenge:
 
     def download(self, address: str) -> Iterator[bytes]:
         """The bytes of a file value. The token goes to the platform only, never on to its storage."""
-        if urlsplit(address).netloc == self._host:
+        if urlsplit(address)[:2] == self._origin:
             with self._observed("download"):
-                with _line("platform", self._host, writes=False):
+                with line(self._route, "platform", self.url, writes=False):
                     answer = self._platform.get(address, headers=self._bearer())
                 if not answer.is_redirect:
-                    _expect_success("download", answer)
+                    self._expect_success("download", answer)
             if not answer.is_redirect:
                 yield answer.content
                 return
             address = answer.headers["location"]
         with (
             self._observed("get_file"),
-            _line("storage", urlsplit(address).hostname, writes=False),
+            line(self._route, "storage", address, writes=False),
             self._storage.stream("GET", address) as response,
         ):
             if not response.is_success:
                 response.read()
-                _expect_success("download", response, host="storage")
+                self._expect_success("download", response, host="storage")
             yield from response.iter_bytes(CHUNK)
 
     @property
@@ -284,12 +285,21 @@ class GrandChallenge:
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
         headers = self._bearer() | ({"Content-Type": "application/json"} if content is not None else {})
         with self._observed(request):
-            with _line("platform", self._host, writes=method != "GET"):
+            with line(self._route, "platform", self.url, writes=method != "GET"):
                 response = self._platform.request(
                     method, path, content=content, headers=headers, params=params
                 )
-            _expect_success(request, response)
+            self._expect_success(request, response)
         return response
+
+    def _expect_success(self, request: str, response: httpx.Response, host: str = "") -> None:
+        """The platform's own 403 is JSON, the storage's XML; one in HTML comes from something on the way."""
+        host = host or ("storage" if request == "put_part" else "platform")
+        status, is_page = response.status_code, "html" in response.headers.get("content-type", "")
+        asked = httpx.codes.PROXY_AUTHENTICATION_REQUIRED
+        if status == asked or (status == httpx.codes.FORBIDDEN and is_page):
+            refused_on_the_way(self._route, host, str(response.request.url), status)
+        _expect_success(request, response, host)
 
     @contextmanager
     def _observed(self, request: str, size: int = 0) -> Iterator[None]:
@@ -307,34 +317,6 @@ class GrandChallenge:
 
 
 @contextmanager
-def _line(host: str, name: str | None, *, writes: bool) -> Iterator[None]:
-    """The library's errors hold addresses, so none of them, nor their text, goes on from here."""
-    try:
-        yield
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise Unavailable(f"No connection to the {host} ({name}): {_cause(error)}.", host) from None
-    except (httpx.TransportError, httpx.StreamError):
-        if writes:
-            raise Unclear("The line broke before the platform's answer came.", answered=False) from None
-        raise Unavailable(f"The line to the {host} broke.", host) from None
-    except httpx.InvalidURL:
-        raise Unavailable(f"The {host} gave an address that cannot be read.", host) from None
-
-
-def _cause(error: BaseException | None) -> str:
-    """Why no connection came about, in words of the system's that hold no address."""
-    while error is not None:
-        if isinstance(error, ssl.SSLError):
-            return f"the secure connection failed ({error.reason or 'no TLS there'})"
-        if isinstance(error, socket.gaierror):
-            return "its name is not known"
-        if isinstance(error, OSError) and error.errno:
-            return os.strerror(error.errno).lower()
-        error = error.__cause__ or error.__context__
-    return "no answer"
-
-
-@contextmanager
 def _understood() -> Iterator[None]:
     try:
         yield
@@ -342,10 +324,9 @@ def _understood() -> Iterator[None]:
         raise Unclear("The platform's answer cannot be understood.", answered=True) from None
 
 
-def _expect_success(request: str, response: httpx.Response, host: str = "") -> None:
+def _expect_success(request: str, response: httpx.Response, host: str) -> None:
     if response.is_success:
         return
-    host = host or ("storage" if request == "put_part" else "platform")
     text = _words(response)
     match meaning(request, response.status_code, text):
         case Meaning.SETUP:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from casedrop import notify, page_file, roots, running, token_age
+from casedrop import notify, page_file, reach, roots, running, token_age
 from casedrop.check import check_platform
 from casedrop.compound import is_mirax
 from casedrop.config import Settings, read_token
@@ -40,6 +40,7 @@ def check_all(settings: Settings, environ: Mapping[str, str], *, offline: bool) 
     found += [(WELL if well else WRONG, text) for well, text in naming_words(settings, environ)]
     found += [(WELL if well else WRONG, text) for well, text in notify.words(settings)]
     found += [(WELL, f"ATTENTION: {outdated_words(names)}")] if (names := running.outdated(settings)) else []
+    found += _tried(lambda: reach.words(settings))
     if not offline:
         found += _check_platform(settings, environ)
     return list(dict.fromkeys(found))
@@ -54,7 +55,10 @@ def _check_platform(settings: Settings, environ: Mapping[str, str]) -> Findings:
         token = read_token(settings, environ)
     except ConfigurationError as error:
         return [(WRONG, problem) for problem in error.problems]
-    platform = GrandChallenge(settings.platform.url, lambda: token)
+    try:
+        platform = reach.platform(settings, lambda: token)
+    except ConfigurationError:
+        return []  # said with the hosts
     found = _tried(lambda: f"The token belongs to {platform.whoami()}.")
     for drop in settings.drops:
         found += _tried(lambda drop=drop: _platform_words(platform, drop))  # type: ignore[misc]

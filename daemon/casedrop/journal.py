@@ -235,6 +235,15 @@ class Journal:
         with self._lock, self._db:
             self._db.execute("INSERT OR IGNORE INTO meta VALUES ('pseudonym key', ?)", (fingerprint,))
 
+    @property
+    def storage(self) -> str:
+        """The host of the platform's storage, by the last upload; "" before the first."""
+        return self._meta("storage")
+
+    def note_storage(self, host: str) -> None:
+        if host and host != self.storage:
+            self._remember("storage", host)
+
     def paused(self, root: str) -> bool:
         """Whether a person has paused the drop of this root."""
         return bool(self._meta(f"paused {root}"))

@@ -118,6 +118,11 @@ class _Now(Collector):
             "1 while the platform or its storage does not answer, or takes no more.",
             any(one["paused"] for one in drops),
         )
+        yield GaugeMetricFamily(
+            "casedrop_uploads_open",
+            "0 while limits.hours close uploads.",
+            report.get("limits", {}).get("megabit_per_second") != 0,
+        )
         yield _by_drop(
             "casedrop_held",
             "1 while the drop takes no new folder until something is mended.",

@@ -447,6 +447,7 @@ class Pipeline:
                     self.admission.leave(case.id)
                 raise
             progress.whole += 1
+        self.journal.note_storage(self.lane.platform.storage)
         return case
 
     def _expect_hours(self, case: Case, files: list[PlannedFile], left: Callable[[], int]) -> None:

@@ -10,12 +10,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from casedrop import rehearsal, roots
+from casedrop import reach, rehearsal, roots
 from casedrop.check import check_platform
 from casedrop.config import Settings, drop_named, read_token
 from casedrop.contents import group_folder, read_patients
 from casedrop.errors import ConfigurationError, SetupProblem
-from casedrop.grand_challenge import GrandChallenge
 from casedrop.journal import Journal, of_service
 from casedrop.keys import KEY_BYTES
 from casedrop.model import (
@@ -286,7 +285,7 @@ def _try(folder: str, socket: PlannedSocket) -> Problem | None:
 def _kinds(settings: Settings, environ: Mapping[str, str], drop: Drop) -> dict[str, SocketKind]:
     token = read_token(settings, environ)
     try:
-        return check_platform(GrandChallenge(settings.platform.url, lambda: token), drop)[1]
+        return check_platform(reach.platform(settings, lambda: token), drop)[1]
     except SetupProblem as wrong:
         raise ConfigurationError(list(wrong.problems)) from None
 

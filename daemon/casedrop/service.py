@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from casedrop import board, hours, once, roots, token_age
+from casedrop import board, hours, once, reach, roots, token_age
 from casedrop import ledger as ledgers
 from casedrop.admission import Admission
 from casedrop.breaker import IN_A_ROW, Breaker
@@ -26,7 +26,6 @@ from casedrop.decisions import grant
 from casedrop.errors import Stopping, Unavailable, Unclear, Waits, kind
 from casedrop.file_away import forget_texts
 from casedrop.gate import Gate
-from casedrop.grand_challenge import GrandChallenge
 from casedrop.health import headline
 from casedrop.intake import Destination, begin, known
 from casedrop.journal import NAME, Journal, TitleHeldError
@@ -89,7 +88,7 @@ class Service:
         self.ledger = Ledger(state / ledgers.NAME, self.journal, hide)
         self.stopping = threading.Event()
         self.wake = threading.Event()
-        self.platform = GrandChallenge(settings.platform.url, token, observe=partial(meter.request, ""))
+        self.platform = reach.platform(settings, token, observe=partial(meter.request, ""))
         self.copying = ThreadPoolExecutor(1, "copy")
         self.admission = Admission()
         self.throttle = Throttle(settings.limits.schedule())
@@ -231,7 +230,7 @@ class Service:
         settle, limits = self.settings.settle, self.settings.limits
         seconds = (settle.quiet_seconds, settle.rescan_seconds, settle.incomplete_seconds)
         observe = partial(self.meter.request, drop.name)
-        platform = GrandChallenge(self.settings.platform.url, self.token, limits.connections, observe)
+        platform = reach.platform(self.settings, self.token, limits.connections, observe)
         parts = ThreadPoolExecutor(limits.connections, f"part {drop.name}")
         window = max(2, limits.connections // limits.cases)
         lane = Lane(platform, parts, window, self._expect_running, self.throttle.allow)

@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from casedrop import journal, journald, logs
+from casedrop import journal, journald, logs, reach
 from casedrop.config import Settings, read_token, token_origin
 from casedrop.errors import ConfigurationError, SetupProblem
 from casedrop.lines import Told, news
@@ -48,7 +48,7 @@ def serve(load: Callable[[], Settings], environ: Mapping[str, str], *, once: boo
         names=settings.logs.names,
         key=logs.name_key(directory),
         debug=debug,
-        secrets=(token, *addresses, *([] if pseudonym_key is None else [pseudonym_key.hex()])),
+        secrets=(token, *addresses, *reach.secrets(settings), pseudonym_key.hex() if pseudonym_key else ""),
         journal=journald.connected(sys.stderr, environ),
     )
     meter = _meter(settings)
@@ -97,6 +97,8 @@ def _secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[str, bytes
         key = read_key(settings, environ)
     with _noting(problems):
         addresses = read_addresses(settings)
+    with _noting(problems):
+        reach.route(settings)
     if problems:
         raise ConfigurationError(problems)
     return token, key, addresses

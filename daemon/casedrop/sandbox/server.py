@@ -64,23 +64,32 @@ class Holding:
 class Sandbox:
     """`with Sandbox() as sandbox`: `url` and `token` are all a client needs."""
 
-    def __init__(self, port: int = 0, import_seconds: float = 0.3) -> None:
-        self._socket = socket.socket()
+    def __init__(
+        self, port: int = 0, import_seconds: float = 0.3, host: str = "127.0.0.1", certificate: str = ""
+    ) -> None:
+        self._host = f"[{host}]" if ":" in host else host
+        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(("127.0.0.1", port))
+        self._socket.bind((host, port))
         self.state = State()
         self.faults = Faults()
         self.requests: list[tuple[str, str, int]] = []
         self.imports = Imports(self.state, import_seconds)
         app = Starlette(routes=[*Api(self.state, self.imports).routes(), *Web(self.state).routes()])
-        config = uvicorn.Config(_Faulty(app, self), log_level="critical", timeout_graceful_shutdown=1)
+        self._scheme = "https" if certificate else "http"
+        config = uvicorn.Config(
+            _Faulty(app, self),
+            log_level="critical",
+            timeout_graceful_shutdown=1,
+            ssl_certfile=certificate or None,
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
 
     @property
     def index(self) -> str:
         """The page to begin with, in a browser."""
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}/"
+        return f"{self._scheme}://{self._host}:{self._socket.getsockname()[1]}/"
 
     @property
     def url(self) -> str:
