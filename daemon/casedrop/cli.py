@@ -77,13 +77,17 @@ def init(
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Give roots of another (lost) journal to this one.")
     ] = False,
+    only: Annotated[str, typer.Option("--drop", metavar="NAME", help="Only the root of this drop.")] = "",
 ) -> None:
     """Make each drop's root: drop/, done/, failed/ and the identity file. May be repeated."""
     from casedrop import roots  # noqa: PLC0415
     from casedrop.start import state_directory  # noqa: PLC0415
 
     settings = _settings(config)
-    for drop in settings.drops:
+    meant = [drop for drop in settings.drops if only in ("", drop.name)]
+    if not meant:
+        raise typer.BadParameter(f"There is no drop {only!r} in the configuration.")
+    for drop in meant:
         try:
             made = roots.init(Path(drop.root))
         except OSError as error:
@@ -97,6 +101,51 @@ def init(
             roots.take_over(Path(drop.root), journal.id, journal.starts(roots.root_id(Path(drop.root))))
             journal.close()
             typer.echo(f"{drop.root}: now belongs to this journal")
+
+
+@app.command()
+def install(
+    drops: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--drop", metavar="NAME=STUDY", help="A drop, and its reader study's slug; may be repeated."
+        ),
+    ] = None,
+    *,
+    under: Annotated[Path, typer.Option(help="What the roots of new drops lie in.")] = Path("/srv/casedrop"),
+    url: Annotated[str, typer.Option(help="The address of Grand Challenge's API.")] = "",
+    researchers: Annotated[
+        str, typer.Option(metavar="GROUP", help="May write in drop/ and failed/, and read the rest, by ACLs.")
+    ] = "",
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="Holds the API token; else it is asked for. /dev/stdin is a file, too."),
+    ] = None,
+    start: Annotated[
+        bool, typer.Option("--start", help="Start the service, or again where it runs.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print each step, as a command.")] = False,
+    remove: Annotated[
+        bool, typer.Option("--uninstall", help="Remove the service; leave data, state and configuration.")
+    ] = False,
+) -> None:
+    """Install the service on this server, as root. May be repeated."""
+    from casedrop import install as installer  # noqa: PLC0415
+
+    if remove:
+        installer.uninstall(typer.echo, dry_run=dry_run)
+        return
+    code = installer.install(
+        drops or [],
+        typer.echo,
+        under=under,
+        url=url,
+        researchers=researchers,
+        token_file=token_file,
+        start=start,
+        dry_run=dry_run,
+    )
+    raise typer.Exit(code)
 
 
 @app.command()
