@@ -67,6 +67,9 @@ def test_the_token_is_kept_encrypted_and_shown_to_nobody(server: Apart) -> None:
     sealed = "/etc/casedrop/token.cred"
     assert (server.top / sealed[1:]).stat().st_mode & 0o777 == 0o600
     assert server.run("systemd-creds", "decrypt", "--name=casedrop-token", sealed, "-") == TOKEN
+    said = server.run(PROGRAM, "check", code=OUT_OF_REACH)
+    assert "There is no token" not in said, "root need not name it"
+    assert "There is no token" in server.run(*SERVICE, PROGRAM, "check", code=78)
 
 
 @LONG

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from io import TextIOWrapper
@@ -68,7 +68,20 @@ def casedrop(
 def _settings(config: Path | None) -> "Settings":
     from casedrop.config import load  # noqa: PLC0415
 
-    return load(config or Path(os.environ.get("CASEDROP_CONFIG", DEFAULT_CONFIG)), os.environ)
+    return load(_file(config), os.environ)
+
+
+def _file(config: Path | None) -> Path:
+    return config or Path(os.environ.get("CASEDROP_CONFIG", DEFAULT_CONFIG))
+
+
+def _environ(config: Path | None, settings: "Settings") -> Mapping[str, str]:
+    """For what asks the platform: root need not name the token that the service is given."""
+    if os.geteuid() or settings.platform.token_file or _file(config) != Path(DEFAULT_CONFIG):
+        return os.environ
+    from casedrop.install import lent  # noqa: PLC0415
+
+    return lent(os.environ)
 
 
 @app.command()
@@ -180,7 +193,8 @@ def check(
     """Check the configuration, the roots, the token, the reader studies and the sockets."""
     from casedrop.inspection import check_all  # noqa: PLC0415
 
-    findings = check_all(_settings(config), os.environ, offline=offline)
+    settings = _settings(config)
+    findings = check_all(settings, _environ(config, settings), offline=offline)
     for code, text in findings:
         mark = "PROBLEM " if code else "" if text.startswith("ATTENTION") else "ok      "
         typer.echo(f"{mark} {text}".strip())
@@ -207,11 +221,11 @@ def plan(
 
     settings = _settings(config)
     if not os.path.exists(folder) and is_drop(settings, str(folder)):
-        _plan_drop(settings, str(folder), offline=offline, as_csv=as_csv)
+        _plan_drop(settings, _environ(config, settings), str(folder), offline=offline, as_csv=as_csv)
     folder, of_drop = meant(settings, folder)
     text, good = plan_folder(
         settings,
-        os.environ,
+        _environ(config, settings),
         folder,
         drop_name=drop or of_drop,
         offline=offline,
@@ -222,13 +236,15 @@ def plan(
     raise typer.Exit(0 if good else 1)
 
 
-def _plan_drop(settings: "Settings", name: str, *, offline: bool, as_csv: bool) -> None:
+def _plan_drop(
+    settings: "Settings", environ: Mapping[str, str], name: str, *, offline: bool, as_csv: bool
+) -> None:
     """A line as soon as it is known: large folders take a while."""
     from casedrop import planning, rehearsal  # noqa: PLC0415
     from casedrop.reports import paragraph  # noqa: PLC0415
 
     rows = []
-    for row in planning.plan_drop(settings, os.environ, name, offline=offline):
+    for row in planning.plan_drop(settings, environ, name, offline=offline):
         rows.append(row)
         if not as_csv:
             typer.echo(rehearsal.line(row))
@@ -314,7 +330,8 @@ def accept(
     """File a folder as done whose display set is there already, if the two are the same."""
     from casedrop.decisions import accept as decide  # noqa: PLC0415
 
-    _say(decide(_settings(config), os.environ, which, every=every))
+    settings = _settings(config)
+    _say(decide(settings, _environ(config, settings), which, every=every))
 
 
 @app.command()
@@ -327,7 +344,8 @@ def retry(
     """Move failed folders back into drop/, or send what changed in a table, or make a deleted display set anew."""
     from casedrop.decisions import retry as decide  # noqa: PLC0415
 
-    found = decide(_settings(config), os.environ, which, every=every, reason=reason)
+    settings = _settings(config)
+    found = decide(settings, _environ(config, settings), which, every=every, reason=reason)
     further = [(True, "`casedrop status --watch` shows how it goes on.")] if sys.stdout.isatty() else []
     _say(chain(found, further))
 

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
@@ -84,6 +84,14 @@ def uninstall(say: Say, *, dry_run: bool) -> None:
         say(line)
 
 
+def lent(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """With the token that systemd gives the service, where no other is named: root may open it, too."""
+    if environ.get(config.TOKEN_VARIABLE) or environ.get("CREDENTIALS_DIRECTORY"):
+        return environ
+    token = _shell(installing.OPENED).stdout.strip()
+    return {**environ, config.TOKEN_VARIABLE: token} if token else environ
+
+
 def program() -> Path:
     """The command beside the Python that runs this."""
     return Path(sys.executable).parent / "casedrop"
@@ -134,7 +142,10 @@ def _foreign(unit: Path) -> bool:
 def _expect_fitting(wish: Wish, found: Found, settings: config.Settings | None) -> None:
     """Everything that would stop the installation half-way and can be known before."""
     problems = [f"{tool} is not there; this needs a server with systemd." for tool in TOOLS if _lacks(tool)]
-    problems += [installing.wrong_place("The program's place", wish.program)]
+    problems += [
+        installing.wrong_place("The program's place", wish.program),
+        installing.wrong_place("The program's Python", Path(sys.executable).resolve()),
+    ]
     if not wish.program.exists():
         problems.append(
             f"{wish.program} is not there. Install into a virtual environment such as /opt/casedrop."

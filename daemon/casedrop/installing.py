@@ -24,6 +24,7 @@ SETTINGS = {
     "tmpfiles": Path("/etc/tmpfiles.d/casedrop.conf"),
 }
 ACCOUNT = "casedrop"
+OPENED = f"systemd-creds decrypt --name=casedrop-token {SEALED} - 2>/dev/null || cat {TOKEN}"
 ASK = "systemd-ask-password -n 'API token of Grand Challenge:' |"
 
 _HIDDEN_FROM_SERVICE = ("/home", "/root", "/run/user", "/tmp", "/var/tmp", "/dev")  # noqa: S108
@@ -119,8 +120,7 @@ def check(program: Path, *, own_token: bool) -> str:
     run = join(["runuser", "-u", ACCOUNT, "--", str(program), "check"])
     if own_token:
         return run
-    opened = f"systemd-creds decrypt --name=casedrop-token {SEALED} - 2>/dev/null || cat {TOKEN}"
-    return f'CASEDROP_PLATFORM__TOKEN="$({opened})" {run}'
+    return f'CASEDROP_PLATFORM__TOKEN="$({OPENED})" {run}'
 
 
 def removal(found: Found) -> Iterator[Step]:
