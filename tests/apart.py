@@ -29,7 +29,7 @@ exec cat
 
 
 class Apart:
-    def __init__(self, desk: Path) -> None:
+    def __init__(self, desk: Path, *, program: bool) -> None:
         if os.geteuid():
             pytest.skip("only root makes a server of its own")
         desk.mkdir(exist_ok=True)
@@ -39,7 +39,8 @@ class Apart:
         if self._holder.stdout.readline() != "ready\n":
             pytest.skip("mounts cannot be made here")
         self.top = Path(f"/proc/{self._holder.pid}/root")
-        self._program()
+        if program:
+            self._program()
 
     def close(self) -> None:
         self._holder.communicate()
@@ -47,7 +48,7 @@ class Apart:
     def inside(self, *command: str) -> list[str]:
         return ["nsenter", "-t", str(self._holder.pid), "-m", *command]
 
-    def run(self, *command: str, code: int | None = 0, given: str = "", **environ: str) -> str:
+    def run(self, *command: str, code: int | None = 0, given: str = "", seconds: float = 60) -> str:
         """What it says there, output and errors; with None, whatever its code."""
         ran = subprocess.run(
             self.inside(*command),
@@ -56,8 +57,7 @@ class Apart:
             input=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=60,
-            env=os.environ | environ,
+            timeout=seconds,
         )
         assert code in (None, ran.returncode), ran.stdout
         return ran.stdout
@@ -82,8 +82,9 @@ class Apart:
 
 
 @contextmanager
-def apart(desk: Path) -> Iterator[Apart]:
-    made = Apart(desk)
+def apart(desk: Path, *, program: bool = True) -> Iterator[Apart]:
+    """Without `program`, /opt is empty."""
+    made = Apart(desk, program=program)
     try:
         yield made
     finally:

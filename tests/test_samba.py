@@ -72,11 +72,10 @@ class Server:
         for process in self.processes:
             process.wait(20)
 
-    def client(self, commands: str, given: int | None = subprocess.DEVNULL) -> "subprocess.Popen[str]":
+    def client(self, commands: str, given: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
         login = ["smbclient", "//127.0.0.1/casedrop", f"--port={self.port}", f"--user={USER}%{PASSWORD}"]
         return subprocess.Popen(
             self.machine.inside(*login, "-c", commands),
-            text=True,
             stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -84,7 +83,7 @@ class Server:
 
     def says(self, commands: str) -> str:
         """What smbclient says to commands, at its end."""
-        return self.client(commands).communicate(timeout=60)[0]
+        return self.client(commands).communicate(timeout=60)[0].decode()
 
     def put(self, folder: str, content: bytes, name: str = "P001") -> str:
         path = self.machine.top / "var/lib/ct.mha"
@@ -185,11 +184,11 @@ def test_a_put_that_stalls_in_the_middle_of_a_file_is_not_taken_early(server: Se
     half = len(content) // 2
     client = server.client("cd lung/drop; mkdir P001; cd P001; put - ct.mha", subprocess.PIPE)
     assert client.stdin
-    client.stdin.buffer.write(content[:half])
-    client.stdin.buffer.flush()
+    client.stdin.write(content[:half])
+    client.stdin.flush()
     wait_for(lambda: "still being written" in server.why(), 60, "it says that somebody writes")
     assert not list((server.root / "done").iterdir())
-    client.stdin.buffer.write(content[half:])
+    client.stdin.write(content[half:])
     client.stdin.close()
     server.wait_done()
     assert (server.root / "done" / "P001" / "ct.mha").read_bytes() == content
