@@ -166,6 +166,21 @@ def test_a_folder_put_by_somebody_else_through_the_share_ends_in_done(
     assert len(sandbox.display_sets("lung-2026")) == 1
 
 
+def test_a_data_manager_reads_the_status_and_writes_rules_and_nothing_else(server: Server) -> None:
+    state = server.machine.top / "var/lib/casedrop"
+    wait_for((state / "status.json").exists, 20, "the service runs")
+    manager = ("setpriv", "--reuid=4242", "--regid=users", "--groups=casedrop")
+    assert "lung" in server.machine.run(*manager, PROGRAM, "status")
+    server.machine.run(*manager, "touch", "/etc/casedrop/drops.d/lung.toml", "/etc/casedrop/drops.d/new.toml")
+    for path in (*(one for one in state.iterdir() if one.name != "status.json"), state):
+        there = f"/var/lib/casedrop/{path.relative_to(state)}"
+        assert "Permission denied" in server.machine.run(
+            *manager, "ls" if path.is_dir() else "cat", there, code=None
+        )
+    for path in ("/etc/casedrop/casedrop.toml", "/etc/casedrop/x"):
+        assert "Permission denied" in server.machine.run(*manager, "touch", path, code=1)
+
+
 def test_through_the_share_drop_and_failed_can_be_written_and_nothing_else(server: Server) -> None:
     server.put("failed", mha())
     assert (server.root / "failed" / "P001" / "ct.mha").exists()

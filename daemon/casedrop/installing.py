@@ -173,7 +173,7 @@ def _settings(wish: Wish) -> Iterator[Step]:
         there = str(SETTINGS[name])
         copy = join(["install", "-D", "-m", "644", str(wish.shipped / f"casedrop.{name}"), there])
         yield Step(what, f"{copy}\n{join([f'systemd-{name}', *further, there])}")
-    make = ["install", "-d", "-m", "700", "-o", ACCOUNT, "-g", ACCOUNT, str(STATE)]
+    make = ["install", "-d", "-m", "710", "-o", ACCOUNT, "-g", ACCOUNT, str(STATE)]
     yield Step("The state directory, if there is none.", f"[ -d {STATE} ] || {join(make)}")
 
 
