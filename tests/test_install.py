@@ -170,6 +170,7 @@ def test_removed_it_leaves_data_state_and_configuration_and_says_so(server: Apar
         "etc/systemd/system/casedrop.service.d",
         "etc/systemd/system/casedrop.service.d/override.conf",
     ]
+    server.run(PROGRAM, "install", "--uninstall")
     own.unlink()
     installed(server)
 
@@ -199,7 +200,7 @@ def test_all_that_is_missing_is_said_at_once_before_anything_is_done(server: Apa
     said = server.run(PROGRAM, "install", code=78)
     assert "--drop NAME=STUDY" in said
     assert "--token-file FILE" in said
-    assert "slug" in server.run(PROGRAM, "install", "--drop", "lung", code=78)
+    assert "A study's slug" in server.run(PROGRAM, "install", "--drop", "lung", code=78)
     assert "/home, which the service cannot see" in installed(server, "--under", "/home/share", code=78)
     (server.top / "etc/given").write_text("Bearer k3y")
     assert 'without "Bearer"' in installed(server, code=78)

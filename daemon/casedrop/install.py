@@ -272,7 +272,9 @@ def _next(wish: Wish, found: Found) -> Iterator[str]:
     if not found.runs_systemd:
         yield "ATTENTION: systemd does not run here, so the service starts at the next boot."
     elif not wish.start:
-        yield f"Not started yet. When the check below is content: systemctl restart {installing.UNIT}"
+        yield f"Not started by this. When the check below is content: systemctl restart {installing.UNIT}"
+    if wish.drops and not found.acls:
+        yield f"ATTENTION: {installing.WITHOUT_ACLS}"
     for drop in wish.drops:
         if not drop.known:
             piece = installing.PIECES / f"{drop.name}.toml"

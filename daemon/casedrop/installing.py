@@ -126,8 +126,8 @@ def check(program: Path, *, own_token: bool) -> str:
 def removal(found: Found) -> Iterator[Step]:
     """Takes away what the installation put there, and nothing of the lab's."""
     now = ["--now"] if found.runs_systemd else []
-    units = [UNIT, *found.instances]
-    yield Step("Stops the service, now and at each boot.", join(["systemctl", "disable", *now, *units]))
+    disable = join(["systemctl", "disable", *now, UNIT, *found.instances])
+    yield Step("Stops the service, now and at each boot.", f"[ ! -e {UNITS / UNIT} ] || {disable}")
     files = [*(UNITS / unit for unit in SHIPPED_UNITS), ROOTS_CONF, TOKEN_CONF, *SETTINGS.values()]
     gone = join(["rm", "-f", *map(str, files)])
     yield Step("The units and what belongs to them.", f"{gone}\n{_if_empty(OVERRIDES)}")
@@ -212,8 +212,9 @@ def _root(wish: Wish, found: Found, drop: NewDrop) -> Iterator[Step]:
 
 
 WITHOUT_ACLS = (
-    "its file system, or this server, has no ACLs (Debian's package acl), so only the group bit helps: the share "
-    "must make folders writable for the group (`force group`, `force directory mode` in config/smb.conf.example)."
+    "There are no ACLs (no setfacl, of Debian's package acl, or a file system without them), so only the group's "
+    "bits help: the share must make folders writable for the group (`force group` and `force directory mode` in "
+    "config/smb.conf.example)."
 )
 
 
