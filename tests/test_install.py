@@ -26,6 +26,14 @@ def server(tmp_path: Path) -> Iterator[Apart]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Apart, str]]:
+    """One for the tests that leave it as it is, and what the installation said."""
+    with apart(tmp_path_factory.mktemp("ready")) as made:
+        (made.top / "etc/given").write_text(f"{TOKEN}\n")
+        yield made, installed(made)
+
+
 def installed(server: Apart, *further: str, code: int = OUT_OF_REACH) -> str:
     return " ".join(server.run(PROGRAM, "install", *ASKED, *further, code=code).split())
 
@@ -50,8 +58,8 @@ def tree(server: Apart) -> dict[str, tuple[str, int, str]]:
 
 
 @LONG
-def test_from_nothing_to_a_service_that_only_lacks_its_platform(server: Apart) -> None:
-    said = installed(server)
+def test_from_nothing_to_a_service_that_only_lacks_its_platform(ready: tuple[Apart, str]) -> None:
+    server, said = ready
     assert "/srv/casedrop/lung: folders can be moved to done/ and failed/." in said
     assert "PROBLEM No connection to the platform (127.0.0.1:9)" in said
     assert said.count("PROBLEM") == 1
@@ -61,8 +69,9 @@ def test_from_nothing_to_a_service_that_only_lacks_its_platform(server: Apart) -
 
 
 @LONG
-def test_the_token_is_kept_encrypted_and_shown_to_nobody(server: Apart) -> None:
-    assert TOKEN not in installed(server)
+def test_the_token_is_kept_encrypted_and_shown_to_nobody(ready: tuple[Apart, str]) -> None:
+    server, said = ready
+    assert TOKEN not in said
     assert all(TOKEN not in text for _, _, text in tree(server).values())
     sealed = "/etc/casedrop/token.cred"
     assert (server.top / sealed[1:]).stat().st_mode & 0o777 == 0o600
@@ -82,8 +91,10 @@ def test_a_token_that_cannot_be_encrypted_is_kept_for_root_alone_and_that_is_sai
 
 
 @LONG
-def test_people_write_in_drop_and_failed_alone_and_the_service_moves_what_they_made(server: Apart) -> None:
-    installed(server)
+def test_people_write_in_drop_and_failed_alone_and_the_service_moves_what_they_made(
+    ready: tuple[Apart, str],
+) -> None:
+    server, _ = ready
     root = "/srv/casedrop/lung"
     for folder in ("drop", "failed"):
         made = f"umask 077; mkdir {root}/{folder}/P001; echo > {root}/{folder}/P001/a"
@@ -208,7 +219,8 @@ def test_all_that_is_missing_is_said_at_once_before_anything_is_done(server: Apa
 
 
 @LONG
-def test_without_root_one_sentence_says_so(server: Apart) -> None:
+def test_without_root_one_sentence_says_so(ready: tuple[Apart, str]) -> None:
+    server, _ = ready
     said = server.run("setpriv", "--reuid=65534", PROGRAM, "install", *ASKED, code=78)
     assert (
         said
