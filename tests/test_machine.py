@@ -51,7 +51,7 @@ def test_start_waits_until_the_service_is_ready_and_status_is_worth_reading(lab:
     lab.sandbox.release_imports()
     lab.wait_done("P001")
     assert lab.titles() == ["P001"]
-    assert oct(lab.state.stat().st_mode)[-4:] == "0700"
+    assert oct(lab.state.stat().st_mode)[-4:] == "0710"
     assert lab.stop() == 0
 
 

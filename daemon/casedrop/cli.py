@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from io import TextIOWrapper
@@ -68,7 +68,20 @@ def casedrop(
 def _settings(config: Path | None) -> "Settings":
     from casedrop.config import load  # noqa: PLC0415
 
-    return load(config or Path(os.environ.get("CASEDROP_CONFIG", DEFAULT_CONFIG)), os.environ)
+    return load(_file(config), os.environ)
+
+
+def _file(config: Path | None) -> Path:
+    return config or Path(os.environ.get("CASEDROP_CONFIG", DEFAULT_CONFIG))
+
+
+def _environ(config: Path | None, settings: "Settings") -> Mapping[str, str]:
+    """For what asks the platform: root need not name the token that the service is given."""
+    if os.geteuid() or settings.platform.token_file or _file(config) != Path(DEFAULT_CONFIG):
+        return os.environ
+    from casedrop.install import lent  # noqa: PLC0415
+
+    return lent(os.environ)
 
 
 @app.command()
@@ -77,13 +90,17 @@ def init(
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Give roots of another (lost) journal to this one.")
     ] = False,
+    only: Annotated[str, typer.Option("--drop", metavar="NAME", help="Only the root of this drop.")] = "",
 ) -> None:
     """Make each drop's root: drop/, done/, failed/ and the identity file. May be repeated."""
     from casedrop import roots  # noqa: PLC0415
     from casedrop.start import state_directory  # noqa: PLC0415
 
     settings = _settings(config)
-    for drop in settings.drops:
+    meant = [drop for drop in settings.drops if only in ("", drop.name)]
+    if not meant:
+        raise typer.BadParameter(f"There is no drop {only!r} in the configuration.")
+    for drop in meant:
         try:
             made = roots.init(Path(drop.root))
         except OSError as error:
@@ -97,6 +114,51 @@ def init(
             roots.take_over(Path(drop.root), journal.id, journal.starts(roots.root_id(Path(drop.root))))
             journal.close()
             typer.echo(f"{drop.root}: now belongs to this journal")
+
+
+@app.command()
+def install(
+    drops: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--drop", metavar="NAME=STUDY", help="A drop, and its reader study's slug; may be repeated."
+        ),
+    ] = None,
+    *,
+    under: Annotated[Path, typer.Option(help="What the roots of new drops lie in.")] = Path("/srv/casedrop"),
+    url: Annotated[str, typer.Option(help="The address of Grand Challenge's API.")] = "",
+    researchers: Annotated[
+        str, typer.Option(metavar="GROUP", help="May write in drop/ and failed/, and read the rest, by ACLs.")
+    ] = "",
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="Holds the API token; else it is asked for. /dev/stdin is a file, too."),
+    ] = None,
+    start: Annotated[
+        bool, typer.Option("--start", help="Start the service, or again where it runs.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print each step, as a command.")] = False,
+    remove: Annotated[
+        bool, typer.Option("--uninstall", help="Remove the service; leave data, state and configuration.")
+    ] = False,
+) -> None:
+    """Install the service on this server, as root. May be repeated."""
+    from casedrop import install as installer  # noqa: PLC0415
+
+    if remove:
+        installer.uninstall(typer.echo, dry_run=dry_run)
+        return
+    code = installer.install(
+        drops or [],
+        typer.echo,
+        under=under,
+        url=url,
+        researchers=researchers,
+        token_file=token_file,
+        start=start,
+        dry_run=dry_run,
+    )
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -131,7 +193,8 @@ def check(
     """Check the configuration, the roots, the token, the reader studies and the sockets."""
     from casedrop.inspection import check_all  # noqa: PLC0415
 
-    findings = check_all(_settings(config), os.environ, offline=offline)
+    settings = _settings(config)
+    findings = check_all(settings, _environ(config, settings), offline=offline)
     for code, text in findings:
         mark = "PROBLEM " if code else "" if text.startswith("ATTENTION") else "ok      "
         typer.echo(f"{mark} {text}".strip())
@@ -158,11 +221,11 @@ def plan(
 
     settings = _settings(config)
     if not os.path.exists(folder) and is_drop(settings, str(folder)):
-        _plan_drop(settings, str(folder), offline=offline, as_csv=as_csv)
+        _plan_drop(settings, _environ(config, settings), str(folder), offline=offline, as_csv=as_csv)
     folder, of_drop = meant(settings, folder)
     text, good = plan_folder(
         settings,
-        os.environ,
+        _environ(config, settings),
         folder,
         drop_name=drop or of_drop,
         offline=offline,
@@ -173,13 +236,15 @@ def plan(
     raise typer.Exit(0 if good else 1)
 
 
-def _plan_drop(settings: "Settings", name: str, *, offline: bool, as_csv: bool) -> None:
+def _plan_drop(
+    settings: "Settings", environ: Mapping[str, str], name: str, *, offline: bool, as_csv: bool
+) -> None:
     """A line as soon as it is known: large folders take a while."""
     from casedrop import planning, rehearsal  # noqa: PLC0415
     from casedrop.reports import paragraph  # noqa: PLC0415
 
     rows = []
-    for row in planning.plan_drop(settings, os.environ, name, offline=offline):
+    for row in planning.plan_drop(settings, environ, name, offline=offline):
         rows.append(row)
         if not as_csv:
             typer.echo(rehearsal.line(row))
@@ -265,7 +330,8 @@ def accept(
     """File a folder as done whose display set is there already, if the two are the same."""
     from casedrop.decisions import accept as decide  # noqa: PLC0415
 
-    _say(decide(_settings(config), os.environ, which, every=every))
+    settings = _settings(config)
+    _say(decide(settings, _environ(config, settings), which, every=every))
 
 
 @app.command()
@@ -278,7 +344,8 @@ def retry(
     """Move failed folders back into drop/, or send what changed in a table, or make a deleted display set anew."""
     from casedrop.decisions import retry as decide  # noqa: PLC0415
 
-    found = decide(_settings(config), os.environ, which, every=every, reason=reason)
+    settings = _settings(config)
+    found = decide(settings, _environ(config, settings), which, every=every, reason=reason)
     further = [(True, "`casedrop status --watch` shows how it goes on.")] if sys.stdout.isatty() else []
     _say(chain(found, further))
 

@@ -1,0 +1,91 @@
+"""A server's own /etc, /opt, /srv, /var/lib and accounts, in a mount namespace: what root does there stays there.
+
+systemd does not run in it, but its tools do (sysusers, tmpfiles, creds, systemctl's links).
+"""
+
+import os
+import shutil
+import site
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import casedrop
+
+PROGRAM = "/opt/casedrop/bin/casedrop"
+_OWN = """
+set -e
+cp -a /etc "$0/etc"
+mount --bind "$0/etc" /etc
+for one in /opt /srv /var/lib; do mount -t tmpfs -o mode=755 tmpfs $one; done
+mkdir /var/lib/systemd
+echo ready
+exec cat
+"""
+
+
+class Apart:
+    def __init__(self, desk: Path, *, program: bool) -> None:
+        if os.geteuid():
+            pytest.skip("only root makes a server of its own")
+        desk.mkdir(exist_ok=True)
+        command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _OWN, str(desk)]
+        self._holder = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._holder.stdout
+        if self._holder.stdout.readline() != "ready\n":
+            pytest.skip("mounts cannot be made here")
+        self.top = Path(f"/proc/{self._holder.pid}/root")
+        if program:
+            self._program()
+
+    def close(self) -> None:
+        self._holder.communicate()
+
+    def inside(self, *command: str) -> list[str]:
+        return ["nsenter", "-t", str(self._holder.pid), "-m", *command]
+
+    def run(self, *command: str, code: int | None = 0, given: str = "", seconds: float = 60) -> str:
+        """What it says there, output and errors; with None, whatever its code."""
+        ran = subprocess.run(
+            self.inside(*command),
+            check=False,
+            text=True,
+            input=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=seconds,
+        )
+        assert code in (None, ran.returncode), ran.stdout
+        return ran.stdout
+
+    def text(self, path: str) -> str:
+        return (self.top / path.lstrip("/")).read_text()
+
+    def _program(self) -> None:
+        """A virtual environment that everybody may read, with the libraries of this one."""
+        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        python = shutil.which(version, path="/usr/bin") or os.path.realpath(sys.executable)
+        self.run(python, "-m", "venv", "--without-pip", "/opt/casedrop")
+        paths = [str(Path(casedrop.__file__).parent.parent), *site.getsitepackages()]
+        there = self.top / "opt/casedrop"
+        (there / "lib" / version / "site-packages" / "casedrop.pth").write_text("\n".join(paths))
+        script = there / "bin" / "casedrop"
+        script.write_text("#!/opt/casedrop/bin/python\nfrom casedrop.cli import main\nmain()\n")
+        script.chmod(0o755)
+        can = self.run("setpriv", "--reuid=65534", "--clear-groups", PROGRAM, "--version", code=None)
+        if "casedrop" not in can:
+            pytest.skip(f"another user cannot run this Python: {can}")
+
+
+@contextmanager
+def apart(desk: Path, *, program: bool = True) -> Iterator[Apart]:
+    """Without `program`, /opt is empty."""
+    made = Apart(desk, program=program)
+    try:
+        yield made
+    finally:
+        made.close()
