@@ -2,17 +2,24 @@
 
 import hashlib
 import json
+import os
+import re
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from casedrop import roots
 from casedrop.config import load
 from casedrop.reload import changes
 from lab import Lab, mha
+from test_shares import Share, share
 from waiting import wait_for
+
+__all__ = ["share"]
 
 REALLY = ("env",)
 """The program itself: a forked one has no command to run again."""
@@ -165,3 +172,82 @@ def test_a_stop_in_the_middle_of_a_reload_is_a_stop(lab: Lab) -> None:
     finally:
         ended.set()
     assert len(told(lab, "started")) == 1
+
+
+@pytest.mark.long
+def test_while_a_share_hangs_a_reload_is_refused_and_the_other_drop_goes_on(lab: Lab, share: Share) -> None:
+    lab.start(under=REALLY)
+    started(lab, 1)
+    share.freeze()
+    share.drop("F001", mha(fill=b"\5"))
+    reload(lab)
+    wait_for(lambda: "does not answer" in lab.report()["refused"], 30, "it is refused")
+    lab.move_in("P001", ct__mha=mha())
+    lab.wait_done("P001")
+    share.thaw()
+    wait_for((share.behind / "done" / "F001.receipt.json").exists, 60, "the share goes on by itself")
+    reload(lab)
+    started(lab, 2)
+
+
+@pytest.mark.long
+def test_a_drop_does_not_go_while_a_folder_of_it_is_on_its_way(lab: Lab) -> None:
+    lab.sandbox.hold_imports()
+    lab.start(under=REALLY)
+    started(lab, 1)
+    lab.move_in("P001", ct__mha=mha())
+    wait_for(lambda: lab.case("P001").get("state") == "being checked by Grand Challenge", 30, "it is sent")
+    other = lab.top / "other"
+    roots.init(other)
+    lab.config.write_text(lab.config.read_text().replace(str(lab.root), str(other)))
+    reload(lab)
+    wait_for(lambda: 'Drop "lung" cannot go' in lab.report()["refused"], 20, "it is refused")
+    lab.sandbox.release_imports()
+    lab.wait_done("P001")
+    reload(lab)
+    started(lab, 2)
+    assert lab.stop() == 0
+
+
+@pytest.mark.long
+def test_reloads_leave_no_watches_behind(lab: Lab) -> None:
+    lab.start(under=REALLY)
+    started(lab, 1)
+    for times in (2, 3):
+        wait_for(lambda: watches(lab) == 1, 20, "it watches, once")
+        reload(lab)
+        started(lab, times)
+    wait_for(lambda: watches(lab) == 1, 20, "it watches, once")
+    assert lab.stop() == 0
+
+
+def watches(lab: Lab) -> int:
+    assert lab.process is not None
+    found = 0
+    for one in Path(f"/proc/{lab.process.pid}/fd").iterdir():
+        with suppress(OSError):
+            found += "inotify" in os.readlink(one)
+    return found
+
+
+@pytest.mark.long
+def test_a_hangup_before_it_listens_ends_no_service(lab: Lab) -> None:
+    lab.start(under=REALLY)
+    assert lab.process is not None
+    blocked = f"/proc/{lab.process.pid}/status"
+    wait_for(lambda: re.search(r"SigBlk:\s+0*1$", Path(blocked).read_text(), re.MULTILINE), 20, "it runs")
+    reload(lab)
+    started(lab, 2)
+    assert lab.stop() == 0
+
+
+@pytest.mark.long
+def test_hangups_as_fast_as_can_be_are_looked_at_together(lab: Lab) -> None:
+    lab.start(under=REALLY)
+    started(lab, 1)
+    lab.config.write_text(lab.config.read_text() + "[limits]\n")
+    reload(lab, 500)
+    wait_for(lambda: lab.report()["refused"], 20, "it is refused")
+    assert lab.process is not None
+    assert len(os.listdir(f"/proc/{lab.process.pid}/task")) < 100
+    assert lab.stop() == 0

@@ -220,3 +220,23 @@ def test_a_root_that_cannot_be_written_holds_its_drop_and_recovers(lab: Lab) -> 
         subprocess.run(["mount", "-o", "remount,rw", str(lab.root)], check=True)
         lab.wait_done("P001", 60)
         lab.stop()
+
+
+def test_a_share_that_lets_nobody_change_modes_is_filed_on_all_the_same(lab: Lab) -> None:
+    """As network shares may: who may read the texts is then decided by the share."""
+    behind = lab.top / "behind"
+    lab.root.rename(behind)
+    lab.root.mkdir()
+    if shutil.which("bindfs") is None:
+        pytest.skip("bindfs is not installed")
+    refusing = ["--chmod-deny", "--chown-deny", "--chgrp-deny"]
+    subprocess.run(["bindfs", *refusing, behind, lab.root], check=True)
+    try:
+        for name, file in (("P001", {"ct__mha": mha()}), ("P002", {"odd__txt": b""})):
+            lab.folder(name, **file).rename(behind / "drop" / name)
+        assert lab.once() == 1
+        assert sorted(one.name for one in (behind / "failed").iterdir()) == ["P002", "P002.reason.txt"]
+        assert (behind / "done" / "P001.receipt.txt").exists()
+        assert (behind / page_file.NAME).exists()
+    finally:
+        subprocess.run(["fusermount", "-u", "-z", lab.root], check=False)

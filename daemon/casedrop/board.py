@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -67,7 +68,8 @@ def write(directory: Path, report: dict[str, Any]) -> None:
     hidden = directory / "status.tmp"
     descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     with os.fdopen(descriptor, "w") as file:
-        os.fchmod(descriptor, 0o640)
+        with suppress(OSError):
+            os.fchmod(descriptor, 0o640)
         json.dump(report, file)
     hidden.replace(directory / "status.json")
 

@@ -1,6 +1,7 @@
 """The command line: thin, and quick to say what it can do; each command imports what it needs."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -171,6 +172,7 @@ def run(
     as_root: Annotated[bool, typer.Option("--as-root", help="Run with all rights; only to try it.")] = False,
 ) -> None:
     """Run the service."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # kept until there is somebody to reload
     if os.geteuid() == 0 and not as_root:
         typer.echo(ROOT, err=True)
         raise typer.Exit(CONFIGURATION_EXIT)

@@ -23,7 +23,7 @@ from casedrop.admission import Admission
 from casedrop.breaker import IN_A_ROW, Breaker
 from casedrop.config import Settings
 from casedrop.decisions import grant
-from casedrop.errors import Stopping, Unavailable, Unclear, Waits, kind
+from casedrop.errors import ConfigurationError, Stopping, Unavailable, Unclear, Waits, kind
 from casedrop.file_away import forget_texts
 from casedrop.gate import Gate
 from casedrop.health import headline
@@ -104,13 +104,15 @@ class Service:
         self.unwritten = self.unshown = False
         self.tell: Callable[[dict[str, Any]], None] = lambda _: None
         """Called with each status as it is written."""
+        self.again = False
         self.refused = ""
         """Why the newest configuration was not taken."""
         self.manager = NOBODY
         self.pages = Pages(settings.settle, Names("hidden", name_key(state)).of)
 
-    def stop(self) -> None:
-        """Only sets flags, from any thread."""
+    def stop(self, again: bool = False) -> None:
+        """Only sets flags, from any thread; `again` where the program runs anew at once."""
+        self.again = again
         self.stopping.set()
         self.wake.set()
 
@@ -120,6 +122,14 @@ class Service:
         if why:
             self.manager.goes_on()
         self.wake.set()
+
+    def expect_none_left(self, new: Settings) -> None:
+        """Raise ConfigurationError where a drop would go while folders of it are on their way."""
+        kept = {drop.root for drop in new.drops}
+        gone = [watched for watched in self.drops if watched.drop.root not in kept]
+        left = {one.drop.name: len(self._under_way(one)) for one in gone}
+        if problems := [_not_yet(name, count) for name, count in left.items() if count]:
+            raise ConfigurationError(problems)
 
     def run(self, *, once: bool = False) -> int:
         """Until stopped (0), or with `once` until everything there is at its end: 0, 1 or 75."""
@@ -149,7 +159,8 @@ class Service:
         for watched in self.drops:
             watched.scanner.stop()
         running: list[Future[Any]] = [one.running for one in self.attempts.values() if one.running]
-        running += self.pages.stopped(time.time())
+        if not self.again:
+            running += self.pages.stopped(time.time())
         wait(running, CLOSE_SECONDS)
         for watched in self.drops:
             watched.threads.shutdown()
@@ -438,6 +449,13 @@ class Service:
             if not self.unwritten:
                 self.log.warning("status not written", why=os.strerror(error.errno or errno.EIO))
             self.unwritten = True
+
+
+def _not_yet(name: str, count: int) -> str:
+    return (
+        f'Drop "{name}" cannot go or get another root while folders of it are on their way (here {count}): nobody '
+        "would confirm and file them. Wait until `casedrop status` shows none, or move them out of drop/."
+    )
 
 
 def _place(watched: Watched) -> Place:

@@ -1,5 +1,6 @@
 """From settings to a running service: state directory, token, logs, signals."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -57,7 +58,7 @@ def serve(load: Callable[[], Settings], environ: Mapping[str, str], *, once: boo
     expect_same_key(service.journal, pseudonym_key)
     if pseudonym_key is not None:
         service.journal.keep_pseudonym_key(fingerprint(pseudonym_key))
-    reload = Reload(settings, partial(_loaded, load, environ, service.journal), service.stop, service.refuse)
+    reload = Reload(settings, partial(_loaded, load, environ, service), service.stop, service.refuse)
     stop_on_signals(reload.never, None if once or sys.stderr.isatty() else partial(_ask, manager, reload))
     desk = Desk(settings, addresses, names.of)
     service.tell = _telling(desk.tell) if once and sys.stdout.isatty() else desk.tell
@@ -69,7 +70,11 @@ def serve(load: Callable[[], Settings], environ: Mapping[str, str], *, once: boo
         desk.stop()
         os.close(lock)
     if reload.wanted:
-        run_again(reload)
+        try:
+            run_again(reload)
+        except OSError as error:
+            structlog.get_logger().error("cannot run again", why=os.strerror(error.errno or errno.EIO))
+            return FAULT
     return code
 
 
@@ -78,11 +83,12 @@ def _ask(manager: Manager, reload: Reload) -> None:
     reload.ask()
 
 
-def _loaded(load: Callable[[], Settings], environ: Mapping[str, str], kept: journal.Journal) -> Settings:
-    """A configuration that a start would take, too. Raises ConfigurationError."""
+def _loaded(load: Callable[[], Settings], environ: Mapping[str, str], service: Service) -> Settings:
+    """One that a start would take, too, and that leaves no folder behind. Raises ConfigurationError."""
     settings = load()
     _, pseudonym_key, _ = _secrets(settings, environ)
-    expect_same_key(kept, pseudonym_key)
+    expect_same_key(service.journal, pseudonym_key)
+    service.expect_none_left(settings)
     return settings
 
 

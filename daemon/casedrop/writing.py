@@ -23,6 +23,7 @@ def write_anew(path: Path, text: str, like: os.stat_result | None = None) -> Non
 
 
 def _show_to_readers_of(like: os.stat_result, descriptor: int) -> None:
-    with suppress(PermissionError):  # a group that this user is no member of
+    with suppress(OSError):  # a group that this user is no member of, a file system that has none
         os.fchown(descriptor, -1, like.st_gid)
-    os.fchmod(descriptor, (like.st_mode & READERS) | stat.S_IRUSR | stat.S_IWUSR)
+    with suppress(OSError):
+        os.fchmod(descriptor, (like.st_mode & READERS) | stat.S_IRUSR | stat.S_IWUSR)
