@@ -133,6 +133,7 @@ SHARED = {
 """What edges may import besides pure modules: the platform, how files are opened and read, and workers."""
 ABOVE = {
     "admission",
+    "backup",
     "before_sending",
     "board",
     "cli",
@@ -171,6 +172,7 @@ ABOVE = {
     "reach",
     "reload",
     "resend",
+    "restoring",
     "running",
     "scan",
     "service",

@@ -505,13 +505,50 @@ def where(name: str, config: Config = None) -> None:
 
 
 @app.command()
-def restore(config: Config = None) -> None:
-    """Put the journal's own copy in its place, when the journal is damaged. Stop the service first."""
+def backup(file: Path, config: Config = None) -> None:
+    """Write journal, ledger, keys and configuration into FILE (.tar.gz), while the service runs."""
+    import time  # noqa: PLC0415
+
+    from casedrop.backup import make  # noqa: PLC0415
+
+    for text in make(_settings(config), _file(config), file, time.time()):
+        typer.echo(text)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path | None, typer.Argument(help="A backup; without it, the journal's own copy.")] = None,
+    config: Config = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Also where there is a journal; it is kept beside the backup's.")
+    ] = False,
+) -> None:
+    """Put a backup back, or the journal's own copy when the journal is damaged. Stop the service first."""
+    if file:
+        _restore(file, _file(config), replace=replace)
+        return
     from casedrop import start  # noqa: PLC0415
 
     aside = start.restore(_settings(config))
     typer.echo(
         f"The copy is in the journal's place; what was there is {aside.name} beside it. Start the service: it "
+        "looks each unfinished folder up on Grand Challenge before it does anything."
+    )
+
+
+def _restore(file: Path, config: Path, *, replace: bool) -> None:
+    import time  # noqa: PLC0415
+
+    from casedrop import restoring  # noqa: PLC0415
+    from casedrop.config import load  # noqa: PLC0415
+
+    def read(path: Path) -> "Settings":
+        return load(path, os.environ)
+
+    for text in restoring.put_back(file, config, read, replace=replace, now=time.time()):
+        typer.echo(text)
+    typer.echo(
+        "Give the token again where it is missing, see what `casedrop check` says, then start the service: it "
         "looks each unfinished folder up on Grand Challenge before it does anything."
     )
 
