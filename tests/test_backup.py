@@ -1,6 +1,7 @@
 """A backup, made while the service runs, and what becomes of the folders when an old one is put back."""
 
 import json
+import os
 import sqlite3
 import tarfile
 from collections.abc import Callable
@@ -263,3 +264,16 @@ def test_a_name_in_a_backup_leads_to_no_other_place(lab: Lab, kept: Path) -> Non
     lab.config.unlink()
     lab.command("restore", str(kept), "--replace", code=78)
     assert not list(lab.top.rglob("evil.toml"))
+
+
+def test_what_root_puts_back_belongs_to_the_service_as_before(lab: Lab, kept: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root puts back what is another user's")
+    made(lab)
+    (lab.state / "uids.key").write_bytes(b"a" * 32)
+    os.chown(lab.state, 61234, 61234)
+    lab.command("backup", str(kept))
+    (lab.state / "uids.key").unlink()
+    lab.command("restore", str(kept), "--replace")
+    owners = {path.name: path.stat().st_uid for path in lab.state.iterdir() if "replaced" not in path.name}
+    assert owners == dict.fromkeys(["journal.sqlite", "lock", "uids.key"], 61234)

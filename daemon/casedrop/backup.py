@@ -163,6 +163,7 @@ def _sum(path: Path) -> str:
 def _not_held(settings: Settings, held: list[str]) -> Iterator[str]:
     yield "It does not hold the token: keep that apart, or make a new one on Grand Challenge."
     others = [str(one.url_file) for one in settings.notify]
+    others += map(str, filter(None, (settings.platform.proxy_credentials_file, settings.platform.ca_file)))
     others += [drop.codes.file for drop in settings.drops if drop.codes]
     others += [table.file for drop in settings.drops for table in drop.tables if table.file]
     if others:

@@ -189,16 +189,27 @@ def run(
 def check(
     config: Config = None,
     offline: Annotated[bool, typer.Option("--offline", help="Ask nothing of Grand Challenge.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all findings as JSON.")] = False,
 ) -> None:
-    """Check the configuration, the roots, the token, the reader studies and the sockets."""
-    from casedrop.inspection import check_all  # noqa: PLC0415
+    """Check the set-up: all that is wrong at once, each with what mends it."""
+    import json  # noqa: PLC0415
 
-    settings = _settings(config)
-    findings = check_all(settings, _environ(config, settings), offline=offline)
-    for code, text in findings:
-        mark = "PROBLEM " if code else "" if text.startswith("ATTENTION") else "ok      "
-        typer.echo(f"{mark} {text}".strip())
-    raise typer.Exit(max(code for code, _ in findings))
+    from casedrop import findings  # noqa: PLC0415
+    from casedrop.errors import ConfigurationError  # noqa: PLC0415
+    from casedrop.inspection import check_all, mistakes  # noqa: PLC0415
+
+    try:
+        settings = _settings(config)
+    except ConfigurationError as error:
+        found = mistakes(error, _file(config))
+    else:
+        found = check_all(settings, _file(config), _environ(config, settings), offline=offline)
+    if as_json:
+        typer.echo(json.dumps(findings.as_json(found), indent=2))
+    else:
+        for one in found:
+            typer.echo(one.line)
+    raise typer.Exit(findings.code(found))
 
 
 @app.command()

@@ -127,6 +127,11 @@ class GrandChallenge:
         """The token's user name; "AnonymousUser" where the server saw no token."""
         return str(self._read("whoami", "profiles/users/self/")["user"]["username"])
 
+    def clock_ahead(self) -> float | None:
+        """Seconds by which the platform's clock is ahead of ours; None where its answers carry no Date."""
+        answer = self._send("whoami", "GET", "profiles/users/self/")
+        return (_date(answer) - datetime.now(UTC)).total_seconds() if "Date" in answer.headers else None
+
     def reader_study(self, slug: str) -> ReaderStudy | None:
         """None where it does not exist or this user may not see it: the platform does not tell which."""
         found = self._read("reader_study", self._studies, {"slug": slug})["results"]
