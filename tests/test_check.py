@@ -26,6 +26,8 @@ from waiting import wait_for
 OTHER = 61234
 """No user of any system, as a lab's Samba users are to the service."""
 
+JSON = {"Content-Type": "application/json"}
+
 UNIT = Path(__file__).parent.parent / "systemd" / "casedrop.service"
 
 
@@ -274,7 +276,7 @@ def test_who_may_only_look_at_a_study_is_told_so_without_a_change_of_it(lab: Lab
     assert lab.once() == 0
     before = lab.values("P001")
     assert "may change what is in lung-2026" in lab.command("check")
-    lab.sandbox.faults.add(method="PATCH", path="/display-sets/", status=403)
+    lab.sandbox.faults.add(method="PATCH", path="/display-sets/", status=403, headers=JSON)
     said = lab.command("check", code=78)
     assert "may see lung-2026, but not change what is in it. Ask its editors" in said
     assert lab.values("P001") == before
@@ -321,12 +323,27 @@ def test_a_check_by_a_newer_casedrop_leaves_the_journal_to_the_older_one_that_ru
     db.close()
 
 
-def test_a_check_by_another_user_than_the_services_says_so(lab: Lab) -> None:
+def test_root_sees_with_the_rights_of_the_services_user(lab: Lab) -> None:
     only_root()
+    for path in (lab.top, *lab.top.parents[:3], lab.root):
+        path.chmod(path.stat().st_mode | 0o055)
+    for path in (lab.drop, lab.done, lab.failed):
+        path.chmod(0o777)
+    (lab.drop / "P001").mkdir()
+    assert "each of the 1 folders there now can be moved" in lab.command("check", "--offline")
     lab.state.mkdir()
     os.chown(lab.state, OTHER, OTHER)
-    (said,) = [one for one in checked(lab) if one["what"] == "user"]
-    assert said["mend"] == "sudo -u '#61234' casedrop check"
+    said = lab.command("check", "--offline", code=78)
+    assert "P001 cannot be read or moved by 61234" in said
+    assert "setfacl -R -m u:61234:rwX" in said
+
+
+def test_who_is_neither_root_nor_the_services_user_is_told_that_rights_may_differ(lab: Lab) -> None:
+    only_root()
+    lab.state.mkdir()
+    for path in (lab.top, *lab.top.parents[:3]):
+        path.chmod(path.stat().st_mode | 0o055)
+    assert "who may have other rights than what follows says. sudo -u root casedrop check" in as_other(lab)
 
 
 def of_unit(

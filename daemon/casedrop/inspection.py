@@ -1,7 +1,6 @@
 """What `casedrop check` looks at; it changes nothing but a probe of its own."""
 
 import os
-import pwd
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,7 @@ from casedrop.platform_check import platform_findings
 from casedrop.reports import identifiable_words, procedure_words
 from casedrop.root_check import root_findings, watch_findings
 from casedrop.status import outdated_words
-from casedrop.trying import MEND, tried
+from casedrop.trying import MEND, as_service, service_user, tried, user_name
 from casedrop.unit_check import unit_findings
 
 CONFIGURATION = "configuration"
@@ -37,10 +36,11 @@ def check_all(
     """Every finding, good and bad, each once."""
     found = [ok(CONFIGURATION, "The configuration is well formed."), *_of_drops(settings)]
     found += tried("user", lambda: _user(settings))
-    found += tried("state", lambda: _state(settings), "Give the service's user the state directory.")
-    for drop in settings.drops:
-        found += root_findings(settings, drop)
-    found += tried("inotify", lambda: watch_findings(settings.drops))
+    with as_service(settings.state.directory):
+        found += tried("state", lambda: _state(settings), "Give the service's user the state directory.")
+        for drop in settings.drops:
+            found += root_findings(settings, drop)
+        found += tried("inotify", lambda: watch_findings(settings.drops))
     found += tried("unit", lambda: unit_findings(settings, config))
     found += tried("names", lambda: _told("names", naming_words(settings, environ)))
     found += tried("messages", lambda: _told("messages", notify.words(settings)))
@@ -76,31 +76,24 @@ def _token_words(settings: Settings) -> str:
 
 
 def _user(settings: Settings) -> Iterator[Finding]:
-    """Root may do everything, and others other things: only the service's user sees what the service meets."""
-    directory = settings.state.directory
-    if not directory.is_dir() or directory.stat().st_uid == os.geteuid():
-        return
-    owner = directory.stat().st_uid
-    try:
-        name = pwd.getpwuid(owner).pw_name
-    except KeyError:
-        name = f"'#{owner}'"
-    yield attention(
-        "user",
-        "This check does not run as the service's user, who may have other rights than what follows says.",
-        f"sudo -u {name} casedrop check",
-    )
+    owner = service_user(settings.state.directory)
+    if os.geteuid() not in (0, owner):
+        yield attention(
+            "user",
+            "This check does not run as the service's user, who may have other rights than what follows says.",
+            f"sudo -u {user_name(owner)} casedrop check",
+        )
 
 
 def _state(settings: Settings) -> Iterator[Finding]:
     """The state directory can be used, or made; what is there is not changed. Raises ConfigurationError."""
     directory = settings.state.directory
     there = directory if directory.exists() else next(one for one in directory.parents if one.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
+    if not there.is_dir() or not os.access(there, os.W_OK, effective_ids=True):
         yield problem(
             "state",
             f"state.directory {directory}: this user may not write in {there}.",
-            f"sudo install -d -m 700 -o SERVICE_USER {directory}",
+            f"`sudo casedrop install` makes it, or: sudo install -d -m 700 -o casedrop {directory}",
         )
         return
     yield from _free(settings, there)

@@ -51,6 +51,12 @@ CREATE INDEX cases_by_head ON cases (json_extract(record, '$.head')) WHERE json_
 SINCE = {2: SINCE_2, 3: SINCE_3, 4: SINCE_4}
 """What each schema adds to the one before."""
 
+OLDEST = 4
+"""The oldest schema whose Casedrop can go on with a journal of this one, so that an upgrade can be taken back.
+
+Raised only where a change is more than tables, indexes and columns that may be empty.
+"""
+
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE cases (
@@ -657,24 +663,35 @@ def _open(path: Path, *, looking: bool) -> sqlite3.Connection:
     os.close(os.open(path, (0 if looking else os.O_CREAT) | os.O_RDWR | os.O_CLOEXEC, 0o600))
     db = sqlite3.connect(path, check_same_thread=False, timeout=10)
     (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version > SCHEMA:
+    if version > SCHEMA and _oldest(db) > SCHEMA:
         raise sqlite3.DatabaseError("it was written by a newer Casedrop")
     (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise sqlite3.DatabaseError("it is damaged")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
-    if looking:
+    if looking or version >= SCHEMA:
         return db
     if version == 0:
         with db:
             db.executescript(f"BEGIN; {TABLES} {''.join(SINCE.values())} PRAGMA user_version = {SCHEMA};")
             db.execute("INSERT INTO meta VALUES ('id', ?)", (uuid.uuid4().hex,))
-    elif version < SCHEMA:
+    else:
         missing = "".join(SINCE[later] for later in range(version + 1, SCHEMA + 1))
         with db:
             db.executescript(f"BEGIN; {missing} PRAGMA user_version = {SCHEMA};")
+    with db:
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('oldest', ?)", (str(OLDEST),))
     return db
+
+
+def _oldest(db: sqlite3.Connection) -> int:
+    """The schema from which on this journal, which a newer Casedrop wrote, can be gone on with."""
+    try:
+        found = db.execute("SELECT value FROM meta WHERE key = 'oldest'").fetchone()
+    except sqlite3.OperationalError:  # no table of that name
+        found = None
+    return int(found[0]) if found else SCHEMA + 1
 
 
 def unusable(path: Path, error: Exception) -> str:

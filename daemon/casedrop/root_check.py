@@ -2,7 +2,6 @@
 
 import errno
 import os
-import pwd
 import shlex
 import stat
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,7 @@ from casedrop.journal import NAME, Journal
 from casedrop.model import Drop
 from casedrop.near import several
 from casedrop.settle import is_junk
-from casedrop.trying import tried
+from casedrop.trying import tried, user_name
 from casedrop.watch import events_arrive, file_system, lease_works
 
 DEFAULT_ACL = "system.posix_acl_default"
@@ -125,8 +124,8 @@ def _people(path: Path, what: str, drop: Drop) -> Iterator[Finding]:
     if stuck:
         yield problem(
             what,
-            f"{path}/drop: {several(stuck)} cannot be read or moved by {_user()}: it belongs to who copied it, "
-            "and moving a folder needs the right to write in the folder itself.",
+            f"{path}/drop: {several(stuck)} cannot be read or moved by {user_name(os.geteuid())}: it "
+            "belongs to who copied it, and moving a folder needs the right to write in the folder itself.",
             _writable(path),
         )
     elif meant:
@@ -202,11 +201,5 @@ def _sysctl(name: str, value: int) -> str:
 def _writable(path: Path) -> str:
     """For what is there and what will come; it takes no right from anybody."""
     folders = " ".join(shlex.quote(str(path / name)) for name in roots.FOLDERS)
-    return f"sudo setfacl -R -m u:{_user()}:rwX,d:u:{_user()}:rwX {folders}"
-
-
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
+    user = user_name(os.geteuid())
+    return f"sudo setfacl -R -m u:{user}:rwX,d:u:{user}:rwX {folders}"

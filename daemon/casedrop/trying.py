@@ -1,7 +1,10 @@
-"""One look of `casedrop check`: whatever it raises is a finding, and hides no other."""
+"""One look of `casedrop check`: whatever it raises is a finding, and hides no other. And with whose rights."""
 
 import os
-from collections.abc import Callable, Iterable
+import pwd
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from casedrop.errors import CasedropError, ConfigurationError, SetupProblem
 from casedrop.findings import Finding, ok, problem
@@ -22,3 +25,40 @@ def tried(what: str, look: Callable[[], str | Iterable[Finding]], mend: str = ME
     except OSError as error:
         where = os.fsdecode(error.filename) if error.filename else what
         return [problem(what, f"{where}: {error.strerror}.", mend)]
+
+
+def service_user(state: Path) -> int:
+    """Whose the state directory is; before there is one, who asks."""
+    return state.stat().st_uid if state.is_dir() else os.geteuid()
+
+
+def user_name(number: int) -> str:
+    """As commands take it."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+@contextmanager
+def as_service(state: Path) -> Iterator[None]:
+    """Root, who may do everything, sees with the rights of the service's user."""
+    number = service_user(state)
+    if os.geteuid() or not number:
+        yield
+        return
+    groups, group = os.getgroups(), os.getegid()
+    try:
+        name = pwd.getpwuid(number)
+        os.setgroups(os.getgrouplist(name.pw_name, name.pw_gid))
+        os.setegid(name.pw_gid)
+    except KeyError:
+        os.setgroups([])
+        os.setegid(state.stat().st_gid)
+    os.seteuid(number)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
