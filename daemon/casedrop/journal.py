@@ -407,7 +407,9 @@ class Journal:
     def wish(self, case_id: int, wish: Json) -> None:
         """What a person has decided about a case that waits; the service, which alone changes cases, does it."""
         with self._lock, self._db:
-            self._db.execute("INSERT OR REPLACE INTO wishes VALUES (?, ?)", (case_id, json.dumps(wish)))
+            self._db.execute(
+                "INSERT OR REPLACE INTO wishes (case_id, wish) VALUES (?, ?)", (case_id, json.dumps(wish))
+            )
 
     def wishes(self) -> dict[int, Json]:
         with self._lock:
@@ -499,7 +501,9 @@ class Journal:
         try:
             with self._lock, self._db:
                 self._db.execute(
-                    "INSERT OR ABORT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+                    "INSERT OR ABORT INTO cases"
+                    " (id, root, folder, filed_as, stage, study, title, record, files)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
                     " folder = excluded.folder, filed_as = excluded.filed_as, stage = excluded.stage,"
                     " study = excluded.study, title = excluded.title, record = excluded.record,"
                     " files = excluded.files",
