@@ -46,7 +46,6 @@ def root_findings(settings: Settings, drop: Drop) -> list[Finding]:
 
 def _probe(settings: Settings, path: Path, what: str) -> Iterator[Finding]:
     """Moves a folder from drop/ to both targets, and hears whether the system tells of it."""
-    kind = file_system(str(path))
     try:
         events = events_arrive(str(path / "drop"), lambda: roots.expect_folders(path))
     except SetupProblem as wrong:
@@ -59,10 +58,7 @@ def _probe(settings: Settings, path: Path, what: str) -> Iterator[Finding]:
         yield from tried(what, lambda: _renames(path), _writable(path))
         yield _at_a_limit(what, error)
         return
-    yield ok(
-        what,
-        f"{path}: folders can be moved to done/ and failed/, on one file system ({kind.type}).",
-    )
+    yield ok(what, f"{path}: folders can be moved to done/ and failed/.")
     yield _told_of_changes(settings, path, what, events=events)
 
 
@@ -75,7 +71,7 @@ def _told_of_changes(settings: Settings, path: Path, what: str, *, events: bool)
     kind = file_system(str(path))
     every = f"{settings.settle.rescan_seconds:g} s"
     if events and kind.events:
-        return ok(what, f"{path}: the system tells of changes as they happen.")
+        return ok(what, f"{path}: the system tells of changes as they happen ({kind.type}).")
     who = "of what other machines change" if events else "of changes"
     return attention(
         what,
