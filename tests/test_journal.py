@@ -155,6 +155,32 @@ def test_a_damaged_journal_names_the_copy_that_is_kept(tmp_path: Path) -> None:
         Journal(path)
 
 
+def test_an_older_casedrop_goes_on_with_a_journal_to_which_a_newer_one_only_added(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    journal = Journal(path)
+    case = journal.begin(CASE)
+    journal.close()
+    with sqlite3.connect(path) as db:
+        db.executescript(
+            "ALTER TABLE cases ADD COLUMN later TEXT; ALTER TABLE wishes ADD COLUMN later TEXT;"
+            "CREATE TABLE further (a TEXT); UPDATE cases SET record = json_set(record, '$.later', 1);"
+            f"CREATE INDEX cases_later ON cases (later); PRAGMA user_version = {SCHEMA + 1};"
+        )
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('oldest', ?)", (str(SCHEMA),))
+    db.close()
+    older = Journal(path)
+    assert older.case(case.id) == case
+    older.begin(replace(CASE, folder="other", study_pk="another study"))
+    older.wish(older.save(case, stage=Stage.UPLOADING).id, "anew")
+    assert older.schema == SCHEMA + 1
+    older.close()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE meta SET value = ? WHERE key = 'oldest'", (str(SCHEMA + 1),))
+    db.close()
+    with pytest.raises(ConfigurationError, match="newer Casedrop"):
+        Journal(path)
+
+
 UNDO = {3: "DROP INDEX cases_by_set; DROP INDEX cases_to_look_at;"}
 UNDO[4] = "DROP INDEX cases_by_head;"
 UNDO[2] = "DROP TABLE wishes; DROP INDEX cases_by_files; ALTER TABLE cases DROP COLUMN files;"

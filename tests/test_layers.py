@@ -31,6 +31,7 @@ PURE = {
     "errors",
     "essence",
     "expects",
+    "findings",
     "gaps",
     "grids",
     "group",
@@ -133,6 +134,7 @@ SHARED = {
 """What edges may import besides pure modules: the platform, how files are opened and read, and workers."""
 ABOVE = {
     "admission",
+    "backup",
     "before_sending",
     "board",
     "cli",
@@ -167,10 +169,13 @@ ABOVE = {
     "pages",
     "pipeline",
     "planning",
+    "platform_check",
     "pseudonym_key",
     "reach",
     "reload",
     "resend",
+    "restoring",
+    "root_check",
     "running",
     "scan",
     "service",
@@ -179,6 +184,8 @@ ABOVE = {
     "table_files",
     "table_watch",
     "throttle",
+    "trying",
+    "unit_check",
     "watched",
 }
 IMPURE = {

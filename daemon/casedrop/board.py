@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from casedrop import status
+from casedrop import __version__, status
 from casedrop.journal import Journal
 from casedrop.judge import Attempt
 from casedrop.model import Case, Finding, FindingState
@@ -27,7 +27,8 @@ def gather(
 ) -> dict[str, Any]:
     """As docs/status.schema.json describes it: of the service, and the drops with their cases.
 
-    Version, the time, the pid, the time of the journal's copy (0: none), and bytes free in the state directory.
+    Version, Casedrop's own, the time, the pid, the time of the journal's copy (0: none), and bytes free in the
+    state directory.
     A drop has name, rules (a fingerprint), held, paused and page (why nothing moves or is sent, or why there is no
     status page; or ""), stands (held, paused, rehearses or ""), scanned (when the last good look began, 0: never),
     free (bytes in the root, where known), ended (how many folders are done and failed), table_changes
@@ -35,7 +36,7 @@ def gather(
     """
     found = [_of_drop(watched, journal, attempts, now) | {"paused": paused} for watched in drops]
     free = shutil.disk_usage(journal.copy_path.parent).free
-    own = {"version": status.VERSION, "time": time.time(), "pid": os.getpid()}
+    own = {"version": status.VERSION, "casedrop": __version__, "time": time.time(), "pid": os.getpid()}
     return own | {"copied": journal.copied, "free": free, "drops": found}
 
 

@@ -191,16 +191,27 @@ def run(
 def check(
     config: Config = None,
     offline: Annotated[bool, typer.Option("--offline", help="Ask nothing of Grand Challenge.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all findings as JSON.")] = False,
 ) -> None:
-    """Check the configuration, the roots, the token, the reader studies and the sockets."""
-    from casedrop.inspection import check_all  # noqa: PLC0415
+    """Check the set-up: all that is wrong at once, each with what mends it."""
+    import json  # noqa: PLC0415
 
-    settings = _settings(config)
-    findings = check_all(settings, _environ(config, settings), offline=offline)
-    for code, text in findings:
-        mark = "PROBLEM " if code else "" if text.startswith("ATTENTION") else "ok      "
-        typer.echo(f"{mark} {text}".strip())
-    raise typer.Exit(max(code for code, _ in findings))
+    from casedrop import findings  # noqa: PLC0415
+    from casedrop.errors import ConfigurationError  # noqa: PLC0415
+    from casedrop.inspection import check_all, mistakes  # noqa: PLC0415
+
+    try:
+        settings = _settings(config)
+    except ConfigurationError as error:
+        found = mistakes(error, _file(config))
+    else:
+        found = check_all(settings, _file(config), _environ(config, settings), offline=offline)
+    if as_json:
+        typer.echo(json.dumps(findings.as_json(found), indent=2))
+    else:
+        for one in found:
+            typer.echo(one.line)
+    raise typer.Exit(findings.code(found))
 
 
 @app.command()
@@ -507,13 +518,50 @@ def where(name: str, config: Config = None) -> None:
 
 
 @app.command()
-def restore(config: Config = None) -> None:
-    """Put the journal's own copy in its place, when the journal is damaged. Stop the service first."""
+def backup(file: Path, config: Config = None) -> None:
+    """Write journal, ledger, keys and configuration into FILE (.tar.gz), while the service runs."""
+    import time  # noqa: PLC0415
+
+    from casedrop.backup import make  # noqa: PLC0415
+
+    for text in make(_settings(config), _file(config), file, time.time()):
+        typer.echo(text)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path | None, typer.Argument(help="A backup; without it, the journal's own copy.")] = None,
+    config: Config = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Also where there is a journal; it is kept beside the backup's.")
+    ] = False,
+) -> None:
+    """Put a backup back, or the journal's own copy when the journal is damaged. Stop the service first."""
+    if file:
+        _restore(file, _file(config), replace=replace)
+        return
     from casedrop import start  # noqa: PLC0415
 
     aside = start.restore(_settings(config))
     typer.echo(
         f"The copy is in the journal's place; what was there is {aside.name} beside it. Start the service: it "
+        "looks each unfinished folder up on Grand Challenge before it does anything."
+    )
+
+
+def _restore(file: Path, config: Path, *, replace: bool) -> None:
+    import time  # noqa: PLC0415
+
+    from casedrop import restoring  # noqa: PLC0415
+    from casedrop.config import load  # noqa: PLC0415
+
+    def read(path: Path) -> "Settings":
+        return load(path, os.environ)
+
+    for text in restoring.put_back(file, config, read, replace=replace, now=time.time()):
+        typer.echo(text)
+    typer.echo(
+        "Give the token again where it is missing, see what `casedrop check` says, then start the service: it "
         "looks each unfinished folder up on Grand Challenge before it does anything."
     )
 

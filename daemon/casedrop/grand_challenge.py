@@ -93,6 +93,8 @@ class GrandChallenge:
     """
 
     archive = False
+    ahead: float | None = None
+    """Seconds by which the platform's clock was ahead of ours at `whoami`; None where it did not tell."""
 
     def __init__(
         self,
@@ -125,7 +127,11 @@ class GrandChallenge:
 
     def whoami(self) -> str:
         """The token's user name; "AnonymousUser" where the server saw no token."""
-        return str(self._read("whoami", "profiles/users/self/")["user"]["username"])
+        answer = self._send("whoami", "GET", "profiles/users/self/")
+        if "Date" in answer.headers:
+            self.ahead = (_date(answer) - datetime.now(UTC)).total_seconds()
+        with _understood():
+            return str(answer.json()["user"]["username"])
 
     def reader_study(self, slug: str) -> ReaderStudy | None:
         """None where it does not exist or this user may not see it: the platform does not tell which."""

@@ -1,139 +1,142 @@
 """What `casedrop check` looks at; it changes nothing but a probe of its own."""
 
 import os
+import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from casedrop import notify, page_file, reach, roots, running, token_age
-from casedrop.check import check_platform
+from casedrop import __version__, notify, reach, running, token_age
 from casedrop.compound import is_mirax
-from casedrop.config import Settings, read_token
-from casedrop.errors import CasedropError, ConfigurationError, SetupProblem
-from casedrop.grand_challenge import GrandChallenge
-from casedrop.journal import NAME, Journal
-from casedrop.model import Drop, SocketKind
+from casedrop.config import Settings
+from casedrop.errors import ConfigurationError
+from casedrop.findings import Finding, attention, ok, once, problem
+from casedrop.journal import NAME, SCHEMA, Journal
+from casedrop.model import Drop
 from casedrop.naming_check import naming_words
 from casedrop.near import several
+from casedrop.platform_check import platform_findings
 from casedrop.reports import identifiable_words, procedure_words
+from casedrop.root_check import root_findings, watch_findings
 from casedrop.status import outdated_words
-from casedrop.watch import file_system
+from casedrop.trying import MEND, as_service, service_user, tried, user_name
+from casedrop.unit_check import unit_findings
 
-Findings = list[tuple[int, str]]
-"""(exit code, sentence): 0 is well, 78 is for the administrator, 75 cannot be told now."""
-
-WELL, WRONG, LATER = 0, 78, 75
+CONFIGURATION = "configuration"
 
 
-def check_all(settings: Settings, environ: Mapping[str, str], *, offline: bool) -> Findings:
+def mistakes(error: ConfigurationError, config: Path) -> list[Finding]:
+    """Those of a configuration, which hide all others."""
+    return [problem(CONFIGURATION, text, f"Mend {config}.") for text in error.problems]
+
+
+def check_all(
+    settings: Settings, config: Path, environ: Mapping[str, str], *, offline: bool
+) -> list[Finding]:
     """Every finding, good and bad, each once."""
-    found: Findings = [(WELL, "The configuration is well formed.")]
-    said = (words(drop) for drop in settings.drops for words in (identifiable_words, procedure_words))
-    found += [(WELL, text) for text in said if text]
-    found += [(WRONG, text) for text in map(slide_words, settings.drops) if text]
-    found += _tried(lambda: _state_words(settings))
-    for drop in settings.drops:
-        found += _check_root(settings, Path(drop.root))
-        found += _check_page(drop)
+    found = [ok(CONFIGURATION, "The configuration is well formed."), *_of_drops(settings)]
+    found += tried("user", lambda: _user(settings))
+    with as_service(settings.state.directory):
+        found += tried("state", lambda: _state(settings), "Give the service's user the state directory.")
+        for drop in settings.drops:
+            found += root_findings(settings, drop)
+        found += tried("inotify", lambda: watch_findings(settings.drops))
+    found += tried("unit", lambda: unit_findings(settings, config))
+    found += tried("names", lambda: _told("names", naming_words(settings, environ)))
+    found += tried("messages", lambda: _told("messages", notify.words(settings)))
+    found += tried("service", lambda: _service(settings))
     if words := _token_words(settings):
-        found.append((WELL, f"ATTENTION: {words}"))
-    found += [(WELL if well else WRONG, text) for well, text in naming_words(settings, environ)]
-    found += [(WELL if well else WRONG, text) for well, text in notify.words(settings)]
-    found += [(WELL, f"ATTENTION: {outdated_words(names)}")] if (names := running.outdated(settings)) else []
-    found += _tried(lambda: reach.words(settings))
+        found.append(attention("token", words))
+    found += tried("hosts", lambda: reach.words(settings))
     if not offline:
-        found += _check_platform(settings, environ)
-    return list(dict.fromkeys(found))
+        found += platform_findings(settings, environ)
+    return once(found)
+
+
+def _of_drops(settings: Settings) -> Iterator[Finding]:
+    """What the rules of each drop mean for patients, and what they can never take."""
+    for drop in settings.drops:
+        what = f"drop {drop.name}"
+        if words := procedure_words(drop):
+            yield ok(what, words)
+        if words := identifiable_words(drop):
+            mend = "If that is not meant, take deidentify out of the drop."
+            yield attention(what, words.removeprefix("ATTENTION: "), mend)
+        if words := slide_words(drop):
+            yield problem(what, words)
+
+
+def _told(what: str, words: list[tuple[bool, str]]) -> Iterator[Finding]:
+    for well, text in words:
+        yield ok(what, text) if well else problem(what, text, MEND)
 
 
 def _token_words(settings: Settings) -> str:
     return token_age.words({"token_expires": token_age.end(settings.platform.token_expires)}, time.time())
 
 
-def _check_platform(settings: Settings, environ: Mapping[str, str]) -> Findings:
-    try:
-        token = read_token(settings, environ)
-    except ConfigurationError as error:
-        return [(WRONG, problem) for problem in error.problems]
-    try:
-        platform = reach.platform(settings, lambda: token)
-    except ConfigurationError:
-        return []  # said with the hosts
-    found = _tried(lambda: f"The token belongs to {platform.whoami()}.")
-    for drop in settings.drops:
-        found += _tried(lambda drop=drop: _platform_words(platform, drop))  # type: ignore[misc]
-    return found
+def _user(settings: Settings) -> Iterator[Finding]:
+    owner = service_user(settings.state.directory)
+    if os.geteuid() not in (0, owner):
+        yield attention(
+            "user",
+            "This check does not run as the service's user, who may have other rights than what follows says.",
+            f"sudo -u {user_name(owner)} casedrop check",
+        )
 
 
-def _state_words(settings: Settings) -> str:
+def _state(settings: Settings) -> Iterator[Finding]:
     """The state directory can be used, or made; what is there is not changed. Raises ConfigurationError."""
     directory = settings.state.directory
     there = directory if directory.exists() else next(one for one in directory.parents if one.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise ConfigurationError([f"state.directory {directory}: this user may not write in {there}."])
-    if (directory / NAME).exists():
-        Journal(directory / NAME).close()
-        return f"{directory}: the journal can be read."
-    return f"{directory}: there is no journal yet; it is made at the first start."
-
-
-def _check_root(settings: Settings, path: Path) -> Findings:
-    found = [
-        *_tried(lambda: f"{path} is a root of Casedrop." if roots.root_id(path) else ""),
-        *_tried(lambda: f"{path}: folders can be moved to done/ and failed/." if _renames(path) else ""),
-    ]
-    if (path / roots.IDENTITY).exists():
-        found += _tried(lambda: _owner_words(settings, path))
-    if path.is_dir():
-        found.append((WELL, _lease_words(path)))
-    return found
-
-
-def _check_page(drop: Drop) -> Findings:
-    if drop.page == "off":
-        return []
+    if not there.is_dir() or not os.access(there, os.W_OK, effective_ids=True):
+        yield problem(
+            "state",
+            f"state.directory {directory}: this user may not write in {there}.",
+            f"`sudo casedrop install` makes it, or: sudo install -d -m 700 -o casedrop {directory}",
+        )
+        return
+    yield from _free(settings, there)
+    if not (directory / NAME).exists():
+        yield ok("state", f"{directory}: there is no journal yet; it is made at the first start.")
+        return
+    journal = Journal(directory / NAME, looking=True)
     try:
-        page_file.expect_ours(Path(drop.root))
-    except page_file.ForeignError:
-        return [(WRONG, page_file.foreign(Path(drop.root)))]
-    return []
+        older = journal.schema < SCHEMA
+    finally:
+        journal.close()
+    further = "; it is of an older Casedrop, and brought forward at the next start" if older else ""
+    yield ok("state", f"{directory}: the journal can be read{further}.")
 
 
-def _owner_words(settings: Settings, path: Path) -> str:
-    known = settings.state.directory / NAME
-    journal = Journal(known) if known.exists() else None
-    roots.expect_owner(path, journal.id if journal else "")
-    return f"{path} belongs to this journal, or to none yet."
+def _free(settings: Settings, there: Path) -> Iterator[Finding]:
+    free, least = shutil.disk_usage(there).free, int(settings.state.min_free)
+    said = f"{settings.state.directory}: {free // 10**6} MB are free"
+    if free >= least:
+        yield ok("state", f"{said}, {least // 10**6} MB are needed.")
+        return
+    yield problem(
+        "state",
+        f"{said}, and with less than {least // 10**6} MB (state.min_free) no new folder is taken.",
+        "Free some, or give state.directory a larger disk.",
+    )
 
 
-def _renames(path: Path) -> bool:
-    roots.expect_folders(path)
-    return True
-
-
-def _lease_words(path: Path) -> str:
-    if file_system(str(path)).lease:
-        return f"{path}: whether a file is still being written can be asked of the file system."
-    return f"{path}: this file system cannot tell who writes; use a longer settle.quiet_seconds or `ready`."
-
-
-def _platform_words(platform: GrandChallenge, drop: Drop) -> str:
-    study, kinds = check_platform(platform, drop)
-    sockets = ", ".join(f"{slug}: {_kind_words(kind)}" for slug, kind in kinds.items())
-    return f'Drop "{drop.name}": {"archive" if study.archive else "reader study"} {study.url} with {sockets}.'
-
-
-def _kind_words(kind: SocketKind) -> str:
-    return kind.kind if kind.kind == kind.super_kind else f"{kind.super_kind} ({kind.kind})"
-
-
-def _tried(look: Callable[[], str]) -> Findings:
+def _service(settings: Settings) -> Iterator[Finding]:
+    """Whether it goes by what is installed and configured now."""
     try:
-        return [(WELL, look())]
-    except (SetupProblem, ConfigurationError) as wrong:
-        return [(WRONG, problem) for problem in wrong.problems]
-    except CasedropError as problem:
-        return [(LATER, str(problem))]
+        report = running.report(settings)
+    except OSError:
+        return
+    if not running.runs(report):
+        yield attention("service", "The service is not running.", "sudo systemctl start casedrop")
+        return
+    runs = report.get("casedrop", "older")
+    if runs != __version__:
+        text = f"The running service is Casedrop {runs}, and {__version__} is installed."
+        yield attention("service", text, "sudo systemctl restart casedrop")
+    if names := running.outdated(settings):
+        yield attention("service", outdated_words(names), "sudo systemctl reload casedrop")
 
 
 def slide_words(drop: Drop) -> str:

@@ -25,6 +25,7 @@ from casedrop.near import shown
 from casedrop.redrop import held_now
 from casedrop.stages import AT_REST, Stage, move
 from casedrop.table_changes import Sent
+from casedrop.writing import give_like_directory
 
 NAME = "journal.sqlite"
 """In the state directory."""
@@ -49,6 +50,12 @@ CREATE INDEX cases_by_head ON cases (json_extract(record, '$.head')) WHERE json_
 
 SINCE = {2: SINCE_2, 3: SINCE_3, 4: SINCE_4}
 """What each schema adds to the one before."""
+
+OLDEST = 4
+"""The oldest schema whose Casedrop can go on with a journal of this one, so that an upgrade can be taken back.
+
+Raised only where a change is more than tables, indexes and columns that may be empty.
+"""
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -158,15 +165,18 @@ class Ended:
 class Journal:
     """The narrow interface a journal of another kind would have to offer too."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or make the journal at `path`; raises ConfigurationError where it cannot be used."""
+    def __init__(self, path: Path, *, looking: bool = False) -> None:
+        """Open or make the journal at `path`; raises ConfigurationError where it cannot be used.
+
+        Who is only `looking` leaves one of an older Casedrop, which may still run, as it is.
+        """
         self._lock = threading.Lock()
         self._recent: dict[tuple[str, str, int], list[Case]] = {}
         self._ended: dict[str, dict[str, int]] = {}
         self._decoded: dict[int, tuple[str, Case]] = {}
         self._path = path
         try:
-            self._db = _open(path)
+            self._db = _open(path, looking=looking)
         except (sqlite3.Error, OSError) as error:
             raise ConfigurationError([unusable(path, error)]) from None
 
@@ -175,19 +185,19 @@ class Journal:
             self._db.close()
 
     def keep_copy(self) -> None:
-        """Replace the copy beside the journal by one of now; nobody who writes waits for it.
+        """Replace the copy beside the journal by one of now.
 
-        The copy counts one start less than the roots do, so that it is known for an old journal however
-        soon it is put in the journal's place. Raises sqlite3.Error or OSError; the old copy is then kept.
+        Raises sqlite3.Error or OSError; the old copy is then kept.
         """
         hidden = self.copy_path.with_suffix(".tmp")
-        _made_private(hidden)
-        with closing(sqlite3.connect(self._path)) as db:
-            db.execute("VACUUM INTO ?", (str(hidden),))
-        with closing(sqlite3.connect(hidden)) as copy, copy:
-            copy.execute("PRAGMA synchronous = FULL")
-            copy.execute("UPDATE meta SET value = value - 1 WHERE key LIKE 'starts %'")
+        snapshot(self._path, hidden)
         hidden.replace(self.copy_path)
+
+    @property
+    def schema(self) -> int:
+        with self._lock:
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        return int(version)
 
     @property
     def copied(self) -> float:
@@ -397,7 +407,9 @@ class Journal:
     def wish(self, case_id: int, wish: Json) -> None:
         """What a person has decided about a case that waits; the service, which alone changes cases, does it."""
         with self._lock, self._db:
-            self._db.execute("INSERT OR REPLACE INTO wishes VALUES (?, ?)", (case_id, json.dumps(wish)))
+            self._db.execute(
+                "INSERT OR REPLACE INTO wishes (case_id, wish) VALUES (?, ?)", (case_id, json.dumps(wish))
+            )
 
     def wishes(self) -> dict[int, Json]:
         with self._lock:
@@ -489,7 +501,9 @@ class Journal:
         try:
             with self._lock, self._db:
                 self._db.execute(
-                    "INSERT OR ABORT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+                    "INSERT OR ABORT INTO cases"
+                    " (id, root, folder, filed_as, stage, study, title, record, files)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
                     " folder = excluded.folder, filed_as = excluded.filed_as, stage = excluded.stage,"
                     " study = excluded.study, title = excluded.title, record = excluded.record,"
                     " files = excluded.files",
@@ -583,6 +597,21 @@ def copy_of(path: Path) -> Path:
     return path.with_suffix(".copy.sqlite")
 
 
+def snapshot(path: Path, target: Path) -> None:
+    """Write what the journal at `path` holds now to `target`; nobody who writes to it waits for that.
+
+    VACUUM INTO, as SQLite's backup API, takes one state of it; it is also the smallest, and reads every page.
+    The snapshot counts one start less than the roots do, so that it is known for an old journal however soon it
+    is put in the journal's place. Raises sqlite3.Error or OSError.
+    """
+    _made_private(target)
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=10)) as db:
+        db.execute("VACUUM INTO ?", (str(target),))
+    with closing(sqlite3.connect(target)) as copy, copy:
+        copy.execute("PRAGMA synchronous = FULL")
+        copy.execute("UPDATE meta SET value = value - 1 WHERE key LIKE 'starts %'")
+
+
 def restore(path: Path, now: float) -> Path:
     """Put the kept copy in the journal's place; what was there stays beside it, under the name returned.
 
@@ -598,12 +627,19 @@ def restore(path: Path, now: float) -> Path:
             [f"There is no copy of the journal to restore ({copy}: {error.strerror})."]
         ) from None
     Journal(hidden).close()
+    give_like_directory(hidden)
+    aside = set_aside(path, now)
+    hidden.rename(path)
+    return aside
+
+
+def set_aside(path: Path, now: float) -> Path:
+    """Give what is there, a journal with its log, the name returned."""
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     aside = path.with_name(f"{path.name}.replaced-{stamp}")
     for ending in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError):
             path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
-    hidden.rename(path)
     return aside
 
 
@@ -627,26 +663,39 @@ def _name(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+def _open(path: Path, *, looking: bool) -> sqlite3.Connection:
+    os.close(os.open(path, (0 if looking else os.O_CREAT) | os.O_RDWR | os.O_CLOEXEC, 0o600))
     db = sqlite3.connect(path, check_same_thread=False, timeout=10)
     (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version > SCHEMA:
+    if version > SCHEMA and _oldest(db) > SCHEMA:
         raise sqlite3.DatabaseError("it was written by a newer Casedrop")
     (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise sqlite3.DatabaseError("it is damaged")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
+    if looking or version >= SCHEMA:
+        return db
     if version == 0:
         with db:
             db.executescript(f"BEGIN; {TABLES} {''.join(SINCE.values())} PRAGMA user_version = {SCHEMA};")
             db.execute("INSERT INTO meta VALUES ('id', ?)", (uuid.uuid4().hex,))
-    elif version < SCHEMA:
+    else:
         missing = "".join(SINCE[later] for later in range(version + 1, SCHEMA + 1))
         with db:
             db.executescript(f"BEGIN; {missing} PRAGMA user_version = {SCHEMA};")
+    with db:
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('oldest', ?)", (str(OLDEST),))
     return db
+
+
+def _oldest(db: sqlite3.Connection) -> int:
+    """The schema from which on this journal, which a newer Casedrop wrote, can be gone on with."""
+    try:
+        found = db.execute("SELECT value FROM meta WHERE key = 'oldest'").fetchone()
+    except sqlite3.OperationalError:  # no table of that name
+        found = None
+    return int(found[0]) if found else SCHEMA + 1
 
 
 def unusable(path: Path, error: Exception) -> str:

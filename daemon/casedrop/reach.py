@@ -1,5 +1,6 @@
 """The platform as the configuration says to reach it: proxy, password, authorities."""
 
+import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -69,8 +70,8 @@ def words(settings: Settings) -> str:
     """The hosts that must be reachable. Raises ConfigurationError."""
     host, kept = urlsplit(settings.platform.url).netloc, settings.state.directory / NAME
     storage = ""
-    if kept.exists():
-        journal = Journal(kept)
+    if os.path.exists(kept):
+        journal = Journal(kept, looking=True)
         storage = journal.storage
         journal.close()
     way = route(settings)

@@ -28,6 +28,7 @@ from casedrop.pseudonyms import fingerprint
 from casedrop.reload import HANGUP, Reload, run_again
 from casedrop.service import Service
 from casedrop.systemd import Manager
+from casedrop.writing import give_like_directory
 
 PRIVATE = 0o077
 """The journal, the ledger and packed series are for the service's user alone; what others may read says so."""
@@ -42,7 +43,7 @@ def serve(load: Callable[[], Settings], environ: Mapping[str, str], *, once: boo
     os.umask(PRIVATE)
     token, pseudonym_key, addresses = _secrets(settings, environ)
     directory = state_directory(settings)
-    lock = _lock(directory)
+    lock = locked(directory)
     tempfile.tempdir = str(directory)  # copies of images are nobody else's, and /tmp may be memory
     names = logs.configure(
         sys.stderr,
@@ -193,7 +194,7 @@ def restore(settings: Settings) -> Path:
     Raises SetupProblem while a service runs, ConfigurationError where there is no good copy.
     """
     directory = state_directory(settings)
-    lock = _lock(directory)
+    lock = locked(directory)
     try:
         return journal.restore(directory / journal.NAME, time.time())
     finally:
@@ -214,11 +215,15 @@ def _token_source(settings: Settings, environ: Mapping[str, str], token: str) ->
     return source
 
 
-def _lock(directory: Path) -> int:
-    """One service per state directory; the lock goes with the process, however it ends."""
+def locked(directory: Path) -> int:
+    """One service per state directory; the lock goes with the process, however it ends.
+
+    Raises ConfigurationError, or SetupProblem while another has it.
+    """
     path = directory / "lock"
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        give_like_directory(path)
     except OSError as error:
         raise ConfigurationError(
             [f"state.directory {directory} is not writable ({error.strerror})."]

@@ -1,12 +1,14 @@
 """What is there: listings, who still writes, where data ends; and a wake-up when something stirs."""
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import gzip
 import lzma
 import os
 import re
+import select
 import signal
 import stat
 import struct
@@ -56,6 +58,10 @@ OF_THE_FILE = (None, errno.EINVAL)
 """What an OSError says that no disk has raised: bz2's word for broken data, or a place that no file has."""
 OWN_NOISE = frozenset({"opened", "closed_no_write"})
 """Events that our own reading causes."""
+NAMES = 0x3C0
+"""inotify(7): IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE and IN_DELETE."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +178,46 @@ def writers(folder: str, listing: Listing) -> list[str]:
 def _is_written(folder: str, path: str) -> bool:
     try:
         with opened(folder, path) as descriptor:
-            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            _lease(descriptor)
     except OSError as error:
         return error.errno in (errno.EAGAIN, errno.EWOULDBLOCK)
     return False
+
+
+def _lease(descriptor: int) -> None:
+    """Raises OSError, EAGAIN where somebody has the file open for writing."""
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+def lease_works(directory: str) -> bool | None:
+    """Whether a lease sees a writer and is had without one, tried on a file that never gets a name.
+
+    None where no such file can be made.
+    """
+    try:
+        writer = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
+    try:
+        reader = os.open(f"/proc/self/fd/{writer}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(writer)
+    try:
+        writer = os.open(f"/proc/self/fd/{reader}", os.O_WRONLY | os.O_CLOEXEC)
+        seen = not _is_leased(reader)
+        os.close(writer)
+        return seen and _is_leased(reader)
+    finally:
+        os.close(reader)
+
+
+def _is_leased(descriptor: int) -> bool:
+    try:
+        _lease(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def cut_off(folder: str, listing: Listing) -> list[str]:
@@ -272,6 +313,27 @@ def _member_holds_dicom(packed: zipfile.ZipFile, member: zipfile.ZipInfo, depth:
         if error.errno in OF_THE_FILE:
             return None
         raise
+
+
+def events_arrive(directory: str, stir: Callable[[], None], seconds: float = 2) -> bool:
+    """Whether inotify tells what `stir` changes in the directory.
+
+    Raises OSError where a limit of inotify is met, and what `stir` raises.
+    """
+    descriptor = _system(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
+    try:
+        _system(_libc.inotify_add_watch(descriptor, os.fsencode(directory), NAMES))
+        stir()
+        return bool(select.select([descriptor], [], [], seconds)[0])
+    finally:
+        os.close(descriptor)
+
+
+def _system(answer: int) -> int:
+    if answer < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return answer
 
 
 class Wake(FileSystemEventHandler):

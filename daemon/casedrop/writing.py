@@ -27,3 +27,10 @@ def _show_to_readers_of(like: os.stat_result, descriptor: int) -> None:
         os.fchown(descriptor, -1, like.st_gid)
     with suppress(OSError):
         os.fchmod(descriptor, (like.st_mode & READERS) | stat.S_IRUSR | stat.S_IWUSR)
+
+
+def give_like_directory(path: Path) -> None:
+    """Root makes files for others: what lies in a directory is its owner's, as if that one had made it."""
+    if os.geteuid() == 0:
+        around = path.parent.stat()
+        os.chown(path, around.st_uid, around.st_gid, follow_symlinks=False)

@@ -216,7 +216,8 @@ class _Faulty:
         if fault.cut:
             await _cut(send)
         headers = [(key.lower().encode(), value.encode()) for key, value in fault.headers.items()]
-        headers.append((b"content-type", b"text/html"))
+        if b"content-type" not in dict(headers):
+            headers.append((b"content-type", b"text/html"))
         await send({"type": "http.response.start", "status": fault.status, "headers": headers})
         await send({"type": "http.response.body", "body": HTML_500.encode()})
 

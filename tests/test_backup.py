@@ -1,0 +1,279 @@
+"""A backup, made while the service runs, and what becomes of the folders when an old one is put back."""
+
+import json
+import os
+import sqlite3
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from casedrop import backup, journal
+from lab import Lab, mha
+from waiting import wait_for
+
+JOURNALS = Path(__file__).parent / "journals"
+
+
+@pytest.fixture
+def kept(lab: Lab) -> Path:
+    return lab.top / "kept.tar.gz"
+
+
+def rewritten(path: Path, change: Callable[[str, bytes], bytes]) -> None:
+    """The same backup with members of other contents, and a manifest that fits them."""
+    with tarfile.open(path) as tar:
+        held = {one.name: tar.extractfile(one).read() for one in tar.getmembers()}  # type: ignore[union-attr]
+    held = {name: change(name, content) for name, content in held.items()}
+    copies = path.parent / "members"
+    copies.mkdir()
+    pieces = []
+    for number, (name, content) in enumerate(held.items()):
+        (copies / str(number)).write_bytes(content)
+        pieces.append(backup.Piece(name, copies / str(number)))
+    path.unlink()
+    backup._pack(path, pieces[1:], [piece.path for piece in pieces[1:]], 0)
+
+
+@pytest.mark.long
+def test_a_backup_is_made_while_the_service_runs_and_holds_all_but_the_token(lab: Lab, kept: Path) -> None:
+    pieces = lab.top / "drops.d"
+    pieces.mkdir()
+    more = lab.config.read_text().split("[[drops]]", 1)[1].replace('"lung"', '"other"', 1)
+    (pieces / "other.toml").write_text("[[drops]]" + more.replace(str(lab.root), f"{lab.root}2"))
+    lab.start()
+    lab.move_in("P001", ct__mha=mha())
+    lab.wait_done("P001")
+    said = lab.command("backup", str(kept))
+    assert lab.process
+    assert lab.process.poll() is None
+    assert "does not hold the token" in said
+    assert kept.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(kept) as tar:
+        names = tar.getnames()
+        contents = {name: tar.extractfile(name).read() for name in names}  # type: ignore[union-attr]
+    assert names[0] == "manifest.json"
+    assert sorted(names[1:]) == [
+        "config/casedrop.toml", "config/drops.d/other.toml", "state/journal.sqlite", "state/ledger.jsonl",
+        "state/names.key", "state/uids.key",
+    ]  # fmt: skip
+    assert all(name in said for name in names[1:])
+    assert json.loads(contents["manifest.json"])["schema"] == journal.SCHEMA
+    assert not any(lab.sandbox.token.encode() in content for content in contents.values())
+    assert not list(lab.top.glob(".*"))
+
+
+@pytest.mark.long
+def test_a_backup_goes_onto_another_server_whole(lab: Lab, kept: Path) -> None:
+    lab.move_in("P001", ct__mha=mha())
+    assert lab.once() == 0
+    lab.command("backup", str(kept))
+    lost = lab.top / "lost"
+    lost.mkdir()
+    before = {path.name: path.read_bytes() for path in lab.state.glob("*.key")}
+    text = lab.config.read_text()
+    lab.state.rename(lost / "state")
+    lab.config.unlink()
+    lab.command("restore", str(kept))
+    assert lab.config.read_text() == text
+    assert {path.name: path.read_bytes() for path in lab.state.glob("*.key")} == before
+    assert {path.stat().st_mode & 0o077 for path in lab.state.iterdir()} == {0}
+    assert "ok" in lab.command("ledger", "--verify")
+    (lab.done / "P001").rename(lab.drop / "P001")
+    assert lab.once() == 0
+    assert lab.titles() == ["P001"]
+
+
+@pytest.mark.long
+def test_what_came_to_done_since_an_old_backup_is_neither_doubled_nor_lost(lab: Lab, kept: Path) -> None:
+    lab.move_in("P001", ct__mha=mha())
+    assert lab.once() == 0
+    lab.command("backup", str(kept))
+    lab.move_in("P002", ct__mha=mha(5))
+    lab.move_in("P003", ct__mha=mha(6), odd__txt=b"")
+    assert lab.once() == 1
+    ledger = (lab.state / "ledger.jsonl").read_bytes()
+    assert "Say --replace" in lab.command("restore", str(kept), code=78)
+    said = lab.command("restore", str(kept), "--replace")
+    assert "ledger.jsonl stays" in said
+    assert "kept beside" not in said
+    assert [path for path in lab.state.glob("journal.sqlite.replaced-*") if path.name.endswith("Z")]
+    assert (lab.state / "ledger.jsonl").read_bytes() == ledger
+    for name in ("P001", "P002"):
+        (lab.done / name).rename(lab.drop / name)
+    (lab.failed / "P003" / "odd.txt").unlink()
+    (lab.failed / "P003").rename(lab.drop / "P003")
+    lab.start()
+    wait_for(lambda: "accept" in lab.case("P002").get("why", ""), 30, "P002 waits for a person")
+    lab.command("accept", "lung/P002")
+    wait_for(lambda: not list(lab.drop.iterdir()), 30, "all are filed")
+    lab.wait_done("P003")
+    assert lab.stop() == 0
+    filed = [path.name for path in lab.done.iterdir() if path.is_dir()]
+    assert sorted(name[:4] for name in filed) == ["P001", "P002", "P003"]
+    assert sorted(lab.titles()) == ["P001", "P002", "P003"]
+    assert "PROBLEM" not in lab.command("ledger", "--verify")
+
+
+@pytest.mark.long
+def test_a_folder_that_was_on_its_way_at_an_old_backup_and_is_done_since_is_sent_once(
+    lab: Lab, kept: Path
+) -> None:
+    lab.sandbox.faults.add(method="GET", path="/cases/upload-sessions/", status=503, times=1000)
+    lab.start()
+    lab.move_in("P001", ct__mha=mha())
+    wait_for(lambda: lab.titles() == ["P001"], 30, "it is committed")
+    lab.command("backup", str(kept))
+    lab.sandbox.faults.clear()
+    lab.wait_done("P001")
+    receipt = (lab.done / "P001.receipt.json").read_bytes()
+    lab.stop()
+    lab.command("restore", str(kept), "--replace")
+    assert lab.once() == 0, lab.log.read_text()
+    assert lab.titles() == ["P001"]
+    assert (lab.done / "P001.receipt.json").read_bytes() == receipt
+    assert [path.name for path in lab.done.iterdir() if path.is_dir()] == ["P001"]
+
+
+@pytest.mark.long
+def test_nothing_is_restored_under_a_running_service(lab: Lab, kept: Path) -> None:
+    lab.start()
+    wait_for((lab.state / "status.json").exists, 20, "the service runs")
+    lab.command("backup", str(kept))
+    assert "Another Casedrop service" in lab.command("restore", str(kept), "--replace", code=75)
+    assert not list(lab.state.glob("*.replaced-*"))
+
+
+def made(lab: Lab, schema: int = journal.SCHEMA) -> None:
+    """A state directory as a service of some version leaves it."""
+    lab.state.mkdir(mode=0o700)
+    path = lab.state / journal.NAME
+    if schema == journal.SCHEMA:
+        journal.Journal(path).close()
+        return
+    with sqlite3.connect(path) as db:
+        db.executescript((JOURNALS / f"schema-{schema}.sql").read_text())
+    db.close()
+
+
+@pytest.mark.parametrize("schema", range(1, journal.SCHEMA))
+def test_a_backup_of_an_older_casedrop_is_taken_as_by_an_upgrade(lab: Lab, kept: Path, schema: int) -> None:
+    made(lab, schema)
+    lab.command("backup", str(kept))
+    db = sqlite3.connect(lab.state / journal.NAME)
+    assert db.execute("PRAGMA user_version").fetchone() == (schema,)
+    db.close()
+    lab.command("restore", str(kept), "--replace")
+    (checked,) = journal.Journal(lab.state / journal.NAME).under_way("root")
+    assert (checked.set_pk, checked.committed) == ("set-1", True)
+
+
+def test_a_backup_of_a_newer_casedrop_is_refused_before_anything_is_changed(lab: Lab, kept: Path) -> None:
+    made(lab)
+    lab.command("backup", str(kept))
+    before = (lab.state / journal.NAME).read_bytes()
+
+    def newer(name: str, content: bytes) -> bytes:
+        if name != backup.JOURNAL:
+            return content
+        path = lab.top / "newer"
+        path.write_bytes(content)
+        with sqlite3.connect(path) as db:
+            db.execute(f"PRAGMA user_version = {journal.SCHEMA + 1}")
+        db.close()
+        return path.read_bytes()
+
+    rewritten(kept, newer)
+    assert "Install that Casedrop, or a newer one" in lab.command("restore", str(kept), "--replace", code=78)
+    assert (lab.state / journal.NAME).read_bytes() == before
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def other(path: Path) -> None:
+    path.write_bytes(b"no backup" * 100)
+
+
+def another_tar(path: Path) -> None:
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(__file__, "a.py")
+
+
+@pytest.mark.parametrize("damage", [cut, other, another_tar])
+def test_what_is_no_whole_backup_is_refused_before_anything_is_changed(
+    lab: Lab, kept: Path, damage: Callable[[Path], None]
+) -> None:
+    made(lab)
+    lab.command("backup", str(kept))
+    damage(kept)
+    before = sorted(lab.state.iterdir())
+    assert "no backup of Casedrop, or a damaged one" in lab.command(
+        "restore", str(kept), "--replace", code=78
+    )
+    assert sorted(lab.state.iterdir()) == before
+
+
+def test_a_backup_is_never_written_over_a_file_or_onto_the_share(lab: Lab, kept: Path) -> None:
+    made(lab)
+    kept.write_text("of somebody")
+    assert "is there already" in lab.command("backup", str(kept), code=78)
+    assert kept.read_text() == "of somebody"
+    assert "on the share of lung" in lab.command("backup", str(lab.done / "a.tar.gz"), code=78)
+    assert "cannot be made" in lab.command("backup", str(lab.top / "none" / "a.tar.gz"), code=78)
+    assert not list(lab.done.iterdir())
+
+
+def test_a_configuration_that_is_there_stays_and_says_so(lab: Lab, kept: Path) -> None:
+    made(lab)
+    lab.command("backup", str(kept))
+    lab.configure('title = "{folder} a"')
+    text = lab.config.read_text()
+    assert "stays as it is" in lab.command("restore", str(kept), "--replace")
+    assert lab.config.read_text() == text
+
+
+def test_another_key_that_is_there_is_kept_beside_that_of_the_backup(lab: Lab, kept: Path) -> None:
+    made(lab)
+    key = lab.state / "uids.key"
+    key.write_bytes(b"a" * 32)
+    lab.command("backup", str(kept))
+    key.write_bytes(b"b" * 32)
+    lab.command("restore", str(kept), "--replace")
+    assert key.read_bytes() == b"a" * 32
+    (aside,) = lab.state.glob("uids.key.replaced-*")
+    assert aside.read_bytes() == b"b" * 32
+
+
+def test_a_name_in_a_backup_leads_to_no_other_place(lab: Lab, kept: Path) -> None:
+    made(lab)
+    lab.command("backup", str(kept))
+    rewritten(kept, lambda _, content: content)
+    with tarfile.open(kept) as tar:
+        pieces = {one.name: tar.extractfile(one).read() for one in tar.getmembers()[1:]}  # type: ignore[union-attr]
+    kept.unlink()
+    pieces["config/drops.d/../../evil.toml"] = b""
+    files = []
+    for number, content in enumerate(pieces.values()):
+        files.append(lab.top / f"piece-{number}")
+        files[-1].write_bytes(content)
+    made_of = [backup.Piece(name, path) for name, path in zip(pieces, files, strict=True)]
+    backup._pack(kept, made_of, files, 0)
+    lab.config.unlink()
+    lab.command("restore", str(kept), "--replace", code=78)
+    assert not list(lab.top.rglob("evil.toml"))
+
+
+def test_what_root_puts_back_belongs_to_the_service_as_before(lab: Lab, kept: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root puts back what is another user's")
+    made(lab)
+    (lab.state / "uids.key").write_bytes(b"a" * 32)
+    os.chown(lab.state, 61234, 61234)
+    lab.command("backup", str(kept))
+    (lab.state / "uids.key").unlink()
+    lab.command("restore", str(kept), "--replace")
+    owners = {path.name: path.stat().st_uid for path in lab.state.iterdir() if "replaced" not in path.name}
+    assert owners == dict.fromkeys(["journal.sqlite", "lock", "uids.key"], 61234)
