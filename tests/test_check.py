@@ -404,3 +404,17 @@ def test_a_unit_without_the_right_to_ask_for_writers_is_told(lab: Lab, tmp_path:
 def test_a_unit_of_another_configuration_is_not_looked_at(lab: Lab, tmp_path: Path) -> None:
     of_unit(lab, tmp_path, "/srv/casedrop/lung")
     assert list(unit_findings(config.load(lab.config, {}), lab.config, [str(tmp_path / "units")])) == []
+
+
+def test_each_instance_is_looked_at_by_the_unit_of_instances(lab: Lab, tmp_path: Path) -> None:
+    there = tmp_path / "units"
+    there.mkdir()
+    shutil.copy(UNIT.with_name("casedrop@.service"), there)
+    lab.config.write_text(lab.config.read_text().replace(str(lab.root), "/data/lung"))
+    settings, path = config.load(lab.config, {}), Path("/etc/casedrop/second/casedrop.toml")
+    (said,) = unit_findings(settings, path, [str(there)])
+    assert said.text.startswith("casedrop@second.service: the service cannot write in /data/lung")
+    own = there / "casedrop@second.service.d"
+    own.mkdir()
+    (own / "roots.conf").write_text("[Service]\nReadWritePaths=/data/lung\n")
+    assert [one.level for one in unit_findings(settings, path, [str(there)])] == ["ok"]
