@@ -262,7 +262,7 @@ class Journal:
         self._remember(f"paused {root}", "yes" if paused else "")
 
     def released(self, root: str) -> dict[str, str]:
-        """By folder (near.shown), what it looked like (settle.signature) when a person let it go."""
+        """By folder (near.shown), what a person let go (status.released)."""
         start = f"released {root} "
         with self._lock:
             found = self._db.execute(
@@ -270,9 +270,9 @@ class Journal:
             )
             return {key.removeprefix(start): value for key, value in found}
 
-    def release(self, root: str, folder: str, signature: str) -> None:
-        """`signature` is what the person saw; "" takes it back."""
-        self._remember(f"released {root} {shown(folder)}", signature)
+    def release(self, root: str, folder: str, released: str) -> None:
+        """`released` is what the person saw (status.released); "" takes it back."""
+        self._remember(f"released {root} {shown(folder)}", released)
 
     def _remember(self, key: str, value: str) -> None:
         with self._lock, self._db:

@@ -36,6 +36,11 @@ def rules(drop: Drop) -> str:
     return hashlib.sha256(repr(drop).encode()).hexdigest()[:16]
 
 
+def released(signature: str, rules: str) -> str:
+    """What a person lets go: the folder as it looked (settle.signature), by these rules."""
+    return f"{signature} {rules}"
+
+
 def outdated(report: Mapping[str, Any], drops: Iterable[Drop]) -> list[str]:
     """The drops that a service which wrote this report knows by other rules than these, or not at all."""
     known = {one["name"]: one.get("rules") for one in report["drops"]}
