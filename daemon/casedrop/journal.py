@@ -586,10 +586,25 @@ def _ends(case: Case, size: int) -> Iterator[Ended]:
 
 def of_service(directory: Path) -> "Journal":
     """The service's own, which it alone makes, in its state directory. Raises ConfigurationError."""
+    if journal := if_there(directory):
+        return journal
+    raise ConfigurationError([f"There is no journal yet ({directory / NAME}): start the service once."])
+
+
+def if_there(directory: Path) -> "Journal | None":
+    """The service's own, None where it has made none yet: asking never makes one. Raises ConfigurationError."""
     path = directory / NAME
-    if not path.exists():
-        raise ConfigurationError([f"There is no journal yet ({path}): start the service once."])
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ConfigurationError([_closed(path, error)]) from None
     return Journal(path)
+
+
+def _closed(path: Path, error: OSError) -> str:
+    return f"The journal {path} cannot be looked at ({error.strerror}). Ask as root or as the service's user."
 
 
 def copy_of(path: Path) -> Path:
@@ -702,7 +717,7 @@ def unusable(path: Path, error: Exception) -> str:
     """What is said of a journal that cannot be used, and what there is to do."""
     said = error.strerror if isinstance(error, OSError) else str(error)
     copy = copy_of(path)
-    kept = "the copy Casedrop keeps (`casedrop restore`) or " if copy.exists() else ""
+    kept = "the copy Casedrop keeps (`casedrop restore`) or " if os.path.exists(copy) else ""
     return (
         f"The journal {path} cannot be used ({said}). It is not touched. Restore it from {kept}a backup, "
         "install the newer Casedrop, or give the service rights to it; without its journal Casedrop does not "
