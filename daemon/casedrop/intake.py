@@ -130,12 +130,17 @@ def _journalled(
     return _put(journal, replace(new, archive=study.archive), again, facts)
 
 
+def _failure(case: Case) -> Failure:
+    """How the case ended, for the history: what is in the case itself is of the next time from now on."""
+    set_pk = case.set_pk if case.came_to else ""
+    return Failure(case.since, tuple(case.reasons), set_pk, case.sent_size, case.name, case.filed_as)
+
+
 def _put(journal: Journal, like: Case, again: Case | None, facts: dict[str, Any]) -> Case:
     """The case `again` with these facts, or a new one that goes where `like` does."""
     if again:
         if again.stage is Stage.FAILED:
-            failure = Failure(again.since, tuple(again.reasons))
-            facts |= {"failed_before": (*again.failed_before, failure)}
+            facts |= {"failed_before": (*again.failed_before, _failure(again))}
         return journal.save(again, **facts, uploads=again.uploads_uncounted)
     places = {name: getattr(like, name) for name in PLACES}
     return journal.begin(Case(id=0, **places | facts))

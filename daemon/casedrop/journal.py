@@ -577,11 +577,17 @@ def _brief(case_id: int, root: str, stage: str, record: list[Json]) -> Case:
 def _ends(case: Case, size: int) -> Iterator[Ended]:
     """How a case ended each time; `size` is what its plan, which is that of the last time, would have sent."""
     for failure in case.failed_before:
-        problems = tuple(Problem(word, "") for word in failure.reasons)
-        before = replace(case, stage=Stage.FAILED, since=failure.since, problems=problems)
-        yield Ended(replace(before, committed=False, filed_as=""), 0)
+        yield Ended(_as_it_failed(case, failure), failure.bytes)
     if case.stage in (Stage.DONE, Stage.FAILED):
         yield Ended(case, size if case.stage is Stage.DONE or case.came_to else 0)
+
+
+def _as_it_failed(case: Case, failure: Failure) -> Case:
+    called = {"folder": failure.folder, "first_name": ""} if failure.folder else {}
+    came_to = {"set_pk": failure.set_pk, "committed": bool(failure.set_pk), "amends": False}
+    problems = tuple(Problem(word, "") for word in failure.reasons)
+    known: dict[str, Any] = called | came_to | {"problems": problems, "filed_as": failure.filed_as}
+    return replace(case, stage=Stage.FAILED, since=failure.since, **known)
 
 
 def of_service(directory: Path) -> "Journal":
