@@ -118,6 +118,7 @@ def test_where_one_part_fails_a_retry_sends_only_that(lab: Lab) -> None:
     assert sorted(lab.titles()) == ["P001 v1", "P001 v2"]
     found = {one["part"]: one for one in lab.wait_done("P001")["display_sets"]}
     assert (found["v1"]["already_uploaded"], found["v2"]["already_uploaded"]) == (True, False)
+    assert [one["bytes"] for one in lab.case("P001")["display_sets"]] == [len(mha(8)), len(mha(9))]
 
 
 def test_a_later_drop_with_one_visit_more_sends_only_that(lab: Lab) -> None:
@@ -131,6 +132,7 @@ def test_a_later_drop_with_one_visit_more_sends_only_that(lab: Lab) -> None:
     made = [path for method, path, _ in lab.sandbox.requests[before:] if method == "POST"]
     assert len([path for path in made if path.endswith("/display-sets/")]) == 1
     assert sorted(lab.titles()) == ["P001 v1", "P001 v2", "P001 v3"]
+    assert [one["bytes"] for one in lab.case("P001")["display_sets"]] == [0, 0, len(mha(10))]
 
 
 @pytest.mark.parametrize("number", range(2, 40, 4))

@@ -74,7 +74,7 @@ def of_case(case: Case, why: str, progress: tuple[int, int] | None = None) -> di
     if case.filed_as:
         said["filed_as"] = shown(case.filed_as)
     if case.stage is Stage.DONE and case.plan:
-        said["bytes"] = case.plan.sent_size
+        said["bytes"] = case.sent_size
     if progress and case.stage is Stage.UPLOADING:
         said["sent_bytes"], said["total_bytes"] = progress
     return said
