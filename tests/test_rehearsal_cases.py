@@ -168,7 +168,9 @@ def test_a_release_of_a_drop_that_rehearses_says_that_it_rehearses(lab: Lab, rel
     lab.move_in("P001", ct__mha=mha(8))
     assert lab.once() == 75
     for which in ("lung", "lung/P001"):
-        assert 'lung rehearses (mode = "rehearse")' in lab.command("release", which, code=1)
+        said = lab.command("release", which, code=1)
+        assert 'lung rehearses (mode = "rehearse")' in said
+        assert "Take mode out and reload the service (`systemctl reload casedrop`)" in said
 
 
 def test_a_paused_drop_sends_nothing_also_after_a_restart_until_it_goes_on(lab: Lab) -> None:

@@ -131,7 +131,7 @@ def _sends_nothing(drop: Drop, then: str) -> str:
     if drop.mode != "rehearse":
         return ""
     words = f'{drop.name} rehearses (mode = "rehearse"), so nothing of it is sent'
-    return f"{words}. Take mode out and restart the service; then {then}."
+    return f"{words}. Take mode out and reload the service (`systemctl reload casedrop`); then {then}."
 
 
 def _outdated(drop: Drop, outdated: list[str], what: str) -> str:

@@ -112,7 +112,6 @@ SENT_BYTES_SQL = """(SELECT coalesce(sum(coalesce(
     WHERE coalesce(json_array_length(record, '$.plan.parts'), 0) = 0
     AND (coalesce(json_extract(record, '$.twin_of'), 0) = 0
     OR json_extract(socket.value, '$.socket') IN (SELECT value FROM json_each(record, '$.added'))))"""
-
 """As Case.sent_size of one that came to a display set, but for rewritten headers."""
 
 FAILED_BEFORE_SQL = """instr(record, '"failed_before": [{') > 0"""
