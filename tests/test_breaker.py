@@ -18,6 +18,7 @@ def test_five_failures_in_a_row_for_one_reason_put_the_brake_on() -> None:
     assert "5 folders in a row" in brake.why
     assert "two-files" in brake.why
     assert "note" not in brake.why
+    assert "Correct the rules in the configuration and reload the service" in brake.why
 
 
 def test_one_folder_tried_again_and_again_stops_no_other() -> None:

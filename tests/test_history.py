@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import sqlite3
 import time
@@ -15,9 +16,9 @@ import pytest
 
 from casedrop.history import COLUMNS, line, table
 from casedrop.journal import NAME, Ended, Journal
-from casedrop.model import Case, Plan, PlannedFile, PlannedSocket, Problem, SourceFile, Weight
+from casedrop.model import Case, Failure, Plan, PlannedFile, PlannedSocket, Problem, SourceFile, Weight
 from casedrop.stages import Stage
-from lab import Lab, mha
+from lab import NO_IMAGE, Lab, mha
 
 DROPS = {"root": "lung"}
 STUDY = "https://gc/reader-studies/lung/"
@@ -144,6 +145,35 @@ def test_what_failed_and_was_mended_is_told_as_both(lab: Lab) -> None:
     assert day == {"day": day["day"], "done": 1, "failed": 1, "bytes": len(mha())}
     assert lab.once() == 0
     assert lab.status()["days"][-1] == day
+
+
+def test_what_was_told_of_a_failure_stays_as_it_was_told(lab: Lab) -> None:
+    """Though the folder is called otherwise by now, and is done."""
+    lab.move_in("P001", ct__mha=NO_IMAGE)
+    lab.move_in("P002", odd__doc=b"x")
+    assert lab.once() == 1
+    told, in_cells = lab.output("history").splitlines(), lab.output("history", "--csv").splitlines()
+    assert f"P001: failed (import-failed), {len(NO_IMAGE)} B, http" in told[-1]
+    (lab.failed / "P001" / "ct.mha").write_bytes(mha())
+    (lab.failed / "P002" / "odd.doc").rename(lab.failed / "P002" / "ct.mha")
+    (lab.failed / "P001").rename(lab.drop / "P001")
+    (lab.failed / "P002").rename(lab.drop / "P003")
+    assert lab.once() == 1
+    assert lab.output("history").splitlines()[:2] == told
+    assert lab.output("history", "--csv").splitlines()[:3] == in_cells
+
+
+def test_an_older_casedrop_noted_less_of_a_failure(journal: Journal, tmp_path: Path) -> None:
+    began = journal.begin(case("P001", since=2.0, failed_before=(Failure(1.0, ("closed",)),), set_pk="1"))
+    journal.close()
+    with closing(sqlite3.connect(tmp_path / NAME)) as db, db:
+        (record,) = db.execute("SELECT record FROM cases").fetchone()
+        noted = json.loads(record)
+        noted["failed_before"] = [{"since": 1.0, "reasons": ["closed"]}]
+        db.execute("UPDATE cases SET record = ?", (json.dumps(noted),))
+    again = Journal(tmp_path / NAME)
+    assert again.case(began.id) == began
+    assert line(again.ended(0.0)[0], DROPS).endswith("lung/P001: failed (closed)")
 
 
 def test_thousands_of_cases_are_told_at_once(journal: Journal, tmp_path: Path) -> None:

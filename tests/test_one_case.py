@@ -86,6 +86,25 @@ def test_an_image_the_platform_refuses_fails_and_its_retry_completes_the_same_di
     assert not (lab.failed / "P001.reason.txt").exists()
 
 
+@pytest.mark.parametrize(("order", "place"), [("", None), ('\norder = "{n}"', 1)])
+def test_a_receipt_tells_the_title_and_place_that_were_given_though_the_rules_have_changed(
+    lab: Lab, order: str, place: int | None
+) -> None:
+    lab.configure(f"folder = 'P(?P<n>[0-9]+)'\ntitle = \"first {{folder}}\"{order}")
+    lab.move_in("P001", ct__mha=NO_IMAGE)
+    assert lab.once() == 1
+    lab.configure('folder = \'P(?P<n>[0-9]+)\'\ntitle = "second {folder}"\norder = "{n}5"')
+    (lab.failed / "P001" / "ct.mha").write_bytes(mha())
+    (lab.failed / "P001").rename(lab.drop / "P001")
+    assert lab.once() == 0
+    receipt = lab.wait_done("P001")
+    (made,) = lab.sandbox.display_sets("lung-2026")
+    assert receipt["title"] == made.title == "first P001"
+    assert receipt.get("order") == place
+    assert made.order == (place or 10)
+    assert "first P001" in (lab.done / "P001.receipt.txt").read_text()
+
+
 def test_a_value_the_platform_refuses_leaves_no_half_made_set(lab: Lab) -> None:
     lab.move_in("P001", ct__mha=mha(), score__json=b'{"score": "high"}')
     assert lab.once() == 1

@@ -1,25 +1,51 @@
-"""Where `casedrop plan` cannot look."""
+"""Where `casedrop plan`, and the other commands that only look, cannot."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
-from casedrop import planning
-from casedrop.config import load
+from casedrop import (
+    completeness,
+    decisions,
+    history,
+    inspection,
+    look_back,
+    outgoing,
+    planning,
+    rehearsal,
+    roots,
+)
+from casedrop.config import Settings, load
 from casedrop.errors import ConfigurationError
+from casedrop.journal import NAME, Journal
 
 CONFIG = """
 [[drops]]
 name = "lung"
 root = "{root}"
 reader_study = "lung-2026"
+folder = "(?P<pid>P[0-9]+)"
 [[drops.sockets]]
 socket = "ct-image"
 files = "*.mha"
+"""
+
+STATE = """
+[state]
+directory = "{state}"
+"""
+TABLE = """
+[[drops.sockets]]
+socket = "lung-volume"
+value_from = {{ table = "scores", column = "score" }}
+[[drops.tables]]
+name = "scores"
+file = "{root}/scores.csv"
+key_columns = {{ pid = "id" }}
 """
 
 
@@ -58,3 +84,58 @@ def test_what_this_user_may_not_look_into_is_said(share: Path, tmp_path: Path, n
 
     with closed(share / name), pytest.raises(ConfigurationError, match="cannot be looked into"):
         plan()
+
+
+@pytest.fixture
+def served(share: Path, tmp_path: Path) -> Settings:
+    """With a table, and a state directory that is the service's alone."""
+    (share / "scores.csv").write_text("id,score\nP001,3\n")
+    state = tmp_path / "state"
+    state.mkdir()
+    Journal(state / NAME).close()
+    text = (STATE + CONFIG + TABLE).format(root=share, state=state)
+    (tmp_path / "casedrop.toml").write_text(text)
+    roots.init(share)
+    (share / roots.IDENTITY).chmod(0o644)
+    return load(tmp_path / "casedrop.toml", {})
+
+
+def test_plan_serves_who_may_not_look_into_the_state_directory(served: Settings) -> None:
+    before = [*planning.plan_drop(served, {}, "lung", offline=True)]
+    with closed(served.state.directory):
+        assert [*planning.plan_drop(served, {}, "lung", offline=True)] == before
+    assert [(row.folder, row.state) for row in before] == [("P001", rehearsal.SENT)]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda settings: history.listing(settings, None, failed=False, as_csv=False),
+        lambda settings: decisions.retry(settings, {}, "lung/P001", every=False, reason=""),
+        lambda settings: decisions.release(settings, "lung", every=False),
+        lambda settings: decisions.pause(settings, "lung", every=False, paused=True),
+        outgoing.verify,
+        lambda settings: outgoing.where_is(settings, "P001"),
+        lambda settings: completeness.look(settings, "lung", ""),
+        lambda settings: look_back.pseudonyms(settings, {}, "lung", ""),
+    ],
+)
+def test_what_needs_the_journal_says_who_may_look_at_it(
+    served: Settings, ask: Callable[[Settings], object]
+) -> None:
+    said = r"journal.sqlite cannot be looked at \(Permission denied\). Ask as root or as the service's user"
+    with closed(served.state.directory), pytest.raises(ConfigurationError, match=said):
+        ask(served)
+
+
+def test_check_says_what_it_may_not_look_at(served: Settings, share: Path, tmp_path: Path) -> None:
+    def said() -> list[str]:
+        found = inspection.check_all(served, tmp_path / "casedrop.toml", {}, offline=True)
+        return [one.text for one in found if one.what in ("state", f"root {share}")]
+
+    before = said()
+    with closed(served.state.directory):
+        assert any("this user may not write in" in text for text in said())
+    with closed(share):
+        assert any(f"{share} is no root of Casedrop (Permission denied)" in text for text in said())
+    assert said() == before

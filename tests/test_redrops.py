@@ -24,6 +24,8 @@ def test_the_same_folder_again_is_filed_as_done_without_a_byte(lab: Lab) -> None
     assert '"already_uploaded": true' in second.read_text()
     assert first["display_set"] in second.read_text()
     assert lab.titles() == ["P001"]
+    assert [one["bytes"] for one in lab.status()["cases"]] == [0, len(mha())]
+    assert lab.status()["days"][-1]["bytes"] == len(mha())
 
 
 def test_another_folder_of_the_same_title_is_refused_with_both_named(lab: Lab) -> None:

@@ -125,6 +125,21 @@ def test_a_folder_that_changes_after_its_release_asks_again(lab: Lab) -> None:
     assert lab.values("P001")["some-score"] == 1
 
 
+def test_a_folder_released_by_other_rules_asks_again(lab: Lab) -> None:
+    lab.configure('release = "ask"')
+    lab.move_in("P001", ct__mha=mha())
+    assert lab.once() == 75
+    assert "let go" in lab.command("release", "lung/P001")
+    lab.configure('release = "ask"\ntitle = "{folder} of nobody"')
+    assert lab.once() == 75
+    assert lab.titles() == []
+    assert waits_for_a_person(lab, "P001")
+    assert 'would become the display set "P001 of nobody"' in lab.case("P001")["why"]
+    assert "let go" in lab.command("release", "lung/P001")
+    assert lab.once() == 0
+    assert lab.titles() == ["P001 of nobody"]
+
+
 def test_a_release_says_what_is_not_there_or_does_not_ask(lab: Lab) -> None:
     assert "start the service once" in lab.command("release", "lung/P001", code=78)
     assert lab.once() == 0
@@ -153,7 +168,9 @@ def test_a_release_of_a_drop_that_rehearses_says_that_it_rehearses(lab: Lab, rel
     lab.move_in("P001", ct__mha=mha(8))
     assert lab.once() == 75
     for which in ("lung", "lung/P001"):
-        assert 'lung rehearses (mode = "rehearse")' in lab.command("release", which, code=1)
+        said = lab.command("release", which, code=1)
+        assert 'lung rehearses (mode = "rehearse")' in said
+        assert "Take mode out and reload the service (`systemctl reload casedrop`)" in said
 
 
 def test_a_paused_drop_sends_nothing_also_after_a_restart_until_it_goes_on(lab: Lab) -> None:

@@ -25,6 +25,16 @@ def test_init_may_be_repeated_and_keeps_the_identity(root: Path) -> None:
     assert roots.root_id(root) == before
 
 
+def test_a_link_in_the_place_of_the_hidden_file_is_not_written_through(root: Path) -> None:
+    precious = root.parent / "precious"
+    precious.write_text("precious")
+    (root / f"{roots.IDENTITY}.tmp").symlink_to(precious)
+    roots.open_root(root, "mine", 0, lambda *_: None).close()
+    assert precious.read_text() == "precious"
+    assert not (root / roots.IDENTITY).is_symlink()
+    roots.expect_owner(root, "mine")
+
+
 def test_what_a_crash_left_of_the_test_rename_is_cleared_by_the_next(root: Path) -> None:
     clean = names(root)
     for name in roots.FOLDERS:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sqlite3
 import subprocess
 import threading
 from datetime import UTC, datetime
@@ -9,10 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from casedrop import roots
+from casedrop import board, roots, watched
+from casedrop.config import load, read_token
+from casedrop.logs import Names
+from casedrop.model import Grouping
+from casedrop.rehearsal import would_become
 from casedrop.sandbox import Sandbox
 from casedrop.sandbox.state import RefusedError, Upload
+from casedrop.service import Service
 from lab import NO_IMAGE, Lab, mha
 from waiting import wait_for
 
@@ -54,6 +61,40 @@ def test_two_wishes_for_one_title_stop_nothing(lab: Lab) -> None:
     wait_for(lambda: lab.titles() == ["P001"], 30, "one of the two is made anew")
     assert lab.process is not None
     assert lab.process.poll() is None
+
+
+def test_a_surprise_in_what_only_shows_how_things_are_stops_nothing(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a journal that cannot be read for a moment the service makes a pause."""
+    lab.configure('release = "ask"')
+    lab.move_in("P001", ct__mha=mha())
+    assert lab.once() == 75
+    lab.command("release", "lung/P001")
+    lab.move_in("P002", ct__mha=mha(9))
+    surprises = [
+        KeyError("P002"),
+        sqlite3.OperationalError("disk I/O error"),
+        sqlite3.OperationalError("again"),
+    ]
+
+    def surprising(grouping: Grouping) -> str:
+        if surprises:
+            raise surprises.pop(0)
+        return would_become(grouping)
+
+    monkeypatch.setattr(board, "would_become", surprising)
+    monkeypatch.setattr(watched, "RECHECK", 0.1)
+    settings = load(lab.config, os.environ)
+    token = read_token(settings, os.environ)
+    service = Service(settings, lambda: token, Names("hidden", b"key"))
+    with capture_logs() as said:
+        assert service.run(once=True) == 75
+    assert not surprises
+    assert [one["event"] for one in said].count("status not shown") == 1
+    assert any("disk I/O error" in one["why"] for one in said if one["event"] == "drop held")
+    assert lab.titles() == ["P001"]
+    assert 'would become the display set "P002"' in lab.case("P002")["why"]
 
 
 def test_a_folder_in_the_way_of_our_texts_stops_nothing(lab: Lab) -> None:

@@ -152,6 +152,7 @@ def test_what_may_be_sent_is_what_existing_display_set_allows(row: str, allowing
     found = list(compared(DROP, Naming(tables={"scores": table(row)}), KINDS, [SENT]).values())
     said = {mode: why_not(mode, found) for mode in ("refuse", "add", "replace")}
     assert {mode for mode, why in said.items() if not why} == allowing
+    assert all("has the service reloaded" in why for mode, why in said.items() if why and allowing)
     assert "SECRET" not in "".join(said.values())
     assert "SECRET" not in not_sent(found[0].changes)
 

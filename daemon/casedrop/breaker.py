@@ -82,6 +82,7 @@ class Brake:
         return (
             f"{self.count} folders in a row failed for the same reason ({', '.join(self.reason)}; the reasons in "
             "failed/ say more), so probably the rules are wrong and not the folders. No new folder is taken. "
-            "Correct the rules in the configuration and restart the service; or, if the folders were at fault, "
-            "move a corrected one back from failed/ to drop/: once it goes through, the others follow."
+            "Correct the rules in the configuration and reload the service (`systemctl reload casedrop`); or, if "
+            "the folders were at fault, move a corrected one back from failed/ to drop/: once it goes through, "
+            "the others follow."
         )

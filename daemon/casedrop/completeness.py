@@ -7,7 +7,7 @@ from pathlib import Path
 from casedrop import matrix, roots
 from casedrop.config import Settings, drop_named
 from casedrop.errors import ConfigurationError
-from casedrop.journal import NAME, Journal
+from casedrop.journal import if_there
 from casedrop.matrix import Key, Seen
 from casedrop.model import Drop
 from casedrop.settle import composed, data
@@ -52,8 +52,7 @@ def _groups(drop: Drop) -> list[str]:
 
 def _of_cases(settings: Settings, drop: Drop, names: list[str]) -> Iterator[tuple[Key, Seen]]:
     """A split folder speaks by its parts, one without a plan by its name alone."""
-    path = settings.state.directory / NAME
-    journal = Journal(path) if path.exists() else None
+    journal = if_there(settings.state.directory)
     cases = journal.cases_of(roots.root_id(Path(drop.root))) if journal else []
     if journal:
         journal.close()

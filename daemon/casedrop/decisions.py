@@ -23,7 +23,7 @@ from casedrop.near import shown
 from casedrop.resend import moved_back, with_new_row
 from casedrop.settle import signature
 from casedrop.stages import Stage
-from casedrop.status import outdated_words
+from casedrop.status import outdated_words, released, rules
 from casedrop.table_changes import is_told_elsewhere
 from casedrop.watch import list_folder
 
@@ -131,7 +131,7 @@ def _sends_nothing(drop: Drop, then: str) -> str:
     if drop.mode != "rehearse":
         return ""
     words = f'{drop.name} rehearses (mode = "rehearse"), so nothing of it is sent'
-    return f"{words}. Take mode out and restart the service; then {then}."
+    return f"{words}. Take mode out and reload the service (`systemctl reload casedrop`); then {then}."
 
 
 def _outdated(drop: Drop, outdated: list[str], what: str) -> str:
@@ -153,8 +153,9 @@ def _waiting(settings: Settings, drop: Drop, name: str) -> list[str]:
 def _let_go(journal: Journal, drop: Drop, folder: str) -> tuple[bool, str]:
     name = f"{drop.name}/{shown(folder)}"
     listing = list_folder(str(Path(drop.root) / "drop" / folder))
-    journal.release(roots.root_id(Path(drop.root)), folder, signature(listing, drop.ignore))
-    return True, f"{name} is let go as it is now. If it changes first, it asks again."
+    seen = released(signature(listing, drop.ignore), rules(drop))
+    journal.release(roots.root_id(Path(drop.root)), folder, seen)
+    return True, f"{name} is let go as it is now. If it or the drop's rules change first, it asks again."
 
 
 def pause(settings: Settings, which: str, *, every: bool, paused: bool) -> Iterable[Finding]:

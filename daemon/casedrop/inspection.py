@@ -88,8 +88,8 @@ def _user(settings: Settings) -> Iterator[Finding]:
 def _state(settings: Settings) -> Iterator[Finding]:
     """The state directory can be used, or made; what is there is not changed. Raises ConfigurationError."""
     directory = settings.state.directory
-    there = directory if directory.exists() else next(one for one in directory.parents if one.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK, effective_ids=True):
+    there = next(one for one in (directory, *directory.parents) if os.path.exists(one))
+    if not os.path.isdir(there) or not os.access(there, os.W_OK, effective_ids=True):
         yield problem(
             "state",
             f"state.directory {directory}: this user may not write in {there}.",

@@ -44,7 +44,8 @@ def begin(
     A failed folder that comes back, or one that changed before its commit, keeps its case: with it what
     is on the platform already. Where the drop goes to another reader study since, it begins anew there. A
     title held by another folder's case is refused. `before` is what is `known` of it; one that was renamed to put
-    it right goes by its new name, and nobody has allowed it the files of another.
+    it right goes by its new name, and nobody has allowed it the files of another. What has a display set keeps the
+    title and the order that were given to it.
     """
     assert finding.grouping is not None
     same = before is not None and finding.folder in (before.folder, before.filed_as)
@@ -55,7 +56,7 @@ def begin(
         return _journalled(
             journal, to, finding, again, first | _failing(finding.signature, *finding.grouping.problems)
         ), again
-    facts = first | _planned(finding.grouping.plan) | {"round": again.round + 1 if again else 1}
+    facts = first | _planned(finding.grouping.plan, again) | {"round": again.round + 1 if again else 1}
     try:
         return _journalled(journal, to, finding, again, facts), again
     except TitleHeldError as held:
@@ -72,7 +73,7 @@ def begin_part(journal: Journal, head: Case, plan: Plan, before: Case | None) ->
     assert head.plan is not None
     plan = replace(plan, signature=head.plan.signature)
     again = before if before and before.stage in (Stage.FAILED, Stage.SETTLING) else None
-    facts = _planned(plan) | AT_FIRST | {name: getattr(head, name) for name in OF_THE_FOLDER}
+    facts = _planned(plan, again) | AT_FIRST | {name: getattr(head, name) for name in OF_THE_FOLDER}
     facts |= {"head": head.id, "since": time.time()}
     if before and before.stage is Stage.DONE and not before.deleted:
         facts["twin_of"] = before.id
@@ -82,15 +83,23 @@ def begin_part(journal: Journal, head: Case, plan: Plan, before: Case | None) ->
         return _put(journal, head, again, facts | _held(held.holder, ""))
 
 
-def _planned(plan: Plan | None) -> dict[str, Any]:
+def _planned(plan: Plan | None, again: Case | None) -> dict[str, Any]:
     return {
         "stage": Stage.PLANNED,
         "target": "",
-        "plan": plan,
+        "plan": _as_committed(plan, again) if plan and again else plan,
         "problems": (),
         "judged": "",
         "twin_of": 0,
     }
+
+
+def _as_committed(plan: Plan, again: Case) -> Plan:
+    """Title and order go with the first request alone, whatever the rules have come to be since."""
+    before = again.plan
+    if before is None or not before.title or not plan.title or not again.committed or again.twin_of:
+        return plan
+    return replace(plan, title=before.title, order=before.order)
 
 
 def _held(holder: Case, judged: str) -> dict[str, Any]:
@@ -121,12 +130,17 @@ def _journalled(
     return _put(journal, replace(new, archive=study.archive), again, facts)
 
 
+def _failure(case: Case) -> Failure:
+    """How the case ended, for the history: what is in the case itself is of the next time from now on."""
+    set_pk = case.set_pk if case.came_to else ""
+    return Failure(case.since, tuple(case.reasons), set_pk, case.sent_size, case.name, case.filed_as)
+
+
 def _put(journal: Journal, like: Case, again: Case | None, facts: dict[str, Any]) -> Case:
     """The case `again` with these facts, or a new one that goes where `like` does."""
     if again:
         if again.stage is Stage.FAILED:
-            failure = Failure(again.since, tuple(again.reasons))
-            facts |= {"failed_before": (*again.failed_before, failure)}
+            facts |= {"failed_before": (*again.failed_before, _failure(again))}
         return journal.save(again, **facts, uploads=again.uploads_uncounted)
     places = {name: getattr(like, name) for name in PLACES}
     return journal.begin(Case(id=0, **places | facts))

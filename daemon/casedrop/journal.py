@@ -106,17 +106,12 @@ SENT_TO_SQL = f"{SENT_SQL} json_extract(c.record, '$.set_pk') = ? ORDER BY c.id"
 SINCE_SQL = """CAST(substr(record, instr(record, '"since": ') + 9, 20) AS REAL)"""
 """When a case came to its stage, ten times as fast as by json_extract. No text in JSON holds a bare quote."""
 
-BYTES_SQL = """(SELECT coalesce(sum(coalesce(
+SENT_BYTES_SQL = """(SELECT coalesce(sum(coalesce(
     nullif(json_extract(file.value, '$.stripped_size'), 0), json_extract(file.value, '$.size'))), 0)
-    FROM json_each(record, '$.plan.sockets') AS socket, json_each(socket.value, '$.files') AS file)"""
-"""Bytes of what a case sent, as PlannedFile.sent_size but for rewritten headers."""
-
-OF_WHAT_IT_ADDED_SQL = """
+    FROM json_each(record, '$.plan.sockets') AS socket, json_each(socket.value, '$.files') AS file
     WHERE coalesce(json_array_length(record, '$.plan.parts'), 0) = 0
     AND (coalesce(json_extract(record, '$.twin_of'), 0) = 0
     OR json_extract(socket.value, '$.socket') IN (SELECT value FROM json_each(record, '$.added'))))"""
-
-SENT_BYTES_SQL = BYTES_SQL.removesuffix(")") + OF_WHAT_IT_ADDED_SQL
 """As Case.sent_size of one that came to a display set, but for rewritten headers."""
 
 FAILED_BEFORE_SQL = """instr(record, '"failed_before": [{') > 0"""
@@ -262,7 +257,7 @@ class Journal:
         self._remember(f"paused {root}", "yes" if paused else "")
 
     def released(self, root: str) -> dict[str, str]:
-        """By folder (near.shown), what it looked like (settle.signature) when a person let it go."""
+        """By folder (near.shown), what a person let go (status.released)."""
         start = f"released {root} "
         with self._lock:
             found = self._db.execute(
@@ -270,9 +265,9 @@ class Journal:
             )
             return {key.removeprefix(start): value for key, value in found}
 
-    def release(self, root: str, folder: str, signature: str) -> None:
-        """`signature` is what the person saw; "" takes it back."""
-        self._remember(f"released {root} {shown(folder)}", signature)
+    def release(self, root: str, folder: str, released: str) -> None:
+        """`released` is what the person saw (status.released); "" takes it back."""
+        self._remember(f"released {root} {shown(folder)}", released)
 
     def _remember(self, key: str, value: str) -> None:
         with self._lock, self._db:
@@ -371,15 +366,19 @@ class Journal:
             return sorted(every, key=lambda one: (one.case.since, one.case.id))
 
     def sets_of_parts(self, head: Case) -> dict[str, tuple[str, int]]:
-        """Of the committed parts of a split folder, by name: the display set's pk, and the bytes sent."""
+        """Of the committed parts of a split folder, by name: its display set's pk, and the bytes sent in all."""
+        sets: dict[str, tuple[str, int]] = {}
         with self._lock:
             found = self._db.execute(
-                f"SELECT json_extract(record, '$.plan.part', '$.set_pk'), {BYTES_SQL}"  # noqa: S608
+                f"SELECT json_extract(record, '$.plan.part', '$.set_pk'), {SENT_BYTES_SQL}"  # noqa: S608
                 " FROM cases WHERE json_extract(record, '$.head') > 0 AND json_extract(record, '$.head') = ?"
                 " AND json_extract(record, '$.committed') ORDER BY id",
                 (head.id,),
             )
-            return {part: (pk, size) for facts, size in found for part, pk in [json.loads(facts)]}
+            for facts, size in found:
+                part, pk = json.loads(facts)
+                sets[part] = pk, size + sets.get(part, ("", 0))[1]
+        return sets
 
     def to_look_at(self, root: str, looks: int, before: float) -> list[Case]:
         """Cases done `before` (seconds since 1970) whose folder was looked at so often since."""
@@ -577,19 +576,40 @@ def _brief(case_id: int, root: str, stage: str, record: list[Json]) -> Case:
 def _ends(case: Case, size: int) -> Iterator[Ended]:
     """How a case ended each time; `size` is what its plan, which is that of the last time, would have sent."""
     for failure in case.failed_before:
-        problems = tuple(Problem(word, "") for word in failure.reasons)
-        before = replace(case, stage=Stage.FAILED, since=failure.since, problems=problems)
-        yield Ended(replace(before, committed=False, filed_as=""), 0)
+        yield Ended(_as_it_failed(case, failure), failure.bytes)
     if case.stage in (Stage.DONE, Stage.FAILED):
         yield Ended(case, size if case.stage is Stage.DONE or case.came_to else 0)
 
 
+def _as_it_failed(case: Case, failure: Failure) -> Case:
+    called = {"folder": failure.folder, "first_name": ""} if failure.folder else {}
+    came_to = {"set_pk": failure.set_pk, "committed": bool(failure.set_pk), "amends": False}
+    problems = tuple(Problem(word, "") for word in failure.reasons)
+    known: dict[str, Any] = called | came_to | {"problems": problems, "filed_as": failure.filed_as}
+    return replace(case, stage=Stage.FAILED, since=failure.since, **known)
+
+
 def of_service(directory: Path) -> "Journal":
     """The service's own, which it alone makes, in its state directory. Raises ConfigurationError."""
+    if journal := if_there(directory):
+        return journal
+    raise ConfigurationError([f"There is no journal yet ({directory / NAME}): start the service once."])
+
+
+def if_there(directory: Path) -> "Journal | None":
+    """The service's own, None where it has made none yet: asking never makes one. Raises ConfigurationError."""
     path = directory / NAME
-    if not path.exists():
-        raise ConfigurationError([f"There is no journal yet ({path}): start the service once."])
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ConfigurationError([_closed(path, error)]) from None
     return Journal(path)
+
+
+def _closed(path: Path, error: OSError) -> str:
+    return f"The journal {path} cannot be looked at ({error.strerror}). Ask as root or as the service's user."
 
 
 def copy_of(path: Path) -> Path:
@@ -702,7 +722,7 @@ def unusable(path: Path, error: Exception) -> str:
     """What is said of a journal that cannot be used, and what there is to do."""
     said = error.strerror if isinstance(error, OSError) else str(error)
     copy = copy_of(path)
-    kept = "the copy Casedrop keeps (`casedrop restore`) or " if copy.exists() else ""
+    kept = "the copy Casedrop keeps (`casedrop restore`) or " if os.path.exists(copy) else ""
     return (
         f"The journal {path} cannot be used ({said}). It is not touched. Restore it from {kept}a backup, "
         "install the newer Casedrop, or give the service rights to it; without its journal Casedrop does not "

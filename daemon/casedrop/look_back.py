@@ -6,7 +6,7 @@ from pathlib import Path
 from casedrop import roots
 from casedrop.config import Settings
 from casedrop.errors import ConfigurationError
-from casedrop.journal import NAME, Journal
+from casedrop.journal import if_there
 from casedrop.model import Drop
 from casedrop.naming import NamingSource, read_key
 from casedrop.near import shown
@@ -39,8 +39,7 @@ def pseudonyms(settings: Settings, environ: Mapping[str, str], which: str, name:
 def _rows(settings: Settings, environ: Mapping[str, str], drop: Drop) -> Iterator[Row]:
     """What lies there first: what the journal knows of the same folder is said in its place."""
     root = Path(drop.root)
-    path = settings.state.directory / NAME
-    journal = Journal(path) if path.exists() else None
+    journal = if_there(settings.state.directory)
     cases = journal.cases_of(roots.root_id(root)) if journal else []
     if journal:
         journal.close()

@@ -519,10 +519,18 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """When a case failed that was taken again since (seconds since 1970), and the words of its reasons."""
+    """When a case failed that was taken again since (seconds since 1970), and the words of its reasons.
+
+    What it came to then: the display set's pk ("" for none) and the bytes in it; and what people called the
+    folder, and what it was filed as. Versions that did not keep these left `folder` "".
+    """
 
     since: float
     reasons: tuple[str, ...]
+    set_pk: str = ""
+    bytes: int = 0
+    folder: str = ""
+    filed_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from casedrop.chain import Finding, Head, Line, check
 from casedrop.chain import lines as chained
 from casedrop.config import Settings
 from casedrop.errors import ConfigurationError
-from casedrop.journal import NAME, Journal
+from casedrop.journal import if_there
 from casedrop.ledger import NAME as LEDGER
 from casedrop.ledger import head
 from casedrop.logs import KEY_NAME, Names, name_key
@@ -73,19 +73,14 @@ def _read(directory: Path) -> Iterator[Line]:
         ) from None
 
 
-def _journal(directory: Path) -> Journal | None:
-    """The journal, where there is one: asking never makes one."""
-    return Journal(directory / NAME) if (directory / NAME).exists() else None
-
-
 def _known(directory: Path) -> Head | None:
-    journal = _journal(directory)
+    journal = if_there(directory)
     return head(journal.ledger_head()) if journal else None
 
 
 def _addresses(directory: Path) -> Callable[[Json], str]:
     """Of an attempt under way: the journal knows its display set before the ledger does."""
-    journal = _journal(directory)
+    journal = if_there(directory)
 
     def address(began: Json) -> str:
         if journal is None or began["journal"] != journal.id:

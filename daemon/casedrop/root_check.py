@@ -34,9 +34,9 @@ def root_findings(settings: Settings, drop: Drop) -> list[Finding]:
     path, what = Path(drop.root), f"root {drop.root}"
     found = tried(what, lambda: f"{path} is a root of Casedrop." if roots.root_id(path) else "", MOUNT)
     found += tried(what, lambda: _probe(settings, path, what))
-    if (path / roots.IDENTITY).exists():
+    if os.path.exists(path / roots.IDENTITY):
         found += tried(what, lambda: _owner_words(settings, path))
-    if (path / "drop").is_dir():
+    if os.path.isdir(path / "drop"):
         found += tried(what, lambda: _lease_findings(path, what))
         found += tried(what, lambda: _people(path, what, drop))
     if drop.page != "off":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from casedrop.errors import SetupProblem
 from casedrop.settle import is_junk
+from casedrop.writing import write_anew
 
 IDENTITY = ".casedrop.json"
 FOLDERS = ("drop", "done", "failed")
@@ -160,10 +161,7 @@ def _expect_journal(path: Path, identity: Identity, journal: str) -> None:
 
 def _write(path: Path, identity: Identity) -> None:
     hidden = path / f"{IDENTITY}.tmp"
-    with hidden.open("w") as file:
-        json.dump(asdict(identity), file)
-        file.flush()
-        os.fsync(file.fileno())
+    write_anew(hidden, json.dumps(asdict(identity)))
     hidden.replace(path / IDENTITY)
 
 

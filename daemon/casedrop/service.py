@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -202,7 +203,8 @@ class Service:
         except sqlite3.OperationalError as error:
             for watched in self.drops:
                 watched.hold(f"The journal cannot be written ({error}). Is the disk full?", now)
-            self._write_status(now)
+            with suppress(sqlite3.OperationalError):  # it cannot be read either
+                self._write_status(now)
 
     def _grant_wishes(self) -> None:
         """What people decided with `casedrop accept` or `retry`, once no thread has the case in hand."""
@@ -430,18 +432,30 @@ class Service:
         for watched, said in zip(self.drops, report["drops"], strict=True):
             self.pages.turn(watched, said | {"limits": report["limits"]}, report["time"], now)
 
+    def _report(self, now: float) -> dict[str, Any]:
+        report = board.gather(self.drops, self.journal, self.attempts, self.breaker.open(now), now)
+        return report | {
+            "refused": self.refused,
+            "limits": hours.said(self.throttle.schedule, time.time()),
+            "token_expires": token_age.end(self.settings.platform.token_expires),
+        }
+
     def _write_status(self, now: float) -> None:
-        paused = self.breaker.open(now)
-        report = board.gather(self.drops, self.journal, self.attempts, paused, now)
-        report["refused"] = self.refused
-        report["limits"] = hours.said(self.throttle.schedule, time.time())
-        report["token_expires"] = token_age.end(self.settings.platform.token_expires)
+        """What only shows how things are must not stop them. Raises sqlite3.DatabaseError."""
+        report: dict[str, Any] = {}
         try:
+            report = self._report(now)
             self._show(report, now)
-        except Exception as error:  # what only shows how things are must not stop them
+        except sqlite3.DatabaseError:
+            raise
+        except Exception as error:
             if not self.unshown:
                 self.log.exception("status not shown", exc_info=error)
             self.unshown = True
+        if report:
+            self._write(report)
+
+    def _write(self, report: dict[str, Any]) -> None:
         try:
             board.write(self.settings.state.directory, report)
             self.unwritten = False

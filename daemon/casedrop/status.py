@@ -36,6 +36,11 @@ def rules(drop: Drop) -> str:
     return hashlib.sha256(repr(drop).encode()).hexdigest()[:16]
 
 
+def released(signature: str, rules: str) -> str:
+    """What a person lets go: the folder as it looked (settle.signature), by these rules."""
+    return f"{signature} {rules}"
+
+
 def outdated(report: Mapping[str, Any], drops: Iterable[Drop]) -> list[str]:
     """The drops that a service which wrote this report knows by other rules than these, or not at all."""
     known = {one["name"]: one.get("rules") for one in report["drops"]}
@@ -69,7 +74,7 @@ def of_case(case: Case, why: str, progress: tuple[int, int] | None = None) -> di
     if case.filed_as:
         said["filed_as"] = shown(case.filed_as)
     if case.stage is Stage.DONE and case.plan:
-        said["bytes"] = case.plan.sent_size
+        said["bytes"] = case.sent_size
     if progress and case.stage is Stage.UPLOADING:
         said["sent_bytes"], said["total_bytes"] = progress
     return said

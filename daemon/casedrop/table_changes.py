@@ -193,7 +193,7 @@ def why_not(existing: Existing, parts: Iterable[Changed]) -> str:
     lets = "only adds what display sets lack" if existing == "add" else "changes no finished display set"
     return (
         f'This drop {lets} (existing_display_set = "{existing}"). If the new values are to be sent, the data '
-        f"manager sets it to {wanted} and has the service restarted; then say this again."
+        f"manager sets it to {wanted} and has the service reloaded; then say this again."
     )
 
 

@@ -29,7 +29,7 @@ def tried(what: str, look: Callable[[], str | Iterable[Finding]], mend: str = ME
 
 def service_user(state: Path) -> int:
     """Whose the state directory is; before there is one, who asks."""
-    return state.stat().st_uid if state.is_dir() else os.geteuid()
+    return state.stat().st_uid if os.path.isdir(state) else os.geteuid()
 
 
 def user_name(number: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from casedrop import status
 from casedrop.breaker import Brake
 from casedrop.errors import Stopping
 from casedrop.grand_challenge import ReaderStudy
@@ -70,7 +71,7 @@ class Watched:
     paused: bool = False
     """A person has paused the drop: nothing of it is sent."""
     released: Mapping[str, str] = field(default_factory=dict)
-    """By folder, what a person let go where the drop asks for that: its signature."""
+    """By folder, what a person let go where the drop asks for that (status.released)."""
     failures: set[int] = field(default_factory=set)
     """Cases that have failed since the service began, and are not done since."""
     rested: dict[str, float] = field(default_factory=dict)
@@ -112,10 +113,11 @@ class Watched:
             raise Stopping("Nothing of this drop is sent now.")
 
     def asks(self, finding: Finding) -> bool:
-        """Whether a person must let this folder go, as it is now."""
+        """Whether a person must let this folder go, as it is and would be sent now."""
         if self.drop.release == "auto" or finding.state is not FindingState.READY:
             return False
-        return self.released.get(shown(finding.folder)) != finding.signature
+        as_it_is = status.released(finding.signature, self.scanner.rules)
+        return self.released.get(shown(finding.folder)) != as_it_is
 
     @property
     def path(self) -> Path:
