@@ -51,9 +51,9 @@ def make(settings: Settings, config: Path, target: Path, now: float) -> list[str
 
     Raises ConfigurationError.
     """
-    _expect_own_place(settings, target)
     found = settings.state.directory / journal.NAME
     try:
+        _expect_own_place(settings, target)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=HIDDEN) as hidden:
             pieces = list(_pieces(settings, config))
             written = Path(hidden) / "backup"

@@ -110,7 +110,7 @@ def _expect_root(*, dry_run: bool) -> None:
 
 def _settings() -> config.Settings | None:
     """What is configured already. Raises ConfigurationError where that is wrong."""
-    return config.load(installing.CONFIG, {}) if installing.CONFIG.exists() else None
+    return config.load(installing.CONFIG, {}) if os.path.exists(installing.CONFIG) else None
 
 
 def _meant(text: str, under: Path, settings: config.Settings | None) -> NewDrop:
@@ -125,7 +125,7 @@ def _found(settings: config.Settings | None) -> Found:
         config=settings is not None,
         roots=tuple(Path(drop.root) for drop in settings.drops) if settings else (),
         state=settings.state.directory if settings else installing.STATE,
-        token=installing.TOKEN.exists() or installing.SEALED.exists(),
+        token=os.path.exists(installing.TOKEN) or os.path.exists(installing.SEALED),
         own_token=bool(settings and settings.platform.token_file),
         aside=tuple(name for name in installing.SHIPPED_UNITS if _foreign(installing.UNITS / name)),
         instances=tuple(path.name for path in installing.UNITS.glob("*.target.wants/casedrop@*.service")),
@@ -136,7 +136,7 @@ def _found(settings: config.Settings | None) -> Found:
 
 
 def _foreign(unit: Path) -> bool:
-    return unit.exists() and installing.MARK not in unit.read_text(errors="replace")
+    return os.path.exists(unit) and installing.MARK not in unit.read_text(errors="replace")
 
 
 def _expect_fitting(wish: Wish, found: Found, settings: config.Settings | None) -> None:
@@ -175,8 +175,8 @@ def _lacks(tool: str) -> bool:
 
 def _unmounted(drop: NewDrop, settings: config.Settings | None) -> str:
     """A root that was in use is never made anew: its share may not be mounted."""
-    used = settings is not None and drop.known and (settings.state.directory / NAME).exists()
-    if not used or (drop.root / roots.IDENTITY).exists():
+    used = settings is not None and drop.known and os.path.exists(settings.state.directory / NAME)
+    if not used or os.path.exists(drop.root / roots.IDENTITY):
         return ""
     return (
         f"{drop.root} is no root of Casedrop. Is the share mounted? If it is a new one: casedrop init "
@@ -281,5 +281,5 @@ def _next(wish: Wish, found: Found) -> Iterator[str]:
             yield f"{piece}: rehearses until its rules are yours and its line `mode` is gone."
     if found.token and wish.token_file is None:
         yield "The token is the one that was there; --token-file FILE gives another."
-    if wish.token_file and installing.SEALED.exists() and installing.TOKEN.exists():
+    if wish.token_file and os.path.exists(installing.SEALED) and os.path.exists(installing.TOKEN):
         yield f"ATTENTION: {installing.TOKEN} still holds a token in plain. To remove: rm {installing.TOKEN}"

@@ -228,8 +228,12 @@ class Service:
 
     def _full(self) -> str:
         state = self.settings.state
-        if shutil.disk_usage(state.directory).free >= state.min_free:
-            return ""
+        try:
+            if shutil.disk_usage(state.directory).free >= state.min_free:
+                return ""
+        except OSError as error:
+            why = os.strerror(error.errno or errno.EIO)
+            return f"{state.directory} cannot be looked at ({why}), so no new folder is taken."
         least = state.min_free.human_readable(decimal=True)
         return f"Less than {least} are free in {state.directory}, so no new folder is taken. Make room there."
 
