@@ -71,7 +71,8 @@ class Apart:
         python = shutil.which(version, path="/usr/bin") or os.path.realpath(sys.executable)
         self.run(python, "-m", "venv", "--without-pip", "/opt/casedrop")
         there = self.top / "opt/casedrop"
-        lent = [self._lent(path) for path in (Path(casedrop.__file__).parents[1], *site.getsitepackages())]
+        daemon = Path(casedrop.__file__).parents[1]
+        lent = [f"{self._lent(daemon.parent)}/{daemon.name}", *map(self._lent, site.getsitepackages())]
         (there / "lib" / version / "site-packages" / "casedrop.pth").write_text("\n".join(lent))
         script = there / "bin" / "casedrop"
         script.write_text("#!/opt/casedrop/bin/python\nfrom casedrop.cli import main\nmain()\n")
