@@ -71,8 +71,10 @@ class Apart:
         python = shutil.which(version, path="/usr/bin") or os.path.realpath(sys.executable)
         self.run(python, "-m", "venv", "--without-pip", "/opt/casedrop")
         there = self.top / "opt/casedrop"
-        daemon = Path(casedrop.__file__).parents[1]
-        lent = [f"{self._lent(daemon.parent)}/{daemon.name}", *map(self._lent, site.getsitepackages())]
+        checkout = Path(casedrop.__file__).parents[2]
+        self._lend(checkout / "systemd", "/opt/checkout/systemd")
+        lent = [self._lend(checkout / "daemon", "/opt/checkout/daemon")]
+        lent += [self._lend(path, f"/opt/site{n}") for n, path in enumerate(site.getsitepackages())]
         (there / "lib" / version / "site-packages" / "casedrop.pth").write_text("\n".join(lent))
         script = there / "bin" / "casedrop"
         script.write_text("#!/opt/casedrop/bin/python\nfrom casedrop.cli import main\nmain()\n")
@@ -81,10 +83,9 @@ class Apart:
         if not can.startswith("casedrop "):
             pytest.skip(f"another user cannot run this Python: {can}")
 
-    def _lent(self, path: str | Path) -> str:
-        """Where it stands there for everybody, also if it lies where only root may go."""
-        name = f"/opt/lent{len(list((self.top / 'opt').glob('lent*')))}"
-        self.run("mkdir", name)
+    def _lend(self, path: str | Path, name: str) -> str:
+        """It stands there for everybody, also if it lies where only root may go."""
+        self.run("mkdir", "-p", name)
         self.run("mount", "--bind", str(path), name)
         return name
 
