@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -34,9 +35,7 @@ class Route:
 
     def client(self, limits: httpx.Limits, base_url: str = "") -> httpx.Client:
         """Follows no redirects. Raises OSError where `ca_file` holds no certificate."""
-        tls = ssl.create_default_context()
-        if self.ca_file:
-            tls.load_verify_locations(self.ca_file)
+        tls = _trusting(self.ca_file)
         mounts = {}
         if self.proxy and getproxies().get("no", "").strip() != "*":
             own = tls if self.proxy.startswith("https:") else None
@@ -52,6 +51,15 @@ class Route:
         if not proxy or proxy_bypass(host, environment):
             return ""
         return urlsplit(proxy if "://" in proxy else f"http://{proxy}").netloc.rpartition("@")[2]
+
+
+@lru_cache(maxsize=8)
+def _trusting(ca_file: Path | None) -> ssl.SSLContext:
+    """One for all clients: reading the system's authorities takes longer than all else of a start."""
+    tls = ssl.create_default_context()
+    if ca_file:
+        tls.load_verify_locations(ca_file)
+    return tls
 
 
 @contextmanager
