@@ -13,7 +13,7 @@ from casedrop.model import Drop, SocketKind
 from casedrop.trying import tried
 
 SKEW_SECONDS = 300
-RESEND = "Ask its editors to add this user as an editor."
+ASK_EDITORS = "Ask its editors to add this user as an editor."
 
 
 def platform_findings(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
@@ -76,7 +76,7 @@ def _editable(platform: GrandChallenge, what: str, study: ReaderStudy) -> Iterat
     except Refused as no:
         if no.meaning in (Meaning.FORBIDDEN, Meaning.GONE):
             yield problem(
-                what, f"This token's user may see {study.slug}, but not change what is in it.", RESEND
+                what, f"This token's user may see {study.slug}, but not change what is in it.", ASK_EDITORS
             )
             return
     except CasedropError as error:

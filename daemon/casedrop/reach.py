@@ -11,7 +11,7 @@ from casedrop.config import Settings, read_secret
 from casedrop.errors import ConfigurationError
 from casedrop.grand_challenge import GrandChallenge, Observer
 from casedrop.journal import NAME, Journal
-from casedrop.route import Route
+from casedrop.route import Route, of_environment
 
 
 def platform(
@@ -27,8 +27,7 @@ def route(settings: Settings) -> Route:
     proxy, credentials = wanted.proxy, None
     if wanted.proxy_credentials_file:
         credentials = _credentials(wanted.proxy_credentials_file, problems)
-        environment = getproxies()
-        proxy = proxy or environment.get("https") or environment.get("all") or ""
+        proxy = proxy or of_environment()
         if not proxy:
             problems.append(
                 "platform.proxy_credentials_file: there is no proxy; set platform.proxy, or HTTPS_PROXY in the "

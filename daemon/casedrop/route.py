@@ -46,11 +46,16 @@ class Route:
 
     def through(self, host: str) -> str:
         """The proxy by which https goes to `host` (with its port, where it has one), "" where there is none."""
-        environment = getproxies()
-        proxy = self.proxy or environment.get("https") or environment.get("all") or ""
-        if not proxy or proxy_bypass(host, environment):
+        proxy = self.proxy or of_environment()
+        if not proxy or proxy_bypass(host, getproxies()):
             return ""
         return urlsplit(proxy if "://" in proxy else f"http://{proxy}").netloc.rpartition("@")[2]
+
+
+def of_environment() -> str:
+    """The proxy for https that the environment names, "" where it names none."""
+    named = getproxies()
+    return named.get("https") or named.get("all") or ""
 
 
 @lru_cache(maxsize=8)
@@ -127,7 +132,7 @@ def _untrusted(error: BaseException) -> str:
         return ""
     why = found.verify_message.rstrip(".")
     if found.verify_code in DATED:
-        return f"its certificate is out of date ({why}); is this server's clock right?"[:-1]
+        return f"its certificate is out of date ({why}); is this server's clock right"
     if found.verify_code in OTHER_HOST:
         return f"its certificate is another host's ({why}); something on the way answers in its place"
     return (
