@@ -178,9 +178,10 @@ def test_a_stop_in_the_middle_of_a_reload_is_a_stop(lab: Lab) -> None:
 def test_while_a_share_hangs_a_reload_is_refused_and_the_other_drop_goes_on(lab: Lab, share: Share) -> None:
     lab.start(under=REALLY)
     started(lab, 1)
+    os.stat(share.root / "drop")
     share.freeze()
-    share.drop("F001", mha(fill=b"\5"))
     reload(lab)
+    share.drop("F001", mha(fill=b"\5"))
     wait_for(lambda: "does not answer" in lab.report()["refused"], 30, "it is refused")
     lab.move_in("P001", ct__mha=mha())
     lab.wait_done("P001")
