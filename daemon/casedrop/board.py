@@ -71,7 +71,7 @@ def write(directory: Path, report: dict[str, Any]) -> None:
     with os.fdopen(descriptor, "w") as file:
         with suppress(OSError):
             os.fchmod(descriptor, 0o640)
-        json.dump(report, file)
+        file.write(json.dumps(report))  # json.dump would encode it in Python, ten times slower
     hidden.replace(directory / "status.json")
 
 
