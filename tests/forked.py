@@ -21,7 +21,9 @@ from casedrop.cli import main
 PROGRAM = (sys.executable, "-c", "from casedrop.cli import main; main()")
 
 _FORK = multiprocessing.get_context("forkserver")
-_FORK.set_forkserver_preload(["casedrop.start", "casedrop.service", "forked"])
+_LATE = ["httpcore", "encodings.idna", "casedrop.dicom_headers", "casedrop.inspection", "casedrop.outgoing"]
+"""What the program, or a library of its, imports only when it is needed, which is nearly always."""
+_FORK.set_forkserver_preload(["casedrop.start", "casedrop.service", "forked", *_LATE])
 
 
 class Forked:

@@ -1,6 +1,7 @@
 """No change to a ledger goes unnoticed."""
 
 import io
+from functools import partial
 from itertools import accumulate
 
 from hypothesis import given
@@ -8,8 +9,9 @@ from hypothesis import strategies as st
 
 from casedrop.chain import NONE, Finding, Head, check, lines, sealed, text, unread
 
-NAMES = st.text('aä🫁"\\\n\udce9')
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | NAMES, st.lists, max_leaves=5)
+NAMES = st.text('aä🫁"\\\n\udce9', max_size=8)
+LISTS = partial(st.lists, max_size=3)
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | NAMES, LISTS, max_leaves=5)
 FACTS = st.dictionaries(st.sampled_from(["event", "case", "names", "why"]), JSON)
 CHAINS = st.lists(FACTS.filter(lambda one: one.get("event") not in ("lost", "torn")), min_size=1, max_size=6)
 

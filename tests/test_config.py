@@ -304,6 +304,7 @@ def test_dicom_rules_become_the_records_the_other_modules_use(file: Path) -> Non
     assert read(file, already).drops[0].procedure == Procedure("already-done", patterns=("ANON-[0-9]+",))
 
 
+@pytest.mark.long
 def test_what_reads_dicom_is_loaded_only_where_a_rule_names_a_keyword(file: Path) -> None:
     for text, loaded in ((GOOD, 0), (DICOM % 'Modality = "CT"', 1)):
         file.write_text(text)

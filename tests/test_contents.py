@@ -136,6 +136,7 @@ def test_only_new_files_are_read_again(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(known) == 5
 
 
+@pytest.mark.long
 def test_a_folder_without_dicom_never_loads_what_reads_it(tmp_path: Path) -> None:
     (tmp_path / "ct.mha").write_bytes(b"NDims = 3\n")
     code = (
@@ -225,6 +226,7 @@ def test_a_slice_that_is_not_all_there_waits(tmp_path: Path, kept: int) -> None:
     assert all(weight is Weight.LACKING for _, weight in said(look(tmp_path)))
 
 
+@pytest.mark.long
 def test_a_deflated_bomb_stays_small(tmp_path: Path) -> None:
     made = data_set()
     made.PixelData = bytes(1 << 28)

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,43 +66,6 @@ def test_each_way_of_copying_is_taken_once_and_whole(lab: Lab, copy: Callable[[P
     copy(source(lab), lab.drop)
     lab.wait_done("P001")
     assert (lab.done / "P001" / "ct.mha").read_bytes() == mha(16)
-    assert lab.titles() == ["P001"]
-
-
-def explorer(path: Path, content: bytes, go_on: threading.Event) -> None:
-    """As Windows Explorer over SMB: the full size before the first byte, the old time restored."""
-    with path.open("wb") as file:
-        file.truncate(len(content))
-        file.write(content[:100])
-        file.flush()
-        os.utime(path, (1e9, 1e9))
-        go_on.wait(LONGEST)
-        file.write(content[100:])
-
-
-def stalled(path: Path, content: bytes, go_on: threading.Event) -> None:
-    with path.open("wb") as file:
-        file.write(content[:100])
-        file.flush()
-        go_on.wait(LONGEST)
-        file.write(content[100:])
-
-
-@pytest.mark.parametrize("writer", [explorer, stalled])
-def test_a_stall_in_the_middle_of_a_file_is_waited_out(
-    lab: Lab, writer: Callable[[Path, bytes, threading.Event], None]
-) -> None:
-    lab.start()
-    folder = lab.drop / "P001"
-    folder.mkdir()
-    go_on = threading.Event()
-    copying = threading.Thread(target=writer, args=(folder / "ct.mha", mha(16), go_on))
-    copying.start()
-    wait_for(lambda: "still being written" in lab.case("P001").get("why", ""), 30, "it says who writes")
-    assert not list(lab.done.iterdir())
-    go_on.set()
-    copying.join()
-    lab.wait_done("P001")
     assert lab.titles() == ["P001"]
 
 

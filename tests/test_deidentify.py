@@ -488,7 +488,7 @@ def test_names_are_found_however_deep_they_stand(depth: int, keyword: str, insid
 
 @pytest.mark.parametrize("procedure", [GRAND, STANDARD], ids=lambda one: one.name)
 @pytest.mark.parametrize("vr", ["UN", "OB", "OW", "UT"])
-@pytest.mark.parametrize("many", [1, 500])
+@pytest.mark.parametrize("many", [1, pytest.param(500, marks=pytest.mark.long)])
 @pytest.mark.parametrize("implicit", [True, False])
 def test_sequences_that_are_written_as_bytes_are_looked_into(
     procedure: Procedure, vr: str, many: int, implicit: bool

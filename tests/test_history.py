@@ -129,6 +129,7 @@ def test_only_what_was_sent_counts(journal: Journal) -> None:
     assert line(journal.ended(5.0)[0], DROPS).endswith(f"lung/split: done, {STUDY}display-sets/1/")
 
 
+@pytest.mark.long
 def test_what_failed_and_was_mended_is_told_as_both(lab: Lab) -> None:
     lab.move_in("P001", ct__mha=mha(), odd__doc=b"x")
     assert lab.once() == 1
@@ -147,6 +148,7 @@ def test_what_failed_and_was_mended_is_told_as_both(lab: Lab) -> None:
     assert lab.status()["days"][-1] == day
 
 
+@pytest.mark.long
 def test_what_was_told_of_a_failure_stays_as_it_was_told(lab: Lab) -> None:
     """Though the folder is called otherwise by now, and is done."""
     lab.move_in("P001", ct__mha=NO_IMAGE)

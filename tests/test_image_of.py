@@ -79,6 +79,7 @@ def test_a_rule_that_cannot_work_is_said_before_anything_runs(lab: Lab, rule: st
     assert said in lab.command("check", code=78)
 
 
+@pytest.mark.long
 def test_the_image_goes_up_once_and_stands_in_both_sockets(lab: Lab) -> None:
     twice(lab)
     lab.move_in("P001", ct__mha=mha(), score__json=b'{"score": 1}')

@@ -166,6 +166,7 @@ def test_a_port_in_use_is_said_and_folders_are_sent_all_the_same(lab: Lab, port:
     assert "in use" in said
 
 
+@pytest.mark.long
 def test_without_a_port_the_library_is_not_even_loaded() -> None:
     code = "import sys, casedrop.start; sys.exit('prometheus_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -300,6 +301,7 @@ def test_each_alert_asks_for_metrics_and_states_that_there_are(rule: dict[str, A
     assert rule["annotations"].keys() == {"summary", "action"}
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool (Debian: prometheus) is not here")
 def test_prometheus_itself_takes_the_rules_and_the_numbers(tmp_path: Path) -> None:
     subprocess.run(["promtool", "check", "rules", RULES], check=True)

@@ -66,6 +66,7 @@ def told(lab: Lab, address: str, more: str = "") -> Path:
     return file
 
 
+@pytest.mark.long
 def test_folders_that_fail_are_one_message_without_a_name(lab: Lab, hook: Hook) -> None:
     told(lab, hook.address)
     lab.move_in("Zwaardvis-A", zwaardvis__xyz=mha())
@@ -81,6 +82,7 @@ def test_folders_that_fail_are_one_message_without_a_name(lab: Lab, hook: Hook) 
     assert lab.sandbox.token not in json.dumps(got)
 
 
+@pytest.mark.long
 def test_a_drop_that_is_held_is_told(lab: Lab, hook: Hook) -> None:
     told(lab, hook.address)
     lab.write_token("wrong")
@@ -97,6 +99,7 @@ def reported(*failed: str) -> dict[str, Any]:
     return {"time": 1.0, "drops": [held | {"cases": cases}]}
 
 
+@pytest.mark.long
 def test_a_service_that_runs_sends_after_a_minute_to_whom_it_concerns(
     lab: Lab, hook: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +128,7 @@ def test_a_report_that_cannot_be_read_stops_nothing(lab: Lab, hook: Hook) -> Non
     desk.tell(reported())
 
 
+@pytest.mark.long
 def test_a_hook_that_does_not_answer_delays_no_folder(lab: Lab, hook: Hook) -> None:
     told(lab, hook.address)
     hook.answers = [500] * 9
@@ -138,6 +142,7 @@ def test_a_hook_that_does_not_answer_delays_no_folder(lab: Lab, hook: Hook) -> N
     assert SECRET not in lab.log.read_text()
 
 
+@pytest.mark.long
 def test_the_test_message_says_what_became_of_it(lab: Lab, hook: Hook) -> None:
     file = told(lab, hook.address, 'drops = "lung"\non = ["held"]\n')
     assert lab.command("notify", "--test") == f"ok notify number 1 ({file}): sent."

@@ -16,22 +16,6 @@ from waiting import wait_for
 pytestmark = pytest.mark.long
 
 
-def test_image_segmentation_report_and_score_become_one_display_set(lab: Lab) -> None:
-    lab.start()
-    pdf = b"%PDF-1.4 report"
-    lab.move_in(
-        "P001", ct__mha=mha(), ct_airways__mha=mha(fill=b"\0"), r__pdf=pdf, score__json=b'{"score": 2.5}'
-    )
-    receipt = lab.wait_done("P001")
-    values = lab.values("P001")
-    assert values["some-score"] == 2.5
-    assert values["report-pdf"]["sha256"] == hashlib.sha256(pdf).hexdigest()
-    assert values.keys() == {"ct-image", "airway-segmentation", "report-pdf", "some-score"}
-    assert {one["socket"] for one in receipt["sockets"]} == values.keys()
-    assert (lab.done / "P001" / "ct.mha").read_bytes() == mha()
-    assert not list(lab.drop.iterdir())
-
-
 def test_a_display_set_gets_its_order_with_its_title_and_0_is_refused(lab: Lab) -> None:
     lab.configure("folder = 'P\\d+_(?P<visit>\\d+)'\norder = \"{visit}\"")
     for visit in (30, 7, 0):
@@ -70,20 +54,6 @@ def test_a_missing_file_that_comes_in_time_is_waited_for(lab: Lab) -> None:
     assert "ct-image" in lab.case("P001")["why"]
     (lab.drop / "P001" / "ct.mha").write_bytes(mha())
     lab.wait_done("P001")
-
-
-def test_an_image_the_platform_refuses_fails_and_its_retry_completes_the_same_display_set(lab: Lab) -> None:
-    lab.start()
-    lab.move_in("P001", ct__mha=NO_IMAGE, score__json=b'{"score": 1}')
-    reason = lab.wait_failed("P001")
-    assert "could not be imported" in reason
-    assert "some-score" in reason
-    (lab.failed / "P001" / "ct.mha").write_bytes(mha())
-    (lab.failed / "P001").rename(lab.drop / "P001")
-    lab.wait_done("P001")
-    assert lab.titles() == ["P001"]
-    assert lab.values("P001").keys() == {"ct-image", "some-score"}
-    assert not (lab.failed / "P001.reason.txt").exists()
 
 
 @pytest.mark.parametrize(("order", "place"), [("", None), ('\norder = "{n}"', 1)])
@@ -194,27 +164,6 @@ def test_an_error_or_a_lost_answer_costs_time_but_makes_no_second_set(
     assert lab.once() == 0, lab.log.read_text()
     assert lab.titles() == ["P001"]
     assert lab.values("P001").keys() == {"ct-image", "some-score"}
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("POST", "display-sets/$"),
-        ("PATCH", "display-sets/[^/]+/$"),
-        ("POST", "upload-sessions/$"),
-        ("PUT", "."),
-    ],
-)
-def test_killed_after_a_request_before_it_is_journalled_ends_in_one_display_set(
-    lab: Lab, method: str, path: str
-) -> None:
-    lab.sandbox.faults.add(method=method, path=path, cut=True, after=True, call=lab.kill)
-    lab.move_in("P001", ct__mha=mha(), score__json=b'{"score": 1}')
-    assert lab.once() == -9
-    assert lab.once() == 0, lab.log.read_text()
-    assert lab.titles() == ["P001"]
-    assert lab.values("P001").keys() == {"ct-image", "some-score"}
-    assert (lab.done / "P001").is_dir()
 
 
 @pytest.mark.parametrize("when", [1, 2, 3])

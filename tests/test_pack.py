@@ -55,10 +55,14 @@ def go_on() -> None:
 
 
 @pytest.fixture
-def packer(tmp_path: Path) -> Iterator[Packer]:
-    made = Packer(tmp_path / "spool", KEY, workers=2)
+def packer(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Packer]:
+    """Of one worker, since each takes a second to start, unless a test asks for `two_workers`."""
+    made = Packer(tmp_path / "spool", KEY, workers=getattr(request, "param", 1))
     yield made
     made.close()
+
+
+two_workers = pytest.mark.parametrize("packer", [2], indirect=True, ids=["two workers"])
 
 
 def source(folder: Path, name: str) -> SourceFile:
@@ -82,6 +86,7 @@ def zipped(packer: Packer, file: PlannedFile, case_id: int = 1) -> bytes:
         return opened.read()
 
 
+@two_workers
 def test_a_series_is_packed_whole_in_order_and_without_its_patient(tmp_path: Path, packer: Packer) -> None:
     files = series(tmp_path / "P1", 20)
     made = packer.pack(1, str(tmp_path / "P1"), planned(tmp_path / "P1"), go_on)
@@ -99,6 +104,8 @@ def test_a_series_is_packed_whole_in_order_and_without_its_patient(tmp_path: Pat
     assert made.method.startswith("procedure of Grand Challenge, 20")
 
 
+@two_workers
+@pytest.mark.long
 def test_its_sums_are_those_of_the_zip(tmp_path: Path, packer: Packer) -> None:
     series(tmp_path / "P1", 3, Rows=1024, Columns=4096, PixelData=os.urandom(8 << 20))
     made = packer.pack(1, str(tmp_path / "P1"), planned(tmp_path / "P1"), go_on)
@@ -111,6 +118,7 @@ def test_its_sums_are_those_of_the_zip(tmp_path: Path, packer: Packer) -> None:
     assert made.md5s == tuple(hashlib.md5(part).hexdigest() for part in parts)
 
 
+@pytest.mark.long
 def test_the_same_files_give_the_same_bytes_wherever_they_lie(tmp_path: Path, packer: Packer) -> None:
     for folder in ("P1", "P2"):
         series(tmp_path / folder, 9)
@@ -135,6 +143,7 @@ def test_two_slices_at_one_place_are_compared_by_nothing(tmp_path: Path, packer:
     assert packer.pack(1, str(tmp_path / "P1"), planned(tmp_path / "P1"), go_on).geometry is None
 
 
+@two_workers
 def test_a_refused_series_leaves_nothing_in_the_spool(tmp_path: Path, packer: Packer) -> None:
     series(tmp_path / "P1", 3, US, BurnedInAnnotation="NO")
     with pytest.raises(CaseProblem) as refused:
@@ -144,6 +153,7 @@ def test_a_refused_series_leaves_nothing_in_the_spool(tmp_path: Path, packer: Pa
     assert not [path for path in (tmp_path / "spool").rglob("*") if path.is_file()]
 
 
+@two_workers
 def test_a_damaged_file_is_told_by_its_name(tmp_path: Path, packer: Packer) -> None:
     series(tmp_path / "P1", 5)
     file = planned(tmp_path / "P1")
@@ -212,6 +222,7 @@ def test_the_spool_is_for_the_service_alone(tmp_path: Path, packer: Packer) -> N
         assert not stat.S_IMODE(path.stat().st_mode) & 0o077
 
 
+@pytest.mark.long
 def test_what_no_case_needs_leaves_the_spool(tmp_path: Path, packer: Packer) -> None:
     series(tmp_path / "P1", 2)
     file = planned(tmp_path / "P1")
@@ -222,6 +233,7 @@ def test_what_no_case_needs_leaves_the_spool(tmp_path: Path, packer: Packer) -> 
     assert [packer.has(case_id, made[0]) for case_id in (1, 2, 3)] == [False, False, True]
 
 
+@pytest.mark.long
 def test_a_spool_file_that_was_damaged_counts_as_gone(tmp_path: Path, packer: Packer) -> None:
     series(tmp_path / "P1", 2)
     made = packer.pack(1, str(tmp_path / "P1"), planned(tmp_path / "P1"), go_on)
@@ -233,6 +245,7 @@ def test_a_spool_file_that_was_damaged_counts_as_gone(tmp_path: Path, packer: Pa
     assert not later.has(1, made)
 
 
+@two_workers
 def test_stopping_gives_up_between_files(tmp_path: Path, packer: Packer) -> None:
     series(tmp_path / "P1", 30)
     calls = iter(range(1000))
@@ -270,6 +283,8 @@ def gone(*pids: int) -> bool:
     return not set(pids) & set(workers(os.getpid()))
 
 
+@two_workers
+@pytest.mark.long
 def test_workers_that_were_ended_while_idle_are_replaced(tmp_path: Path, packer: Packer) -> None:
     series(tmp_path / "P1", 3)
     file = planned(tmp_path / "P1")
@@ -281,6 +296,8 @@ def test_workers_that_were_ended_while_idle_are_replaced(tmp_path: Path, packer:
     assert packer.pack(2, str(tmp_path / "P1"), file, go_on).sha256 == made.sha256
 
 
+@two_workers
+@pytest.mark.long
 def test_only_their_service_stops_workers(tmp_path: Path, packer: Packer) -> None:
     series(tmp_path / "P1", 3)
     file = planned(tmp_path / "P1")
@@ -330,6 +347,7 @@ def poisoned(folder: Path) -> PlannedFile:
     return planned(folder)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("work", [crashing, lacking_memory, hanging])
 def test_a_file_that_ends_its_worker_is_tried_again_and_then_ends_its_case(
     tmp_path: Path, work: Work, monkeypatch: pytest.MonkeyPatch
@@ -350,6 +368,7 @@ def test_a_file_that_ends_its_worker_is_tried_again_and_then_ends_its_case(
     packer.close()
 
 
+@pytest.mark.long
 def test_a_file_that_ends_its_worker_harms_no_other_case(tmp_path: Path) -> None:
     packer = Packer(tmp_path / "spool", KEY, workers=2, work=crashing)
     bad = poisoned(tmp_path / "bad")
@@ -364,6 +383,7 @@ def test_a_file_that_ends_its_worker_harms_no_other_case(tmp_path: Path) -> None
     packer.close()
 
 
+@pytest.mark.long
 def test_a_worker_that_hangs_keeps_nothing_from_ending(tmp_path: Path) -> None:
     packer = Packer(tmp_path / "spool", KEY, workers=2, work=hanging)
     file = poisoned(tmp_path / "P1")
@@ -381,6 +401,7 @@ def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
+@pytest.mark.long
 def test_workers_say_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     packer = Packer(tmp_path / "spool", KEY, workers=1, work=silent)
     series(tmp_path / "P1", 2)
@@ -402,6 +423,7 @@ def test_a_file_that_memory_does_not_hold_is_refused_by_name_and_size(
         packer.pack(1, str(tmp_path / "P1"), planned(tmp_path / "P1"), go_on)
 
 
+@pytest.mark.long
 def test_large_files_of_all_cases_are_in_hand_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -452,6 +474,7 @@ def test_who_waits_for_memory_still_stops() -> None:
     assert allowance.take_now(40)
 
 
+@pytest.mark.long
 def test_room_is_not_promised_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packer = Packer(tmp_path / "spool", KEY, workers=1)
     for folder in ("P1", "P2"):
@@ -473,6 +496,7 @@ def test_room_is_not_promised_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     packer.close()
 
 
+@pytest.mark.long
 def test_a_start_leaves_only_what_plans_name(tmp_path: Path, packer: Packer) -> None:
     series(tmp_path / "P1", 2)
     made = packer.pack(7, str(tmp_path / "P1"), planned(tmp_path / "P1"), go_on)
@@ -499,6 +523,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 def test_a_killed_service_leaves_no_worker_behind(tmp_path: Path) -> None:
     (tmp_path / "parent.py").write_text(PARENT)
     command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "spool")]
@@ -514,6 +539,7 @@ def test_a_killed_service_leaves_no_worker_behind(tmp_path: Path) -> None:
 UNCLOSED = PARENT.replace("time.sleep(60)", "")
 
 
+@pytest.mark.long
 def test_workers_that_nobody_closed_do_not_keep_a_process_from_ending(tmp_path: Path) -> None:
     (tmp_path / "parent.py").write_text(UNCLOSED)
     command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "spool")]
@@ -538,6 +564,7 @@ def listing(folder: Path) -> Listing:
     return Listing(folder.name, entries)
 
 
+@pytest.mark.long
 def test_touched_files_of_a_packed_series_are_read_again(tmp_path: Path, packer: Packer) -> None:
     folder = tmp_path / "P1"
     series(folder, 3)
@@ -576,6 +603,7 @@ def test_a_packed_series_is_made_once(tmp_path: Path, packer: Packer) -> None:
     assert len(made) == 1
 
 
+@pytest.mark.long
 def test_what_arrives_on_the_platform_is_the_zip_and_names_nobody(
     tmp_path: Path, packer: Packer, sandbox: Sandbox
 ) -> None:

@@ -42,6 +42,7 @@ def test_a_researcher_finds_what_became_of_each_folder(lab: Lab) -> None:
     assert not [one for one in lab.root.iterdir() if one.name.endswith(".tmp")]
 
 
+@pytest.mark.long
 def test_an_upload_under_way_is_a_bar(lab: Lab) -> None:
     lab.sandbox.hold_imports()
     lab.move_in("P001", ct__mha=mha())
@@ -52,6 +53,7 @@ def test_an_upload_under_way_is_a_bar(lab: Lab) -> None:
     wait_page(lab, "display set of P001")
 
 
+@pytest.mark.long
 def test_an_upload_of_several_files_says_how_many_are_there(lab: Lab) -> None:
     seen: list[str] = []
 
@@ -66,6 +68,7 @@ def test_an_upload_of_several_files_says_how_many_are_there(lab: Lab) -> None:
     assert len(seen) == 2
 
 
+@pytest.mark.long
 def test_a_split_folder_on_its_way_says_how_many_of_its_parts_are_done(lab: Lab) -> None:
     lab.configure('split = { folders = "*/" }\ntitle = "{folder} {subfolder}"')
     drop_visits(lab, "P001", v1={"ct.mha": mha(8)}, v2={"ct.mha": mha(9)})
@@ -81,6 +84,7 @@ def test_a_split_folder_on_its_way_says_how_many_of_its_parts_are_done(lab: Lab)
     expect_valid(lab.report())
 
 
+@pytest.mark.long
 def test_what_was_counted_is_still_counted_after_a_restart(lab: Lab) -> None:
     lab.move_in("P001", ct__mha=mha())
     assert lab.once() == 0
@@ -90,6 +94,7 @@ def test_what_was_counted_is_still_counted_after_a_restart(lab: Lab) -> None:
     assert lab.status()["days"] == before
 
 
+@pytest.mark.long
 def test_a_split_folder_links_to_each_of_its_display_sets(lab: Lab) -> None:
     lab.configure('split = { folders = "*/" }\ntitle = "{folder} {subfolder}"')
     for visit in ("v1", "v2"):
@@ -104,6 +109,7 @@ def test_a_split_folder_links_to_each_of_its_display_sets(lab: Lab) -> None:
     assert lab.status()["days"][-1]["done"] == 1
 
 
+@pytest.mark.long
 def test_a_service_that_was_stopped_says_so(lab: Lab) -> None:
     lab.start()
     assert "service was stopped" not in wait_page(lab, "Copy one into")
@@ -113,6 +119,7 @@ def test_a_service_that_was_stopped_says_so(lab: Lab) -> None:
     wait_for(lambda: "service was stopped" not in text(lab), 20, "the page of a service that runs")
 
 
+@pytest.mark.long
 def test_hidden_names_are_on_no_page(lab: Lab) -> None:
     lab.configure('page = "hidden"')
     lab.move_in("Doe_Jane", report__pdf=b"%PDF")
@@ -123,6 +130,7 @@ def test_hidden_names_are_on_no_page(lab: Lab) -> None:
     assert code[1] in text(lab)
 
 
+@pytest.mark.long
 def test_there_is_no_page_where_none_is_wanted(lab: Lab) -> None:
     lab.configure('page = "off"')
     lab.move_in("P001", ct__mha=mha())
@@ -130,6 +138,7 @@ def test_there_is_no_page_where_none_is_wanted(lab: Lab) -> None:
     assert not (lab.root / STATUS).exists()
 
 
+@pytest.mark.long
 def test_a_page_of_before_goes_where_none_is_wanted_any_more(lab: Lab) -> None:
     lab.move_in("P001", ct__mha=mha())
     assert lab.once() == 0
@@ -139,6 +148,7 @@ def test_a_page_of_before_goes_where_none_is_wanted_any_more(lab: Lab) -> None:
     wait_for(lambda: not text(lab), 10, "the page is gone")
 
 
+@pytest.mark.long
 def test_a_page_is_not_written_again_while_nothing_happens(lab: Lab) -> None:
     """Only the heartbeat would, after a minute; the rescans of every half second do not."""
     lab.move_in("P001", ct__mha=mha())
@@ -152,6 +162,7 @@ def test_a_page_is_not_written_again_while_nothing_happens(lab: Lab) -> None:
     assert (lab.root / STATUS).stat().st_ino == before
 
 
+@pytest.mark.long
 def test_a_file_of_that_name_that_is_not_ours_is_left_alone_and_said_once(lab: Lab) -> None:
     (lab.root / STATUS).write_text("mine")
     lab.start()

@@ -52,6 +52,7 @@ def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listen
     made.socket.sendto(b"", str(address))
 
 
+@pytest.mark.long
 def test_the_service_is_ready_after_its_first_turn_then_feeds_the_watchdog_and_says_when_it_stops(
     lab: Lab, listener: Listener
 ) -> None:
@@ -64,6 +65,7 @@ def test_the_service_is_ready_after_its_first_turn_then_feeds_the_watchdog_and_s
     assert listener.messages.count("READY=1") == 1
 
 
+@pytest.mark.long
 def test_the_status_tells_how_far_things_are_and_is_told_only_when_it_changes(
     lab: Lab, listener: Listener
 ) -> None:
@@ -99,6 +101,7 @@ def test_a_socket_without_a_name_in_the_file_system_is_one_too() -> None:
     listener.socket.sendto(b"", f"\0{name}")
 
 
+@pytest.mark.long
 def test_a_reload_is_no_stop_and_ends_with_being_ready(lab: Lab, listener: Listener) -> None:
     lab.start(under=REALLY)
     wait_for(lambda: "READY=1" in listener.messages, 20, "it is ready")

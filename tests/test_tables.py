@@ -323,6 +323,7 @@ def test_a_formula_without_result_and_a_spreadsheets_error_are_wrong_for_their_r
     assert word(at(of_text("Patient;Visit;X\nP1;1;#NV\n"))) == ("bad-row", Weight.WRONG)
 
 
+@pytest.mark.long
 def test_a_sheet_can_be_chosen_and_what_stands_far_right_costs_nothing(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
     sheet = book.create_sheet("Scores")
@@ -379,6 +380,7 @@ def test_a_workbook_that_is_broken_inside_is_said_to_be_none(content: bytes, tmp
         of_file(broken(tmp_path / "a.xlsx", SHEET, content))
 
 
+@pytest.mark.long
 def test_a_small_workbook_that_unpacks_to_much_ends_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_folder_that_is_gone_raises_and_is_not_read_as_empty(tmp_path: Path) -
         watch.list_folder(str(tmp_path / "gone"))
 
 
+@pytest.mark.long
 def test_a_folder_nested_deeper_than_our_stack_is_listed(tmp_path: Path) -> None:
     here = os.open(tmp_path, os.O_RDONLY)
     for _ in range(1100):

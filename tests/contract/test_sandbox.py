@@ -131,15 +131,16 @@ def _ids(client: GrandChallenge, sandbox: Sandbox, situation: str) -> dict[str, 
 
 
 def _answer(sandbox: Sandbox, row: dict[str, Any]) -> httpx.Response:
+    """Nothing is verified over HTTP: reading the authorities would take longer than all the rest."""
     authorization = row["authorization"]
     if authorization and "<TOKEN:" in authorization:
         authorization = re.sub("<TOKEN:.*>", sandbox.token, authorization)
     headers = {"Authorization": authorization} if authorization else {}
     url = row["path"] if row["path"].startswith("http") else sandbox.url + row["path"]
     if row["method"] == "PUT":
-        return httpx.put(url, content=b"part", headers=headers)
+        return httpx.put(url, content=b"part", headers=headers, verify=False)
     content = None if row["request"] is None else json.dumps(row["request"])
-    return httpx.request(row["method"], url, content=content, headers=headers)
+    return httpx.request(row["method"], url, content=content, headers=headers, verify=False)
 
 
 @pytest.mark.parametrize("recorded", list(_rows()))
