@@ -41,6 +41,13 @@ TimeoutAbortSec=1
 """
 """What would take a test minutes otherwise."""
 PROGRAM = "/opt/casedrop/bin/casedrop"
+GREEDY = """[Service]
+Type=oneshot
+MemoryMax=50M
+MemorySwapMax=0
+ExecStart=/usr/bin/python3 -c "bytearray(100 << 20)"
+"""
+"""Ends by a signal where MemoryMax is kept to."""
 CGROUPS = Path("/sys/fs/cgroup")
 INTO_GROUPS = (
     """while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || true; shift; done; shift; exec "$@" """
@@ -184,6 +191,15 @@ class Machine:
         self._nspawn.wait(60)
         self.boot()
 
+    def keeps_to_memory_max(self) -> bool:
+        """systemd-nspawn lends what there is of cgroups' first version for reading only."""
+        self.run("mount", "-o", "remount,bind,rw", "/sys/fs/cgroup/memory", code=None)
+        self.run("systemctl", "daemon-reexec")
+        self.run("sh", "-c", f"echo '{GREEDY}' > /run/systemd/system/greedy.service")
+        self.run("systemctl", "daemon-reload")
+        self.run("systemctl", "start", "greedy", code=None)
+        return self.run("systemctl", "show", "greedy", "--property=Result", "--value").strip() != "success"
+
     def close(self) -> None:
         self._nspawn.terminate()
         try:
@@ -303,6 +319,15 @@ class Server(Lab):
         """A property of the unit."""
         return self.machine.run("systemctl", "show", "casedrop", "--property", name, "--value").strip()
 
+    def give_memory(self, most: str) -> None:
+        """From its next start on; the test is skipped, with the reason, where that would change nothing."""
+        if not self.machine.keeps_to_memory_max():
+            pytest.skip("no MemoryMax is kept to in a container here")
+        there = "/run/systemd/system/casedrop.service.d"
+        self.machine.run("mkdir", "-p", there)
+        self.machine.run("sh", "-c", f"printf '[Service]\\nMemoryMax={most}\\n' > {there}/memory.conf")
+        self.machine.run("systemctl", "daemon-reload")
+
     def signal(self, name: str) -> None:
         self.machine.run("systemctl", "kill", "--kill-who=main", f"--signal={name}", "casedrop")
 
@@ -323,6 +348,8 @@ class Server(Lab):
     def end(self) -> None:
         self.machine.run("systemctl", "stop", "casedrop", "casedrop@*")
         self.machine.run("systemctl", "reset-failed")
+        self.machine.run("rm", "-rf", "/run/systemd/system/casedrop.service.d")
+        self.machine.run("systemctl", "daemon-reload")
         for path in (self.root, self.desk):
             shutil.rmtree(path)
         for path in (self.state, self.top / "etc"):

@@ -9,7 +9,7 @@ from lab import mha
 from machine import PROGRAM, Server, machine
 from waiting import wait_for
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300), pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture
