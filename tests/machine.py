@@ -86,7 +86,8 @@ def _cached() -> Path:
 def _build(tree: Path, needed: list[str]) -> None:
     packages = f"--include={','.join(PACKAGES)}"
     _run("debootstrap", "--variant=minbase", packages, SUITE, str(tree))
-    _run("chroot", str(tree), "systemctl", "disable", *OFF)
+    for name in OFF:
+        (tree / "etc/systemd/system/multi-user.target.wants" / f"{name}.service").unlink(missing_ok=True)
     wheels = tree / "tmp" / "wheels"
     _run(sys.executable, "-m", "pip", "download", "--dest", str(wheels), *_fitting(), *needed)
     _run("chroot", str(tree), "python3", "-m", "venv", "/opt/casedrop")
@@ -128,7 +129,10 @@ def _own_cgroups() -> list[Path]:
 def _disk_over(tree: Path) -> Path:
     """What is changed in `root` of it is kept in memory."""
     disk = Path(tempfile.mkdtemp(prefix="casedrop-disk"))
-    _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(disk))
+    try:
+        _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(disk))
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"mounts cannot be made here: {error.stdout}")
     for name in ("upper", "work", "root"):
         (disk / name).mkdir()
     layers = f"lowerdir={tree},upperdir={disk / 'upper'},workdir={disk / 'work'}"
@@ -152,8 +156,8 @@ class Machine:
         shutil.copytree(PROJECT / "systemd", self._wheel / "systemd")
         self._groups = _own_cgroups()
         self._disk = _disk_over(tree)
-        self.boot()
         try:
+            self.boot()
             self._install()
         except BaseException:
             self.close()
@@ -173,11 +177,7 @@ class Machine:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        try:
-            wait_for(self._is_up, 60, "systemd in the container")
-        except BaseException:
-            self.close()
-            raise
+        wait_for(self._is_up, 60, "systemd in the container")
 
     def reboot(self) -> None:
         """As a person asks for it."""

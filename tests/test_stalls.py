@@ -4,6 +4,7 @@ None is taken early: each stall outlasts the quiet period, and several looks see
 """
 
 import hashlib
+import os
 import shutil
 import subprocess
 import threading
@@ -62,6 +63,7 @@ def explorer(server: Server) -> Iterator[None]:
             file.truncate(len(CONTENT))
             file.write(CONTENT[:FIRST])
             file.flush()
+            assert smbclient.stat(path, port=server.port).st_size == len(CONTENT)
             yield
             file.write(CONTENT[FIRST:])
             file.flush()
@@ -80,6 +82,7 @@ def rsync(server: Server) -> Iterator[None]:
     source = server.machine.top / "var/lib/P001"
     source.mkdir()
     (source / "ct.mha").write_bytes(CONTENT)
+    os.utime(source / "ct.mha", (OLD, OLD))
     go_on = threading.Event()
     with Proxy(start_sshd(server)) as line:
         stalls = line.pause(up=True, after=FIRST, until=go_on)
