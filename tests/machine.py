@@ -7,6 +7,7 @@ so that a sandbox here is the platform there.
 
 import fcntl
 import hashlib
+import itertools
 import os
 import platform
 import shutil
@@ -53,6 +54,8 @@ INTO_GROUPS = (
     """while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || true; shift; done; shift; exec "$@" """
 )
 BINDS = {"etc": "/etc/casedrop", "state": "/var/lib/casedrop"}
+NUMBERS = itertools.count()
+"""Of the containers of a process: that of test_machine.py outlives others."""
 SOMEBODY = 4242
 """The user who copies folders."""
 
@@ -113,13 +116,13 @@ def _run(*command: str) -> None:
     subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def _own_cgroups() -> list[Path]:
+def _own_cgroups(name: str) -> list[Path]:
     """Containers in one group would take each other's services for their own, and end them."""
     found = []
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, hierarchy, own = line.split(":", 2)
         top = CGROUPS / (hierarchy.removeprefix("name=") or "unified")
-        group = (top if top.exists() else CGROUPS) / own.lstrip("/") / f"casedrop-{os.getpid()}"
+        group = (top if top.exists() else CGROUPS) / own.lstrip("/") / name
         with suppress(OSError):
             group.mkdir(exist_ok=True)
             found.append(group)
@@ -154,7 +157,8 @@ class Machine:
         self._wheel = Path(tempfile.mkdtemp(prefix="wheel", dir=top))
         _run(sys.executable, "-m", "pip", "wheel", "--no-deps", f"--wheel-dir={self._wheel}", str(PROJECT))
         shutil.copytree(PROJECT / "systemd", self._wheel / "systemd")
-        self._groups = _own_cgroups()
+        self._name = f"casedrop-{os.getpid()}-{next(NUMBERS)}"
+        self._groups = _own_cgroups(self._name)
         self._disk = _disk_over(tree)
         try:
             self.boot()
@@ -169,7 +173,7 @@ class Machine:
             [
                 *("sh", "-c", INTO_GROUPS, "sh", *map(str, self._groups), "--"),
                 *("systemd-nspawn", "--quiet", "--boot", f"--directory={self._disk / 'root'}"),
-                *(f"--machine=casedrop-{os.getpid()}", "--register=no", "--keep-unit", "--resolv-conf=off"),
+                *(f"--machine={self._name}", "--register=no", "--keep-unit", "--resolv-conf=off"),
                 *("--capability=all", f"--bind={self.top}:/srv/casedrop", f"--bind-ro={self._wheel}:/mnt"),
                 *(f"--bind={self.top / name}:{there}" for name, there in BINDS.items()),
             ],
