@@ -232,6 +232,7 @@ class Machine:
             check=False,
             text=True,
             timeout=60,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
