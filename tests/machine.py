@@ -7,9 +7,11 @@ so that a sandbox here is the platform there.
 
 import fcntl
 import hashlib
+import itertools
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,7 +31,9 @@ CACHE = Path(os.environ.get("CASEDROP_TEST_CACHE", "/var/cache/casedrop-tests"))
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 """The Debians that are to work, with systemd 252 and 257, and their Pythons."""
 SUITE = os.environ.get("CASEDROP_TEST_SUITE", "bookworm")
-PACKAGES = ("systemd", "systemd-sysv", "python3", "python3-venv")
+PACKAGES = ("systemd", "systemd-sysv", "python3", "python3-venv", "samba", "samba-vfs-modules")
+OFF = ("smbd", "nmbd", "samba-ad-dc")
+"""What would start by itself, on ports that all containers share."""
 TOOLS = ("debootstrap", "systemd-nspawn", "nsenter")
 QUICKLY = """[Service]
 RestartSec=0.2
@@ -37,10 +41,21 @@ WatchdogSec=5
 TimeoutAbortSec=1
 """
 """What would take a test minutes otherwise."""
+PROGRAM = "/opt/casedrop/bin/casedrop"
+GREEDY = """[Service]
+Type=oneshot
+MemoryMax=50M
+MemorySwapMax=0
+ExecStart=/usr/bin/python3 -c "bytearray(100 << 20)"
+"""
+"""Ends by a signal where MemoryMax is kept to."""
 CGROUPS = Path("/sys/fs/cgroup")
 INTO_GROUPS = (
     """while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || true; shift; done; shift; exec "$@" """
 )
+BINDS = {"etc": "/etc/casedrop", "state": "/var/lib/casedrop"}
+NUMBERS = itertools.count()
+"""Of the containers of a process: that of test_machine.py outlives others."""
 SOMEBODY = 4242
 """The user who copies folders."""
 
@@ -59,7 +74,7 @@ def make_tree() -> Path:
 
 def _cached() -> Path:
     needed = _requirements()
-    key = hashlib.sha256(repr((PACKAGES, needed)).encode()).hexdigest()[:12]
+    key = hashlib.sha256(repr((PACKAGES, OFF, needed)).encode()).hexdigest()[:12]
     made = CACHE / f"{SUITE}-{key}"
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
@@ -74,6 +89,8 @@ def _cached() -> Path:
 def _build(tree: Path, needed: list[str]) -> None:
     packages = f"--include={','.join(PACKAGES)}"
     _run("debootstrap", "--variant=minbase", packages, SUITE, str(tree))
+    for name in OFF:
+        (tree / "etc/systemd/system/multi-user.target.wants" / f"{name}.service").unlink(missing_ok=True)
     wheels = tree / "tmp" / "wheels"
     _run(sys.executable, "-m", "pip", "download", "--dest", str(wheels), *_fitting(), *needed)
     _run("chroot", str(tree), "python3", "-m", "venv", "/opt/casedrop")
@@ -99,50 +116,93 @@ def _run(*command: str) -> None:
     subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def _own_cgroups() -> list[Path]:
+def _own_cgroups(name: str) -> list[Path]:
     """Containers in one group would take each other's services for their own, and end them."""
     found = []
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, hierarchy, own = line.split(":", 2)
         top = CGROUPS / (hierarchy.removeprefix("name=") or "unified")
-        group = (top if top.exists() else CGROUPS) / own.lstrip("/") / f"casedrop-{os.getpid()}"
+        group = (top if top.exists() else CGROUPS) / own.lstrip("/") / name
         with suppress(OSError):
             group.mkdir(exist_ok=True)
             found.append(group)
     return found
 
 
+def _disk_over(tree: Path) -> Path:
+    """What is changed in `root` of it is kept in memory."""
+    disk = Path(tempfile.mkdtemp(prefix="casedrop-disk"))
+    try:
+        _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(disk))
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"mounts cannot be made here: {error.stdout}")
+    for name in ("upper", "work", "root"):
+        (disk / name).mkdir()
+    layers = f"lowerdir={tree},upperdir={disk / 'upper'},workdir={disk / 'work'}"
+    _run("mount", "-t", "overlay", "-o", layers, "overlay", str(disk / "root"))
+    return disk
+
+
 class Machine:
-    """`top` here is /srv/casedrop there; of it `etc` is /etc/casedrop, and `state` /var/lib/casedrop."""
+    """`top` here is /srv/casedrop there; of it `etc` is /etc/casedrop, and `state` /var/lib/casedrop.
+
+    The rest of its disk lies in memory, and outlives reboots.
+    """
 
     def __init__(self, tree: Path, top: Path) -> None:
         self.top = top
         top.chmod(0o755)
-        binds = {"etc": "/etc/casedrop", "state": "/var/lib/casedrop"}
-        for name in binds:
+        for name in BINDS:
             (top / name).mkdir()
-        wheel = tempfile.mkdtemp(prefix="wheel", dir=top)
-        _run(sys.executable, "-m", "pip", "wheel", "--no-deps", f"--wheel-dir={wheel}", str(PROJECT))
-        shutil.copytree(PROJECT / "systemd", Path(wheel) / "systemd")
-        self._groups = _own_cgroups()
+        self._wheel = Path(tempfile.mkdtemp(prefix="wheel", dir=top))
+        _run(sys.executable, "-m", "pip", "wheel", "--no-deps", f"--wheel-dir={self._wheel}", str(PROJECT))
+        shutil.copytree(PROJECT / "systemd", self._wheel / "systemd")
+        self._name = f"casedrop-{os.getpid()}-{next(NUMBERS)}"
+        self._groups = _own_cgroups(self._name)
+        self._disk = _disk_over(tree)
+        try:
+            self.boot()
+            self._install()
+        except BaseException:
+            self.close()
+            raise
+
+    def boot(self) -> None:
+        """Also after it has been shut down, or its power cut."""
         self._nspawn = subprocess.Popen(
             [
                 *("sh", "-c", INTO_GROUPS, "sh", *map(str, self._groups), "--"),
-                *("systemd-nspawn", "--quiet", "--boot", f"--directory={tree}", "--volatile=overlay"),
-                *(f"--machine=casedrop-{os.getpid()}", "--register=no", "--keep-unit", "--resolv-conf=off"),
-                *("--capability=all", f"--bind={top}:/srv/casedrop", f"--bind-ro={wheel}:/mnt"),
-                *(f"--bind={top / name}:{there}" for name, there in binds.items()),
+                *("systemd-nspawn", "--quiet", "--boot", f"--directory={self._disk / 'root'}"),
+                *(f"--machine={self._name}", "--register=no", "--keep-unit", "--resolv-conf=off"),
+                *("--capability=all", f"--bind={self.top}:/srv/casedrop", f"--bind-ro={self._wheel}:/mnt"),
+                *(f"--bind={self.top / name}:{there}" for name, there in BINDS.items()),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        try:
-            wait_for(self._is_up, 60, "systemd in the container")
-            self._install()
-        except BaseException:
-            self.close()
-            raise
+        wait_for(self._is_up, 60, "systemd in the container")
+
+    def reboot(self) -> None:
+        """As a person asks for it."""
+        self.run("systemctl", "reboot", code=None)
+        self._nspawn.wait(60)
+        self.boot()
+
+    def crash(self) -> None:
+        """All that runs in it ends at once, as in a power cut, but what was written stays; and up again."""
+        os.kill(self._leader(), signal.SIGKILL)
+        self._nspawn.wait(60)
+        self.boot()
+
+    def keeps_to_memory_max(self) -> bool:
+        """systemd-nspawn lends what there is of cgroups' first version for reading only."""
+        self.run("mount", "-o", "remount,bind,rw", "/sys/fs/cgroup/memory", code=None)
+        self.run("systemctl", "daemon-reexec")
+        self.run("sh", "-c", f"echo '{GREEDY}' > /run/systemd/system/greedy.service")
+        self.run("systemctl", "daemon-reload")
+        self.run("systemctl", "start", "greedy", code=None)
+        return self.run("systemctl", "show", "greedy", "--property=Result", "--value").strip() != "success"
 
     def close(self) -> None:
         self._nspawn.terminate()
@@ -151,6 +211,9 @@ class Machine:
         except subprocess.TimeoutExpired:
             self._nspawn.kill()
             self._nspawn.wait()
+        for place in (self._disk / "root", self._disk):
+            _run("umount", "--lazy", str(place))
+        self._disk.rmdir()
         for group in self._groups:
             for folder, _, _ in os.walk(group, topdown=False):
                 with suppress(OSError):
@@ -163,18 +226,21 @@ class Machine:
         return ran.stdout
 
     def _enter(self, *command: str) -> subprocess.CompletedProcess[str]:
-        pid = self._nspawn.pid
-        leader = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
-        enter = ["nsenter", "-t", leader, *"-m -u -i -n -p -C -r -w".split()]
+        enter = ["nsenter", "-t", str(self._leader()), *"-m -u -i -n -p -C -r -w".split()]
         return subprocess.run(
             [*enter, *command],
             check=False,
             text=True,
             timeout=60,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
+
+    def _leader(self) -> int:
+        pid = self._nspawn.pid
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
     def _is_up(self) -> bool:
         if self._nspawn.poll() is not None:
@@ -229,6 +295,21 @@ class Server(Lab):
         path.write_text(text + '[logs]\nnames = "plain"\n')
         path.chmod(0o644)
 
+    def install(self, url: str) -> str:
+        """By its command, to run with one socket of images; what the command says."""
+        self.config.unlink()
+        self.token.rename(self.top / "given")
+        asked = ("--drop", "lung=lung-2026", "--url", url, "--token-file", "/srv/casedrop/given")
+        said = self.machine.run(PROGRAM, "install", *asked, "--start")
+        with self.config.open("a") as file:
+            file.write("[settle]\nquiet_seconds = 0.4\nrescan_seconds = 0.5\n")
+        piece = self.top / "etc" / "drops.d" / "lung.toml"
+        rules = piece.read_text().replace('mode = "rehearse"\n', "")
+        piece.write_text(rules.replace("generic-medical-image", "ct-image"))
+        assert "PROBLEM" not in self.machine.run(PROGRAM, "check")
+        self.machine.run("systemctl", "reload", "casedrop")
+        return said
+
     def start(self, *_: str, under: tuple[str, ...] = ()) -> None:  # noqa: ARG002  as Lab's
         self.machine.run("systemctl", "start", "casedrop")
 
@@ -242,6 +323,15 @@ class Server(Lab):
     def shows(self, name: str) -> str:
         """A property of the unit."""
         return self.machine.run("systemctl", "show", "casedrop", "--property", name, "--value").strip()
+
+    def give_memory(self, most: str) -> None:
+        """From its next start on; the test is skipped, with the reason, where that would change nothing."""
+        if not self.machine.keeps_to_memory_max():
+            pytest.skip("no MemoryMax is kept to in a container here")
+        there = "/run/systemd/system/casedrop.service.d"
+        self.machine.run("mkdir", "-p", there)
+        self.machine.run("sh", "-c", f"printf '[Service]\\nMemoryMax={most}\\n' > {there}/memory.conf")
+        self.machine.run("systemctl", "daemon-reload")
 
     def signal(self, name: str) -> None:
         self.machine.run("systemctl", "kill", "--kill-who=main", f"--signal={name}", "casedrop")
@@ -263,6 +353,8 @@ class Server(Lab):
     def end(self) -> None:
         self.machine.run("systemctl", "stop", "casedrop", "casedrop@*")
         self.machine.run("systemctl", "reset-failed")
+        self.machine.run("rm", "-rf", "/run/systemd/system/casedrop.service.d")
+        self.machine.run("systemctl", "daemon-reload")
         for path in (self.root, self.desk):
             shutil.rmtree(path)
         for path in (self.state, self.top / "etc"):

@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Self
 
 PIECE = 1 << 14
+LONGEST = 60.0
+"""Seconds of a pause."""
 Harm = Callable[[], bool]
 """Done to a line at its moment; whether the line is to end."""
 
@@ -57,6 +59,10 @@ class Proxy:
         """The line stays open and carries nothing more until the end of the test."""
         return self._set(up, after, lambda: self._released.wait() or True)
 
+    def pause(self, *, up: bool, after: int, until: threading.Event) -> threading.Event:
+        """The line carries nothing more until then, and goes on."""
+        return self._set(up, after, lambda: not until.wait(LONGEST))
+
     def _set(self, up: bool, after: int, harm: Harm) -> threading.Event:
         trap = Trap(up, after, harm)
         with self._lock:
@@ -80,9 +86,11 @@ class Proxy:
                 if up:
                     self.sent.append(piece)
                 if trap := self._springs(up, len(piece), counts):
-                    target.sendall(piece[: len(piece) // 2])
+                    half = len(piece) // 2
+                    target.sendall(piece[:half])
                     if trap.harm():
                         return
+                    piece = piece[half:]
                 target.sendall(piece)
                 if self.rate:
                     time.sleep(len(piece) / self.rate)

@@ -10,7 +10,7 @@ import pytest
 
 from casedrop import journal
 from casedrop.sandbox import Sandbox
-from identifying import series
+from identifying import image, series, written
 from lab import mha
 from machine import SOMEBODY, Machine, Server, machine
 from proxy import Proxy
@@ -66,6 +66,39 @@ def test_killed_in_the_middle_it_starts_again_and_files_the_folder_once(lab: Ser
     lab.sandbox.release_imports()
     lab.wait_done("P001")
     assert lab.titles() == ["P001"]
+
+
+def test_ended_for_lack_of_memory_it_files_the_folder_once_there_is_enough(lab: Server) -> None:
+    lab.start()
+    lab.sandbox.hold_imports()
+    lab.move_in("P001", ct__mha=mha())
+    wait_for(lambda: lab.titles() == ["P001"], 20, "it is committed")
+    lab.give_memory("30M")
+    lab.machine.run("systemctl", "restart", "casedrop", code=None)
+    wait_for(lambda: lab.shows("NRestarts") != "0", 20, "it is ended at each start")
+    assert any("code=killed, status=9/KILL" in line for line in lab.journal("-n", "20"))
+    lab.give_memory("infinity")
+    lab.machine.run("systemctl", "reset-failed", "casedrop", code=None)
+    lab.restart()
+    lab.sandbox.release_imports()
+    lab.wait_done("P001")
+    assert lab.titles() == ["P001"]
+
+
+def test_a_file_that_takes_too_much_memory_ends_its_process_and_not_the_service(lab: Server) -> None:
+    lab.give_memory("300M")
+    take_dicom(lab)
+    side = 8192
+    huge = image(Rows=side, Columns=side, PixelData=bytes(2 * side * side))
+    lab.start()
+    first = lab.shows("MainPID")
+    lab.move_in("P001", IM1=written(huge))
+    wait_for(lambda: "memory" in lab.case("P001").get("why", ""), 60, "the file is too much")
+    series(lab.desk / "P002", 3)
+    lab.give(lab.desk / "P002").rename(lab.drop / "P002")
+    lab.wait_done("P002", 60)
+    assert (lab.shows("MainPID"), lab.shows("NRestarts")) == (first, "0")
+    assert lab.titles() == ["P002"]
 
 
 def test_a_loop_that_stands_still_is_ended_and_started_again(lab: Server) -> None:

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,18 @@ QUICKLY = {
 AS_SERVICE = "setpriv --reuid=casedrop --regid=casedrop --init-groups --inh-caps=+lease --ambient-caps=+lease"
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
+def listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
 class Server:
     """Installed as the README says, the service as its own user, and smbd for a researcher."""
 
@@ -63,7 +76,9 @@ class Server:
         piece = self.machine.top / "etc/casedrop/drops.d/lung.toml"
         rules = piece.read_text().replace('mode = "rehearse"\n', "")
         piece.write_text(rules.replace("generic-medical-image", "ct-image"))
-        self._start(*AS_SERVICE.split(), PROGRAM, "run", **QUICKLY, CASEDROP_PLATFORM__TOKEN=sandbox.token)
+        self.start_process(
+            *AS_SERVICE.split(), PROGRAM, "run", **QUICKLY, CASEDROP_PLATFORM__TOKEN=sandbox.token
+        )
         self._start_smbd()
 
     def close(self) -> None:
@@ -95,16 +110,19 @@ class Server:
             (self.root / "done" / f"{name}.receipt.json").exists, 60, f"its receipt: {self.log.read_text()}"
         )
 
-    def why(self, name: str = "P001") -> str:
+    def drop(self) -> dict[str, Any]:
+        """What the status says of it, once there is one."""
         with suppress(OSError):
             report = json.loads((self.machine.top / "var/lib/casedrop/status.json").read_text())
-            cases = report["drops"][0]["cases"]
-            return "".join(one.get("why", "") for one in cases if one["folder"] == name)
-        return ""
+            drop: dict[str, Any] = report["drops"][0]
+            return drop
+        return {}
+
+    def why(self, name: str = "P001") -> str:
+        return "".join(one["why"] for one in self.drop().get("cases", ()) if one["folder"] == name)
 
     def _start_smbd(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.machine.run("groupadd", "researchers")
         self.machine.run("useradd", "--groups", "researchers", USER)
         (self.machine.top / "var/lib/smb").mkdir(mode=0o755)
@@ -113,15 +131,10 @@ class Server:
         said = self.machine.run("testparm", "-s", CONF)
         assert "Unknown parameter" not in said
         self.machine.run("smbpasswd", "-c", CONF, "-s", "-a", USER, given=f"{PASSWORD}\n{PASSWORD}\n")
-        self._start("smbd", "--foreground", f"--configfile={CONF}")
-        wait_for(self._answers, 30, "smbd")
+        self.start_process("smbd", "--foreground", f"--configfile={CONF}")
+        wait_for(lambda: listens(self.port), 30, "smbd")
 
-    def _answers(self) -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-            return True
-        return False
-
-    def _start(self, *command: str, **environ: str) -> None:
+    def start_process(self, *command: str, **environ: str) -> None:
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 self.machine.inside(*command),
@@ -192,19 +205,3 @@ def test_through_the_share_drop_and_failed_can_be_written_and_nothing_else(serve
     assert "ACCESS_DENIED" in server.says("rename lung/done/P001 lung/drop/P001")
     said = server.says("get lung/done/P001.receipt.txt /var/lib/receipt; ls lung/casedrop-status.html")
     assert "NT_STATUS" not in said
-
-
-def test_a_put_that_stalls_in_the_middle_of_a_file_is_not_taken_early(server: Server) -> None:
-    content = mha(200)
-    half = len(content) // 2
-    client = server.client("cd lung/drop; mkdir P001; cd P001; put - ct.mha", subprocess.PIPE)
-    assert client.stdin
-    client.stdin.write(content[:half])
-    client.stdin.flush()
-    wait_for(lambda: "still being written" in server.why(), 60, "it says that somebody writes")
-    assert not list((server.root / "done").iterdir())
-    client.stdin.write(content[half:])
-    client.stdin.close()
-    server.wait_done()
-    assert (server.root / "done" / "P001" / "ct.mha").read_bytes() == content
-    client.wait(20)
