@@ -130,7 +130,7 @@ def test_a_slow_share_gives_no_shorter_quiet_period(root: Root, monkeypatch: pyt
     now = [0.0]
     took = [20.0]
 
-    def slow(path: str) -> Listing:
+    def slow(path: str, _: watch.FileSystem) -> Listing:
         found = watch.list_folder(path)
         now[0] += took[0]
         return found
@@ -186,7 +186,7 @@ def test_a_folder_that_cannot_be_listed_is_as_old_as_the_first_look_that_failed(
 ) -> None:
     error = errno.EACCES
 
-    def closed(path: str) -> Listing:
+    def closed(path: str, _: watch.FileSystem) -> Listing:
         raise OSError(error, os.strerror(error), path)
 
     root.write("P1/ct.mha")
@@ -429,7 +429,7 @@ def test_one_folder_that_cannot_be_looked_at_stops_no_other(
     if isinstance(error, OSError):
         error.filename = error.filename.replace("{drop}", str(root.drop))
 
-    def broken(path: str) -> Listing:
+    def broken(path: str, _: watch.FileSystem) -> Listing:
         if path.endswith("P2"):
             raise error
         return watch.list_folder(path)

@@ -24,19 +24,19 @@ def spots(file: IO[bytes]) -> list[Spot]:
     """The lines that are filled, each whole. Raises OddFormatError."""
     file.seek(0)
     header, at = file.read(LONGEST), 0
-    found: list[Spot] = []
-    moved = _MOVED.search(header) is not None
+    found: list[tuple[str, int, int]] = []
     while True:
         end = header.find(b"\n", at) + 1
         line = header[at : end or len(header)].decode("latin-1").strip()
         key, equals, text = (part.strip() for part in line.partition("="))
         if key == "ElementDataFile" and equals:
-            return found
+            # With HeaderSize the data is found by counting bytes, so none may go.
+            without = None if _MOVED.search(header, 0, at) else b""
+            return [Spot(*one, without) for one in found]
         if not end:
             raise OddFormatError
         if words := _filled(key, equals, text):
-            # With HeaderSize the data is found by counting bytes, so none may go.
-            found.append(Spot(words, at, end, None if moved else b""))
+            found.append((words, at, end))
         at = end
 
 

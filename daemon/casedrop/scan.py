@@ -98,6 +98,8 @@ class Scanner:
         self._names: frozenset[str] = frozenset()
         self._left = 0
         self._path = os.path.join(drop.root, "drop")
+        self._there = watch.FileSystem("", events=False, lease=False, holes=False, inodes=False)
+        """As it was at the beginning of the look: to ask at each folder takes longer than to list it."""
 
     def start(self) -> None:
         threading.Thread(target=self._turn, name=f"scan {self.drop.name}", daemon=True).start()
@@ -134,6 +136,7 @@ class Scanner:
         while self._forgotten:
             self._known.pop(self._forgotten.pop(), None)
         self.named = self.naming()
+        self._there = watch.file_system(self._path)
         in_hand = self.in_hand
         names = dict(_names(self._path))
         before = {one.folder: one for one in self.latest.findings} if self.latest else {}
@@ -218,7 +221,7 @@ class Scanner:
             why = f"its name is not what this drop takes ({self.drop.folder})"
             return Finding(name, FindingState.LEFT_ALONE, why, now)
         try:
-            listing = watch.list_folder(os.path.join(self._path, name))
+            listing = watch.list_folder(os.path.join(self._path, name), self._there)
             finding = self._settle(listing, now, clock())
         except Exception as error:  # noqa: BLE001  one folder's surprise must not stop the others
             self._known.pop(name, None)
@@ -241,12 +244,12 @@ class Scanner:
     def _settle(self, listing: Listing, now: float, listed: float) -> Finding:
         """`now` is when this look began, `listed` when it ended: on a slow share they are far apart."""
         name = listing.folder
-        mark = settle.signature(listing, self.drop.ignore)
+        kept = settle.data(listing, self.drop.ignore)
+        mark = settle.signature(kept)
         before = self._known.get(name)
         settling = settle.look(before.settling if before else None, mark, listed)
         same = before if before and before.settling.signature == mark else None
         self._known[name] = replace(same, settling=settling) if same else Known(settling)
-        kept = settle.data(listing, self.drop.ignore)
         finding = Finding(
             name,
             FindingState.SETTLING,
@@ -303,7 +306,7 @@ class Scanner:
 
     def _busy(self, listing: Listing) -> str:
         folder = os.path.join(self._path, listing.folder)
-        writing = watch.writers(folder, listing) if watch.file_system(self._path).lease else []
+        writing = watch.writers(folder, listing) if self._there.lease else []
         return f"{writing[0]} is still being written" if writing else ""
 
     def _grouped(self, name: str, listing: Listing, kinds: Mapping[str, SocketKind]) -> Grouping:

@@ -1,6 +1,6 @@
 """The loop: read what the scanners saw, hand cases to threads, write down how things are.
 
-The loop itself never waits for a disk or a network: scanners, case threads, the one confirming thread
+The loop itself never waits for a disk or a network: scanners, the case and confirming threads
 and one filing thread per drop do.
 """
 
@@ -62,6 +62,9 @@ CLOSE_SECONDS = 5.0
 
 FAULT = "It met a fault in Casedrop; its log says where."
 
+STATUS_SECONDS = 0.2
+"""Between two statuses: while many cases move, to write one at each step would take more than all steps."""
+
 COPY_SECONDS = 3600.0
 """Between two copies of the journal; the first is made at the start."""
 
@@ -101,7 +104,9 @@ class Service:
         self.breaker = Breaker()
         self.judge = Judge(self.journal, self.breaker, names)
         self.gate = Gate(self.journal, self.platform, self.judge, self.wake.set)
-        self.next_copy = 0.0
+        self.next_copy = self.next_status = 0.0
+        self.untold = False
+        """Whether something may have happened since the last status."""
         self.unwritten = self.unshown = False
         self.tell: Callable[[dict[str, Any]], None] = lambda _: None
         """Called with each status as it is written."""
@@ -146,6 +151,7 @@ class Service:
                 self._tick_or_hold(now)
                 self.manager.alive()
                 if once and (code := self._code(now)) is not None:
+                    self._write_status(now)
                     return code
                 self.wake.wait(self._pause(boot_clock()))
             return 0
@@ -183,7 +189,9 @@ class Service:
         if now >= self.next_copy:
             self.next_copy = now + COPY_SECONDS
             self.copying.submit(self._keep_copy)
-        self._write_status(now)
+        self.untold = now < self.next_status
+        if not self.untold:
+            self._write_status(now)
 
     def _turn(self, watched: Watched, now: float) -> None:
         self.gate.look(watched, now)
@@ -256,7 +264,7 @@ class Service:
         pipeline = Pipeline(drop.name, platform, self.journal, self.ledger, *shared, *waiting, self.packer)
         threads = Threads(
             ThreadPoolExecutor(limits.cases, f"case {drop.name}"),
-            ThreadPoolExecutor(1, f"confirm {drop.name}"),
+            ThreadPoolExecutor(limits.cases, f"confirm {drop.name}"),
             ThreadPoolExecutor(1, f"file {drop.name}"),
             ThreadPoolExecutor(1, f"page {drop.name}"),
         )
@@ -427,6 +435,7 @@ class Service:
     def _pause(self, now: float) -> float:
         looks = [one.next_look for one in self.attempts.values() if not one.running]
         looks += [one.next_check for one in self.drops if one.held or not one.study]
+        looks += [max(self.next_status, now + 0.001)] if self.untold else []
         return min(min((look - now for look in looks if look > now), default=1.0), 1.0)
 
     def _show(self, report: dict[str, Any], now: float) -> None:
@@ -446,6 +455,7 @@ class Service:
 
     def _write_status(self, now: float) -> None:
         """What only shows how things are must not stop them. Raises sqlite3.DatabaseError."""
+        self.next_status = now + STATUS_SECONDS
         report: dict[str, Any] = {}
         try:
             report = self._report(now)

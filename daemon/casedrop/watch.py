@@ -34,6 +34,14 @@ LEASES = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs", "f2fs", "btrfs"})
 HOLES = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs"})
 """Where a hole up to a file's end means data that never came: no compression, no clones of zeros."""
 
+KINDS = {
+    stat.S_IFREG: EntryKind.FILE,
+    stat.S_IFDIR: EntryKind.FOLDER,
+    stat.S_IFLNK: EntryKind.SYMLINK,
+    stat.S_IFIFO: EntryKind.FIFO,
+    stat.S_IFSOCK: EntryKind.SOCKET,
+}
+
 OVERLAY = "overlay"
 MOUNTS = "/proc/self/mountinfo"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -105,10 +113,10 @@ def file_system(path: str) -> FileSystem:
     return FileSystem(kind, kind in LEASES or kind == OVERLAY, kind in LEASES, kind in HOLES, kind in LEASES)
 
 
-def list_folder(path: str) -> Listing:
-    """Everything below a folder, links not followed. Raises OSError."""
+def list_folder(path: str, there: FileSystem | None = None) -> Listing:
+    """Everything below a folder, links not followed. `there` is its file system, where known. Raises OSError."""
     own = os.lstat(path)
-    entries = sorted(_walk(path, file_system(path).inodes), key=lambda entry: entry.path)
+    entries = sorted(_walk(path, (there or file_system(path)).inodes), key=lambda entry: entry.path)
     return Listing(os.path.basename(path), tuple(entries), own.st_dev, own.st_ino)
 
 
@@ -138,16 +146,7 @@ def _listed(top: str, below: str) -> Iterator[Iterator[os.DirEntry[str]]]:
 
 
 def kind_of(mode: int) -> EntryKind:
-    for test, kind in (
-        (stat.S_ISREG, EntryKind.FILE),
-        (stat.S_ISDIR, EntryKind.FOLDER),
-        (stat.S_ISLNK, EntryKind.SYMLINK),
-        (stat.S_ISFIFO, EntryKind.FIFO),
-        (stat.S_ISSOCK, EntryKind.SOCKET),
-    ):
-        if test(mode):
-            return kind
-    return EntryKind.DEVICE
+    return KINDS.get(stat.S_IFMT(mode), EntryKind.DEVICE)
 
 
 @contextlib.contextmanager

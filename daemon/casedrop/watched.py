@@ -37,7 +37,7 @@ HUNG = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """Each drop has its own, so that a share that hangs stops no other; all but `cases` have one thread."""
+    """Each drop has its own, so that a share that hangs stops no other; filing and page are one thread each."""
 
     cases: ThreadPoolExecutor
     confirming: ThreadPoolExecutor
