@@ -74,6 +74,7 @@ def upload(lane: Lane, source: Source, ref: UploadRef | None, note: Callable[[Up
     file = source.file
     before = ref if ref and ref.sha256 == file.sha256 else None
     found = usable(lane.platform, before) if before else None
+    etags = _arrived(lane.platform, found, file) if found and found.status == "Initialized" else {}
     if found is None:
         slow = _slowness(lane.platform, file, before, note) if before else None
         found = lane.platform.create_upload(file.upload_name)
@@ -82,7 +83,6 @@ def upload(lane: Lane, source: Source, ref: UploadRef | None, note: Callable[[Up
     if found.status == "Completed":
         source.sent(file.sent_size)
         return
-    etags = _arrived(lane.platform, found, file)
     source.sent(sum(_size(file, number) for number in etags))
     missing = [number for number in range(1, len(file.md5s) + 1) if number not in etags]
     etags |= _send_parts(lane, source, found, missing)
