@@ -27,8 +27,8 @@ SIDE = 512
 ROOT = "1.3.6.1.4.1.5962.99"
 
 
-def ct(number: int) -> bytes:
-    """A CT slice of 512 x 512 x 16 bit with the header of an ordinary scanner."""
+def ct(number: int, side: int = SIDE) -> bytes:
+    """A CT slice of `side` x `side` x 16 bit with the header of an ordinary scanner."""
     made = Dataset()
     made.SpecificCharacterSet = "ISO_IR 100"
     made.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
@@ -39,7 +39,7 @@ def ct(number: int) -> bytes:
     made.StudyDate = made.SeriesDate = made.AcquisitionDate = made.ContentDate = "20260101"
     made.Modality, made.Manufacturer, made.KVP = "CT", "ACME", 120
     made.StudyDescription, made.SeriesDescription = "Thorax", "Lung 1.0"
-    made.Rows = made.Columns = SIDE
+    made.Rows = made.Columns = side
     made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
     made.BitsAllocated = made.BitsStored = 16
     made.HighBit, made.PixelRepresentation = 15, 1
@@ -49,7 +49,7 @@ def ct(number: int) -> bytes:
     block = made.private_block(0x0009, "ACME", create=True)
     for at in range(40):
         block.add_new(at, "LO", f"private {at}")
-    made.PixelData = number.to_bytes(2, "little") * SIDE * SIDE
+    made.PixelData = number.to_bytes(2, "little") * side * side
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = UID(ExplicitVRLittleEndian)
     out = io.BytesIO()

@@ -1,0 +1,136 @@
+"""Casedrop's own way: files as `upload` sends them, or whole folders by the service."""
+
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from casedrop import roots
+from casedrop.config import Settings, load
+from casedrop.grand_challenge import GrandChallenge
+from casedrop.logs import Names
+from casedrop.model import PlannedFile, PlannedSocket, Procedure
+from casedrop.prepare import opener, prepare
+from casedrop.service import Service
+from casedrop.upload import Lane, Source, upload
+from packing import planned
+from timed import timed
+
+CONNECTIONS, CASES = 16, 4
+"""As `limits` are by default."""
+
+CONFIG = """
+[platform]
+url = "{url}"
+[state]
+directory = "{top}/state"
+[settle]
+quiet_seconds = 1
+[limits]
+cases = {cases}
+connections = {connections}
+[[drops]]
+name = "lung"
+root = "{top}/lung"
+reader_study = "lung-2026"
+[[drops.sockets]]
+socket = "ct-image"
+{image}
+[[drops.sockets]]
+socket = "some-score"
+value_from = {{ json = "score.json", pointer = "" }}
+required = false
+"""
+
+
+def files(url: str, folder: str, checks: str) -> None:
+    """`checks` "on": as shipped, the checksums are part of it; "off": they are made beforehand."""
+    platform = GrandChallenge(url, lambda: "0" * 64, CONNECTIONS)
+    lane = Lane(platform, ThreadPoolExecutor(CONNECTIONS), CONNECTIONS // CASES, lambda: None)
+    planned = [_planned(path) for path in sorted(Path(folder).iterdir())]
+    if checks == "off":
+        planned = [_summed(folder, file) for file in planned]
+
+    def send() -> None:
+        for file in planned:
+            summed = file if checks == "off" else _summed(folder, file)
+            upload(lane, Source(summed, opener(folder, summed), lambda _: None), None, lambda _: None)
+
+    timed(send)
+
+
+def _planned(path: Path) -> PlannedFile:
+    found = os.stat(path)
+    return PlannedFile(
+        path.name, path.name, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    )
+
+
+def _summed(folder: str, file: PlannedFile) -> PlannedFile:
+    socket = PlannedSocket("some-file", "File", file.path, files=(file,))
+    return prepare(folder, socket, lambda: None, lambda one: one).files[0]
+
+
+def small(url: str, folder: str, workers: str) -> None:
+    """Every file by itself, so many at a time."""
+    count = int(workers)
+    platform = GrandChallenge(url, lambda: "0" * 64, count)
+    lane = Lane(platform, ThreadPoolExecutor(count), 2, lambda: None)
+
+    def send(path: Path) -> None:
+        summed = _summed(folder, _planned(path))
+        upload(lane, Source(summed, opener(folder, summed), lambda _: None), None, lambda _: None)
+
+    with ThreadPoolExecutor(count) as threads:
+        timed(lambda: list(threads.map(send, sorted(Path(folder).iterdir()))))
+
+
+def cases(url: str, top: str, image: str, limit: str, connections: str) -> None:
+    """Each folder of `top` by the service: from the moment the first has settled until all are filed away."""
+    with tempfile.TemporaryDirectory() as place:
+        config = Path(place) / "casedrop.toml"
+        text = CONFIG.format(url=url, top=place, image=image, cases=limit, connections=connections)
+        config.write_text(text)
+        roots.init(Path(place) / "lung")
+        (Path(place) / "state").mkdir(mode=0o700)
+        for folder in Path(top).iterdir():
+            shutil.copytree(folder, Path(place) / "lung" / "drop" / folder.name)
+        _run(load(config, {}), len(list(Path(top).iterdir())), dicom="dicom" in image)
+
+
+def _run(settings: Settings, count: int, *, dicom: bool) -> None:
+    """The workers have been started by an earlier series, as in a service that has been there for a while."""
+    begun = threading.Event()
+
+    def heard(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        if event["event"] == "case begun":
+            begun.set()
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[heard])
+    service = Service(settings, lambda: "0" * 64, Names("plain", b""))
+    for folder in (Path(settings.drops[0].root) / "drop").iterdir() if dicom else []:
+        few = planned(folder, Procedure())
+        service.packer.pack(0, str(folder), replace(few, packed=few.packed[:8]), lambda: None)
+    thread = threading.Thread(target=service.run, kwargs={"once": True})
+    thread.start()
+    begun.wait()
+    timed(thread.join)
+    root = Path(settings.drops[0].root)
+    done = [path for path in (root / "done").iterdir() if path.is_dir()]
+    if len(done) != count:
+        failed = [path.read_text() for path in (root / "failed").glob("*.reason.txt")]
+        sys.exit(f"Only {len(done)} of {count} are done. {failed[:1]}")
+
+
+WAYS: dict[str, Callable[..., None]] = {"files": files, "small": small, "cases": cases}
+
+if __name__ == "__main__":
+    WAYS[sys.argv[1]](*sys.argv[2:])

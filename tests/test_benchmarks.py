@@ -1,0 +1,28 @@
+"""What the benchmarks measure is the way of a case: their platform takes it, and all is filed away."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.mark.long
+def test_casedrop_alone_runs_through_a_row_of_cases_and_one_of_small_files(tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.path.insert(0, {str(BENCHMARKS)!r})
+from pathlib import Path
+from run import Lab, rows
+for name in ("cases", "small"):
+    row = rows(0.02)[name]
+    data = Path({str(tmp_path)!r}) / name
+    data.mkdir()
+    row.make(data)
+    figures = Lab(Path({str(tmp_path)!r})).run(row, row.contenders["casedrop"], data)
+    assert figures["wall"] > 0 and figures["peak"] > 10, figures
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
