@@ -21,7 +21,7 @@ from casedrop import confirm as look
 from casedrop.admission import Admission, Need
 from casedrop.answers import Meaning
 from casedrop.errors import CaseProblem, FolderChanged, Lacks, Refused, Unavailable, Waits
-from casedrop.grand_challenge import DisplaySet, GrandChallenge, Value
+from casedrop.grand_challenge import DisplaySet, GrandChallenge, Upload, Value
 from casedrop.journal import LATE_LOOKS, Journal, TitleHeldError
 from casedrop.ledger import Ledger
 from casedrop.model import (
@@ -451,10 +451,18 @@ class Pipeline:
         return case
 
     def _expect_hours(self, case: Case, files: list[PlannedFile], left: Callable[[], int]) -> None:
-        """Raises Waits while the configured hours and rates leave no time for it; what was begun goes on."""
+        """Raises Waits while the configured hours and rates leave no time for it; what was begun goes on.
+
+        One that is up whole waits for no hours: it would grow too old.
+        """
         if self.throttle.schedule.limits:
-            refs = [case.uploads[file.path] for file in files if file.path in case.uploads]
-            self.throttle.enter(case.id, left, begun=any(usable(self.platform, ref) for ref in refs))
+            there = [self._there(case, file) for file in files]
+            if any(one is None or one.status != "Completed" for one in there):
+                self.throttle.enter(case.id, left, begun=any(there))
+
+    def _there(self, case: Case, file: PlannedFile) -> Upload | None:
+        ref = case.uploads.get(file.path)
+        return usable(self.platform, ref) if ref and ref.sha256 == file.sha256 else None
 
     def _told(self, case: Case, percent: int) -> None:
         structlog.get_logger().info("uploading", drop=self.drop, case=case.called, percent=percent)
