@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -224,6 +225,35 @@ def test_a_backup_is_never_written_over_a_file_or_onto_the_share(lab: Lab, kept:
     assert "on the share of lung" in lab.command("backup", str(lab.done / "a.tar.gz"), code=78)
     assert "cannot be made" in lab.command("backup", str(lab.top / "none" / "a.tar.gz"), code=78)
     assert not list(lab.done.iterdir())
+
+
+@pytest.mark.parametrize("size", ["8k", "52k"])
+def test_a_backup_onto_a_full_disk_is_said_to_be_that_and_leaves_nothing(lab: Lab, size: str) -> None:
+    made(lab)
+    small = lab.top / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "small", str(small)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("cannot mount here")
+    try:
+        said = lab.command("backup", str(small / "a.tar.gz"), code=78)
+        assert f"The backup {small}/a.tar.gz cannot be made (" in said
+        assert "Nothing was written." in said
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_what_an_editor_hides_among_the_pieces_is_neither_read_nor_kept(lab: Lab, kept: Path) -> None:
+    made(lab)
+    pieces = lab.config.parent / "drops.d"
+    pieces.mkdir()
+    (pieces / ".lung.toml").write_text("[[drops]\nhalf a")
+    (pieces / ".#lung.toml").symlink_to("me@server.4711")
+    lab.command("backup", str(kept))
+    (lab.state / journal.NAME).unlink()
+    lab.config.unlink()
+    assert str(lab.config) in lab.command("restore", str(kept), "--replace")
 
 
 def test_a_configuration_that_is_there_stays_and_says_so(lab: Lab, kept: Path) -> None:

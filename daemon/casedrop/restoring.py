@@ -211,7 +211,7 @@ def _stage(tar: tarfile.TarFile, move: Move) -> None:
             give_like_directory(move.staged)
         else:
             with suppress(LookupError, PermissionError):
-                shutil.chown(move.staged, told.uname or told.uid, told.gname or told.gid)
+                shutil.chown(file.fileno(), told.uname or told.uid, told.gname or told.gid)
             os.fchmod(file.fileno(), told.mode & 0o777)
         file.flush()
         os.fsync(file.fileno())
