@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import tarfile
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from casedrop import backup, journal
+from forked import PROGRAM
 from lab import Lab, mha
 from waiting import wait_for
 
@@ -307,3 +309,46 @@ def test_what_root_puts_back_belongs_to_the_service_as_before(lab: Lab, kept: Pa
     lab.command("restore", str(kept), "--replace")
     owners = {path.name: path.stat().st_uid for path in lab.state.iterdir() if "replaced" not in path.name}
     assert owners == dict.fromkeys(["journal.sqlite", "lock", "uids.key"], 61234)
+
+
+def journal_id(path: Path) -> str:
+    opened = journal.Journal(path, looking=True)
+    try:
+        return opened.id
+    finally:
+        opened.close()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [2, 4, 7, 10, 11])
+def test_a_restore_that_is_cut_short_at_a_rename_is_finished_by_another(
+    lab: Lab, kept: Path, number: int
+) -> None:
+    """And a start in between takes no half of it: it finds no journal, or makes a new one that no root knows."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    made(lab)
+    state, key = lab.state / journal.NAME, lab.state / "uids.key"
+    key.write_bytes(b"a" * 32)
+    kept_id = journal_id(state)
+    lab.command("backup", str(kept))
+    state.unlink()
+    made_since = journal.Journal(state)
+    made_since.keep_copy()
+    made_since.close()
+    since = journal_id(state)
+    key.write_bytes(b"b" * 32)
+    cut_at = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject=rename:signal=KILL:when={number}"]
+    environ = os.environ | {"CASEDROP_CONFIG": str(lab.config)}
+    command = [*cut_at, *PROGRAM, "restore", str(kept), "--replace"]
+    assert subprocess.run(command, env=environ, check=False, capture_output=True, timeout=60).returncode == -9
+    assert not state.exists() or (journal_id(state), key.read_bytes()) in (
+        (since, b"b" * 32),
+        (kept_id, b"a" * 32),
+    )
+    lab.command("restore", str(kept), "--replace")
+    assert (journal_id(state), key.read_bytes()) == (kept_id, b"a" * 32)
+    aside = [path for path in lab.state.glob("*.replaced-*Z") if "copy" not in path.name]
+    assert since in {journal_id(path) for path in aside if path.name.startswith(journal.NAME)}
+    assert b"b" * 32 in {path.read_bytes() for path in aside}
+    assert not list(lab.state.glob(".*restored*"))
