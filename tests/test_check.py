@@ -411,7 +411,12 @@ def test_each_instance_is_looked_at_by_the_unit_of_instances(lab: Lab, tmp_path:
     there.mkdir()
     shutil.copy(UNIT.with_name("casedrop@.service"), there)
     lab.config.write_text(lab.config.read_text().replace(str(lab.root), "/data/lung"))
-    settings, path = config.load(lab.config, {}), Path("/etc/casedrop/second/casedrop.toml")
+    path = Path("/etc/casedrop/second/casedrop.toml")
+    elsewhere = list(unit_findings(config.load(lab.config, {}), path, [str(there)]))
+    assert "commands by this configuration look for it in" in elsewhere[1].text
+    assert 'Write directory = "/var/lib/casedrop/second" under [state]' in elsewhere[1].mend
+    lab.config.write_text(lab.config.read_text().replace(str(lab.state), "/var/lib/casedrop/second"))
+    settings = config.load(lab.config, {})
     (said,) = unit_findings(settings, path, [str(there)])
     assert said.text.startswith("casedrop@second.service: the service cannot write in /data/lung")
     own = there / "casedrop@second.service.d"

@@ -203,10 +203,11 @@ def test_an_address_of_the_storage_without_encryption_gets_nothing_unless_it_is_
         raise AssertionError("a byte was asked for")
         yield b""
 
-    for address in ("http://192.0.2.1/part", "http://storage.example.org/part"):
+    for address in ("http://192.0.2.1/part", f"http://me:{SECRET}@storage.example.org/part"):
         with pytest.raises(Unavailable, match="an address without encryption for its storage") as no:
             way.put_part(address, body(), 1, bytes(16))
         assert no.value.host == "storage"
+        assert SECRET not in str(no.value)
         with pytest.raises(Unavailable, match="an address without encryption for its storage"):
             list(way.download(address))
     for address in ("/part", "http://[::1", "ftp://127.0.0.1/part", ""):

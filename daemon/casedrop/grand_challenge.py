@@ -214,7 +214,7 @@ class GrandChallenge:
             etag = str(response.headers.get("ETag", "")).strip('"')
             if not etag:
                 refused_on_the_way(self._route, "storage", url, response.status_code)
-            self.storage = urlsplit(url).netloc
+            self.storage = urlsplit(url).netloc.rpartition("@")[2]
             encryption = response.headers.get("x-amz-server-side-encryption", "AES256")
             if encryption == "AES256" and etag != md5.hex():
                 raise Refused(Meaning.DAMAGED, response.status_code, "The ETag is not the part's MD5.")

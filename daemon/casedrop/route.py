@@ -136,7 +136,7 @@ def _expect_encrypted(address: str) -> None:
         raise Unavailable("The platform gave an address of its storage that cannot be read.", "storage")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise Unavailable(
-            f"The platform names an address without encryption for its storage ({parts.netloc}), and images would "
+            f"The platform names an address without encryption for its storage ({_place(address)}), and images would "
             "cross the network for all to read, so nothing goes there. Ask those who run it for https.",
             "storage",
         )
@@ -173,7 +173,8 @@ def refused_on_the_way(route: Route, host: str, address: str, status: int) -> No
 
 
 def _place(address: str) -> str:
-    return urlsplit(address).netloc
+    """Its host and port, without a user or password."""
+    return urlsplit(address).netloc.rpartition("@")[2]
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
