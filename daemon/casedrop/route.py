@@ -136,8 +136,8 @@ def _expect_encrypted(address: str) -> None:
         raise Unavailable("The platform gave an address of its storage that cannot be read.", "storage")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise Unavailable(
-            f"The platform names an address without encryption for its storage ({_place(address)}), and images would "
-            "cross the network for all to read, so nothing goes there. Ask those who run it for https.",
+            f"The platform names an address without encryption for its storage ({_place(address)}), and images "
+            "would cross the network for all to read, so nothing goes there. Ask those who run it for https.",
             "storage",
         )
 
