@@ -136,7 +136,9 @@ def test_a_folder_that_was_on_its_way_at_an_old_backup_and_is_done_since_is_sent
     assert lab.once() == 0, lab.log.read_text()
     assert lab.titles() == ["P001"]
     assert (lab.done / "P001.receipt.json").read_bytes() == receipt
-    assert [path.name for path in lab.done.iterdir() if path.is_dir()] == ["P001"]
+    names = sorted(path.name for path in lab.done.iterdir())
+    assert names == ["P001", "P001.receipt.json", "P001.receipt.txt"]
+    assert lab.case("P001")["filed_as"] == "P001"
 
 
 @pytest.mark.long

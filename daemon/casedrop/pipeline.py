@@ -241,8 +241,7 @@ class Pipeline:
             with suppress(OSError):  # a start may have come between its return and this
                 file_away.forget_texts(place.root / "failed", case.folder)
             now = time.time()
-            name = file_away.free_name(target, case.name, now)
-            case = self.journal.save(case, filed_as=name, since=now)
+            case = self.journal.save(case, filed_as=_name_in(target, case, place, now), since=now)
         identity = (case.device, case.inode)
         text = receipts.text(case, self.journal.parts(case), case.since, self.contact)
         try:
@@ -605,6 +604,13 @@ def _image_address(case: Case, there: Mapping[str, Value], socket: str) -> str:
     if socket not in there or there[socket].pk != case.held[socket].pk:
         raise Waits("An image that another socket holds, too, was changed meanwhile; it is sent anew.", 0)
     return str(there[socket].image)
+
+
+def _name_in(target: Path, case: Case, place: Place, now: float) -> str:
+    """One that is free, unless the very folder lies there already: the journal may be an older one."""
+    identity = (case.device, case.inode)
+    is_there = case.inode and file_away.is_folder(target / case.name, identity)
+    return case.name if is_there and not place.holds(case) else file_away.free_name(target, case.name, now)
 
 
 def _from_now() -> dict[str, float | str]:
