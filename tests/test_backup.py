@@ -248,6 +248,21 @@ def test_a_backup_onto_a_full_disk_is_said_to_be_that_and_leaves_nothing(lab: La
         subprocess.run(["umount", small], check=True)
 
 
+def test_a_restore_onto_a_full_disk_names_the_file_that_has_no_room(lab: Lab, kept: Path) -> None:
+    made(lab)
+    lab.command("backup", str(kept))
+    (lab.state / journal.NAME).unlink()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k,mode=700", "small", str(lab.state)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("cannot mount here")
+    try:
+        said = lab.command("restore", str(kept), code=78)
+        assert f"{lab.state / journal.NAME} cannot be written (No space left on device)." in said
+        assert [path.name for path in lab.state.iterdir()] == ["lock"]
+    finally:
+        subprocess.run(["umount", lab.state], check=True)
+
+
 def test_what_an_editor_hides_among_the_pieces_is_neither_read_nor_kept(lab: Lab, kept: Path) -> None:
     made(lab)
     pieces = lab.config.parent / "drops.d"
