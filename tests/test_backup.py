@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import sqlite3
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from casedrop import backup, journal
+from forked import PROGRAM
 from lab import Lab, mha
 from waiting import wait_for
 
@@ -133,7 +136,9 @@ def test_a_folder_that_was_on_its_way_at_an_old_backup_and_is_done_since_is_sent
     assert lab.once() == 0, lab.log.read_text()
     assert lab.titles() == ["P001"]
     assert (lab.done / "P001.receipt.json").read_bytes() == receipt
-    assert [path.name for path in lab.done.iterdir() if path.is_dir()] == ["P001"]
+    names = sorted(path.name for path in lab.done.iterdir())
+    assert names == ["P001", "P001.receipt.json", "P001.receipt.txt"]
+    assert lab.case("P001")["filed_as"] == "P001"
 
 
 @pytest.mark.long
@@ -226,6 +231,50 @@ def test_a_backup_is_never_written_over_a_file_or_onto_the_share(lab: Lab, kept:
     assert not list(lab.done.iterdir())
 
 
+@pytest.mark.parametrize("size", ["8k", "52k"])
+def test_a_backup_onto_a_full_disk_is_said_to_be_that_and_leaves_nothing(lab: Lab, size: str) -> None:
+    made(lab)
+    small = lab.top / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "small", str(small)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("cannot mount here")
+    try:
+        said = lab.command("backup", str(small / "a.tar.gz"), code=78)
+        assert f"The backup {small}/a.tar.gz cannot be made (" in said
+        assert "Nothing was written." in said
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_a_restore_onto_a_full_disk_names_the_file_that_has_no_room(lab: Lab, kept: Path) -> None:
+    made(lab)
+    lab.command("backup", str(kept))
+    (lab.state / journal.NAME).unlink()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k,mode=700", "small", str(lab.state)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("cannot mount here")
+    try:
+        said = lab.command("restore", str(kept), code=78)
+        assert f"{lab.state / journal.NAME} cannot be written (No space left on device)." in said
+        assert [path.name for path in lab.state.iterdir()] == ["lock"]
+    finally:
+        subprocess.run(["umount", lab.state], check=True)
+
+
+def test_what_an_editor_hides_among_the_pieces_is_neither_read_nor_kept(lab: Lab, kept: Path) -> None:
+    made(lab)
+    pieces = lab.config.parent / "drops.d"
+    pieces.mkdir()
+    (pieces / ".lung.toml").write_text("[[drops]\nhalf a")
+    (pieces / ".#lung.toml").symlink_to("me@server.4711")
+    lab.command("backup", str(kept))
+    (lab.state / journal.NAME).unlink()
+    lab.config.unlink()
+    assert str(lab.config) in lab.command("restore", str(kept), "--replace")
+
+
 def test_a_configuration_that_is_there_stays_and_says_so(lab: Lab, kept: Path) -> None:
     made(lab)
     lab.command("backup", str(kept))
@@ -277,3 +326,46 @@ def test_what_root_puts_back_belongs_to_the_service_as_before(lab: Lab, kept: Pa
     lab.command("restore", str(kept), "--replace")
     owners = {path.name: path.stat().st_uid for path in lab.state.iterdir() if "replaced" not in path.name}
     assert owners == dict.fromkeys(["journal.sqlite", "lock", "uids.key"], 61234)
+
+
+def journal_id(path: Path) -> str:
+    opened = journal.Journal(path, looking=True)
+    try:
+        return opened.id
+    finally:
+        opened.close()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [2, 4, 7, 10, 11])
+def test_a_restore_that_is_cut_short_at_a_rename_is_finished_by_another(
+    lab: Lab, kept: Path, number: int
+) -> None:
+    """And a start in between takes no half of it: it finds no journal, or makes a new one that no root knows."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    made(lab)
+    state, key = lab.state / journal.NAME, lab.state / "uids.key"
+    key.write_bytes(b"a" * 32)
+    kept_id = journal_id(state)
+    lab.command("backup", str(kept))
+    state.unlink()
+    made_since = journal.Journal(state)
+    made_since.keep_copy()
+    made_since.close()
+    since = journal_id(state)
+    key.write_bytes(b"b" * 32)
+    cut_at = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject=rename:signal=KILL:when={number}"]
+    environ = os.environ | {"CASEDROP_CONFIG": str(lab.config)}
+    command = [*cut_at, *PROGRAM, "restore", str(kept), "--replace"]
+    assert subprocess.run(command, env=environ, check=False, capture_output=True, timeout=60).returncode == -9
+    assert not state.exists() or (journal_id(state), key.read_bytes()) in (
+        (since, b"b" * 32),
+        (kept_id, b"a" * 32),
+    )
+    lab.command("restore", str(kept), "--replace")
+    assert (journal_id(state), key.read_bytes()) == (kept_id, b"a" * 32)
+    aside = [path for path in lab.state.glob("*.replaced-*Z") if "copy" not in path.name]
+    assert since in {journal_id(path) for path in aside if path.name.startswith(journal.NAME)}
+    assert b"b" * 32 in {path.read_bytes() for path in aside}
+    assert not list(lab.state.glob(".*restored*"))

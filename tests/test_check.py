@@ -198,7 +198,7 @@ def test_a_mount_that_tells_of_no_changes_of_others_is_said_to_be_rescanned(lab:
 
 def test_a_small_disk_is_told_before_no_folder_is_taken(lab: Lab) -> None:
     lab.state.mkdir(mode=0o700)
-    with mounted("-t", "tmpfs", "-o", "size=1m", "tmpfs", lab.state):
+    with mounted("-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", lab.state):
         wrong = [one for one in checked(lab, code=78) if one["level"] == "problem"]
     assert ["state.min_free" in one["text"] for one in wrong] == [True]
 
@@ -411,10 +411,33 @@ def test_each_instance_is_looked_at_by_the_unit_of_instances(lab: Lab, tmp_path:
     there.mkdir()
     shutil.copy(UNIT.with_name("casedrop@.service"), there)
     lab.config.write_text(lab.config.read_text().replace(str(lab.root), "/data/lung"))
-    settings, path = config.load(lab.config, {}), Path("/etc/casedrop/second/casedrop.toml")
+    path = Path("/etc/casedrop/second/casedrop.toml")
+    elsewhere = list(unit_findings(config.load(lab.config, {}), path, [str(there)]))
+    assert "commands by this configuration look for it in" in elsewhere[1].text
+    assert 'Write directory = "/var/lib/casedrop/second" under [state]' in elsewhere[1].mend
+    lab.config.write_text(lab.config.read_text().replace(str(lab.state), "/var/lib/casedrop/second"))
+    settings = config.load(lab.config, {})
     (said,) = unit_findings(settings, path, [str(there)])
     assert said.text.startswith("casedrop@second.service: the service cannot write in /data/lung")
     own = there / "casedrop@second.service.d"
     own.mkdir()
     (own / "roots.conf").write_text("[Service]\nReadWritePaths=/data/lung\n")
     assert [one.level for one in unit_findings(settings, path, [str(there)])] == ["ok"]
+
+
+def test_a_state_directory_that_everyone_may_change_is_told(lab: Lab) -> None:
+    lab.state.mkdir()
+    lab.state.chmod(0o777)
+    assert f"sudo chmod o-rwx {lab.state}" in lab.command("check", "--offline", code=78)
+    lab.state.chmod(0o710)
+    lab.command("check", "--offline")
+
+
+def test_another_programs_database_in_the_journals_place_hides_no_other_finding(lab: Lab) -> None:
+    lab.state.mkdir()
+    db = sqlite3.connect(lab.state / "journal.sqlite")
+    db.executescript("PRAGMA user_version = 3; CREATE TABLE songs (name TEXT);")
+    db.close()
+    said = lab.command("check", "--offline", code=78)
+    assert "The journal cannot be read (no such table: meta)." in said
+    assert "folders under drop/ are to be watched" in said

@@ -2,10 +2,14 @@
 
 import json
 import os
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from casedrop.journal import NAME, SCHEMA
 from lab import Lab, mha
 from reported import expect_valid
 from waiting import wait_for
@@ -170,3 +174,24 @@ def test_a_token_that_expires_soon_is_told_by_check_and_status_and_sends_all_the
     assert lab.once() == 0
     assert expected in lab.command("status", code=75)
     expect_valid(lab.report())
+
+
+@pytest.mark.parametrize("schema", [1, SCHEMA - 1])
+def test_who_only_asks_leaves_the_journal_of_an_older_casedrop_to_it(lab: Lab, schema: int) -> None:
+    lab.state.mkdir()
+    path = lab.state / NAME
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript((Path(__file__).parent / "journals" / f"schema-{schema}.sql").read_text())
+    for command in ("history", "matrix lung", "ledger", "ledger --verify"):
+        lab.command(*command.split())
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (schema,)
+
+
+@pytest.mark.parametrize("command", [["check", "--offline"], ["history"], ["matrix", "lung"], ["ledger"]])
+def test_an_empty_journal_is_told_to_who_asks_and_filled_by_nobody(lab: Lab, command: list[str]) -> None:
+    lab.state.mkdir()
+    (lab.state / NAME).touch()
+    said = lab.command(*command, code=78)
+    assert f"The journal {lab.state / NAME} cannot be used (it is empty)." in said
+    assert (lab.state / NAME).read_bytes() == b""

@@ -127,6 +127,23 @@ def test_what_is_under_way_at_a_closing_goes_on_a_little_longer() -> None:
     assert NIGHTS.rate_under_way(closes + LATER) == 0
 
 
+def test_the_rate_just_before_a_closing_is_the_one_that_goes_on_however_short_its_hours_were() -> None:
+    fast, slow = window(21, 22), Window(22 * 60, 22 * 60 + 5, ALL, MBIT)
+    evening = Schedule(0, (fast, slow), AMSTERDAM)
+    closes = at("2026-11-27 22:05")
+    for later in (0, 600, LATER - 1):
+        assert evening.rate_under_way(closes + later) == MBIT
+    assert evening.rate_under_way(closes + LATER) == 0
+
+
+def test_a_whole_day_that_begins_at_the_end_of_another_is_that_day() -> None:
+    saturday = Schedule(0, (Window(DAY, 0, frozenset({4}), MBIT),), AMSTERDAM)
+    assert saturday.rate_at(at("2026-11-27 23:59")) == 0
+    assert saturday.rate_at(at("2026-11-28 00:00")) == MBIT
+    assert saturday.rate_at(at("2026-11-28 23:59")) == MBIT
+    assert saturday.rate_at(at("2026-11-29 00:00")) == 0
+
+
 def test_the_status_says_the_rate_and_what_comes_next() -> None:
     assert said(Schedule(), 0) == {}
     day = at("2026-11-27 12:00")

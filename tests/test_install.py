@@ -146,6 +146,14 @@ def test_again_it_keeps_what_people_have_written_and_puts_right_what_is_ours(ser
     installed(server, "--drop", "heart=heart-2026")
     added = set(tree(server)) - set(once)
     assert {"etc/casedrop/drops.d/heart.toml", "srv/casedrop/heart/done"} <= added
+    there = tree(server)
+    said = installed(server, "--drop", "in=s", "--under", "/srv/casedrop/lung", code=78)
+    assert "lie one in the other" in said
+    assert tree(server) == there
+    said = installed(server, "--drop", "heart=other-2026", "--url", "https://grand-challenge.org/api/v1/")
+    assert "ATTENTION: platform.url stays http://127.0.0.1:9/api/v1/." in said
+    assert "ATTENTION: heart still goes to heart-2026." in said
+    assert "lung still goes" not in said
 
 
 @LONG
@@ -213,6 +221,10 @@ def test_all_that_is_missing_is_said_at_once_before_anything_is_done(server: Apa
     assert "--token-file FILE" in said
     assert "A study's slug" in server.run(PROGRAM, "install", "--drop", "lung", code=78)
     assert "/home, which the service cannot see" in installed(server, "--under", "/home/share", code=78)
+    address = "platform.url: must be a web address like https://grand-challenge.org/api/v1/."
+    assert address in installed(server, "--url", "grand-challenge.org", code=78)
+    within = server.run(PROGRAM, "install", *ASKED, "--drop", f"{'x' * 61}=s", code=78)
+    assert "1 to 60 letters" in within
     (server.top / "etc/given").write_text("Bearer k3y")
     assert 'without "Bearer"' in installed(server, code=78)
     assert tree(server) == before

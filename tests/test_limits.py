@@ -216,6 +216,26 @@ def test_a_case_that_is_under_way_when_uploads_close_goes_on_where_it_was_when_t
     assert len(set(parts_sent(lab))) == -(-len(image) // 4096)
 
 
+@pytest.mark.long
+def test_a_folder_whose_files_are_up_is_committed_after_the_closing_though_that_needs_another_try(
+    lab: Lab,
+) -> None:
+    now = [EVENING + HOUR]
+
+    def close() -> None:
+        now[0] = EVENING + 8 * HOUR + LATER
+
+    lab.sandbox.faults.add(method="POST", path="/display-sets/$", status=503, call=close)
+    lab.move_in("P001", ct__mha=mha(8))
+    service = in_process(lab, lambda: now[0])
+    thread = threading.Thread(target=lambda: service.run(once=True))
+    thread.start()
+    lab.wait_done("P001")
+    thread.join(60)
+    assert now[0] == EVENING + 8 * HOUR + LATER
+    assert lab.titles() == ["P001"]
+
+
 def in_process(lab: Lab, now: Callable[[], float]) -> Service:
     lab.state.mkdir()
     settings = load(lab.config, os.environ)

@@ -260,6 +260,16 @@ def whole() -> Metrics:
     return made
 
 
+@pytest.mark.parametrize(("refused", "value"), [("", b"0.0"), ("limits.cases: must be a number.", b"1.0")])
+def test_a_configuration_that_was_not_taken_is_told_as_a_number_without_its_mistakes(
+    refused: str, value: bytes
+) -> None:
+    made = Metrics([])
+    made.show({"time": 1.0, "copied": 0.0, "free": 1, "refused": refused, "drops": []})
+    assert b"casedrop_configuration_refused " + value in made.page()
+    assert b"must be a number" not in made.page()
+
+
 def exported() -> set[str]:
     families = text_string_to_metric_families(whole().page().decode())
     return {sample.name for family in families for sample in family.samples}

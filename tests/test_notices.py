@@ -224,3 +224,7 @@ def test_a_token_is_good_to_the_end_of_its_last_day(left: int, words: str) -> No
 
 def test_without_a_date_nothing_is_said_of_the_token() -> None:
     assert token_age.words({"token_expires": token_age.end(None)}, START) == ""
+
+
+def test_the_last_day_there_is_may_stand_for_a_token_that_never_expires() -> None:
+    assert token_age.words({"token_expires": token_age.end(date(9999, 12, 31))}, START) == ""

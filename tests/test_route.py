@@ -11,7 +11,7 @@ import trustme
 
 from casedrop.errors import CasedropError, SetupProblem, Unavailable
 from casedrop.grand_challenge import GrandChallenge, Upload
-from casedrop.route import Route
+from casedrop.route import Route, of_environment
 from casedrop.sandbox import Sandbox
 from lab import Lab, mha
 from proxy import Connecting
@@ -152,6 +152,87 @@ def test_the_environments_proxy_is_used_and_what_it_excepts_is_reached_directly(
     assert len(proxy.heads) == 1
 
 
+@pytest.mark.parametrize("excepted", ["[::1]", "::1", "localhost, [::1]"])
+def test_an_ipv6_address_is_reached_directly_as_it_is_named_with_brackets_or_without(
+    monkeypatch: pytest.MonkeyPatch, proxy: Connecting, excepted: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    monkeypatch.setenv("NO_PROXY", excepted)
+    with pytest.raises(Unavailable, match=r"No connection to the platform \(\[::1\]:9\): connection refused"):
+        GrandChallenge("https://[::1]:9/api/v1/", lambda: SECRET).whoami()
+    assert proxy.heads == []
+    assert Route().through("127.0.0.1:9")
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
+def test_what_is_not_encrypted_goes_through_no_proxy(
+    sandbox: Sandbox, proxy: Connecting, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, proxy.url)
+    monkeypatch.setenv(variable.lower(), proxy.url)
+    assert client(sandbox, Route()).whoami()
+    assert proxy.heads == []
+
+
+def test_the_environments_proxy_may_stand_there_without_its_scheme(
+    secure: Sandbox, ca_file: Path, proxy: Connecting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy.wants = f"casedrop:{SECRET}"
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url.removeprefix("http://"))
+    assert client(secure, Route(of_environment(), ("casedrop", SECRET), ca_file)).whoami()
+
+
+@pytest.mark.parametrize("named", ["socks5://127.0.0.1:9", "ftp://127.0.0.1:9", "http://127.0.0.1:99999"])
+def test_a_proxy_of_the_environment_that_cannot_be_used_is_said_in_words(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", named)
+    assert "PROBLEM" not in lab.command("check")
+    lab.config.write_text(lab.config.read_text().replace(lab.sandbox.url, "https://127.0.0.1:9/api/v1/"))
+    for command in (["check"], ["run", "--as-root"]):
+        said = lab.command(*command, code=78)
+        assert "HTTPS_PROXY (or ALL_PROXY) in the environment: must be an address like" in said
+
+
+def test_an_address_of_the_storage_without_encryption_gets_nothing_unless_it_is_this_machines(
+    sandbox: Sandbox,
+) -> None:
+    way = client(sandbox, Route())
+
+    def body() -> Iterator[bytes]:
+        raise AssertionError("a byte was asked for")
+        yield b""
+
+    for address in ("http://192.0.2.1/part", f"http://me:{SECRET}@storage.example.org/part"):
+        with pytest.raises(Unavailable, match="an address without encryption for its storage") as no:
+            way.put_part(address, body(), 1, bytes(16))
+        assert no.value.host == "storage"
+        assert SECRET not in str(no.value)
+        with pytest.raises(Unavailable, match="an address without encryption for its storage"):
+            list(way.download(address))
+    for address in ("/part", "http://[::1", "ftp://127.0.0.1/part", ""):
+        with pytest.raises(Unavailable, match="an address of its storage that cannot be read"):
+            way.put_part(address, body(), 1, bytes(16))
+
+
+@pytest.mark.parametrize("status", [200, 301, 307, 401])
+def test_an_odd_answer_in_the_storages_place_is_waited_out_and_blames_no_token(
+    sandbox: Sandbox, status: int
+) -> None:
+    sandbox.faults.add(method="PUT", status=status)
+    with pytest.raises(Unavailable, match=f"the storage.*{status}|The storage answered {status}") as no:
+        client(sandbox, Route()).put_part(f"{sandbox.url}part", [b"x"], 1, bytes(16))
+    assert no.value.host == "storage"
+
+
+def test_a_date_without_a_zone_is_read_all_the_same(sandbox: Sandbox) -> None:
+    retry = {"Retry-After": "Wed, 21 Oct 2099 07:28:00 -0000"}
+    sandbox.faults.add(method="PUT", status=503, headers=retry)
+    with pytest.raises(Unavailable) as no:
+        client(sandbox, Route()).put_part(f"{sandbox.url}part", [b"x"], 1, bytes(16))
+    assert no.value.retry_after
+
+
 @pytest.mark.parametrize("status", [403, 407])
 def test_a_page_in_place_of_the_platforms_answer_is_not_taken_for_its_no(
     sandbox: Sandbox, status: int
@@ -290,3 +371,11 @@ def test_a_file_that_the_platform_has_elsewhere_is_fetched_there_without_the_tok
     found = client(sandbox, Route()).download(f"{sandbox.index}media/1/a.pdf")
     assert b"".join(found) == b"{}"
     assert [one.get("Authorization") for one in Elsewhere.seen] == [None]
+
+
+def test_where_a_file_is_may_be_told_from_where_it_was_asked_for(sandbox: Sandbox, elsewhere: str) -> None:
+    sandbox.faults.add(method="GET", status=302, headers={"Location": elsewhere.removeprefix("http:")})
+    assert b"".join(client(sandbox, Route()).download(f"{sandbox.index}media/1/a.pdf")) == b"{}"
+    sandbox.faults.add(method="GET", status=302)
+    with pytest.raises(SetupProblem):
+        list(client(sandbox, Route()).download(f"{sandbox.index}media/1/a.pdf"))

@@ -143,9 +143,11 @@ def test_a_page_of_before_goes_where_none_is_wanted_any_more(lab: Lab) -> None:
     lab.move_in("P001", ct__mha=mha())
     assert lab.once() == 0
     assert text(lab)
+    half = lab.root / f".{STATUS}.tmp"
+    half.write_text("<!doctype html>")
     lab.configure('page = "off"')
     assert lab.once() == 0
-    wait_for(lambda: not text(lab), 10, "the page is gone")
+    wait_for(lambda: not text(lab) and not half.exists(), 10, "the page is gone, and the half of one")
 
 
 @pytest.mark.long

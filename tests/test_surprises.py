@@ -1,6 +1,7 @@
 """What once ended the service, sent something to the wrong place, or moved a folder too soon."""
 
 import hashlib
+import json
 import os
 import sqlite3
 import subprocess
@@ -328,3 +329,11 @@ def test_the_journals_copy_is_ours_alone_from_its_first_moment(lab: Lab) -> None
     assert {
         oct((lab.state / name).stat().st_mode)[-3:] for name in ("journal.sqlite", "journal.copy.sqlite")
     } == {"600"}
+
+
+def test_a_step_that_is_tried_again_is_logged_with_its_drop(lab: Lab) -> None:
+    lab.sandbox.faults.add(method="POST", path="/uploads/$", status=500)
+    lab.move_in("P001", ct__mha=mha())
+    assert lab.once() == 0
+    (line,) = [json.loads(one) for one in lab.log.read_text().splitlines() if '"case tried"' in one]
+    assert (line["drop"], line["tries"]) == ("lung", 1)

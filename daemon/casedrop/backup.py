@@ -36,6 +36,7 @@ KEYS = ("names.key", "uids.key")
 """In the state directory."""
 
 HIDDEN = ".casedrop-backup-"
+DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def make(settings: Settings, config: Path, target: Path, now: float) -> list[str
             rename(written, target)
         fsync_directory(target.parent)
     except sqlite3.Error as error:
-        raise ConfigurationError([journal.unusable(found, error)]) from None
+        raise ConfigurationError([_no_snapshot(found, target, error)]) from None
     except FileExistsError:
         raise ConfigurationError(
             [f"{target} is there already, and is not replaced: give the backup another name."]
@@ -73,6 +74,13 @@ def make(settings: Settings, config: Path, target: Path, now: float) -> list[str
         ) from None
     held = [piece.member for piece in pieces]
     return [f"{target} holds {several(held)}.", *_not_held(settings, held)]
+
+
+def _no_snapshot(found: Path, target: Path, error: sqlite3.Error) -> str:
+    """It is written beside the backup, so that the journal is not to blame for a full disk."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in DISK:
+        return f"The backup {target} cannot be made ({error}). Nothing was written."
+    return journal.unusable(found, error)
 
 
 def _expect_own_place(settings: Settings, target: Path) -> None:
@@ -100,7 +108,7 @@ def _pieces(settings: Settings, config: Path) -> Iterator[Piece]:
     if settings.pseudonyms.key_file:
         yield Piece(PSEUDONYMS, settings.pseudonyms.key_file)
     yield Piece(MAIN, config)
-    for path in sorted((config.parent / config_files.PIECES).glob("*.toml")):
+    for path in config_files.pieces(config):
         yield Piece(f"{CONFIG}{config_files.PIECES}/{path.name}", path)
 
 

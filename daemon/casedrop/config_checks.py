@@ -38,7 +38,7 @@ def address(url: str) -> str:
         raise ValueError("must be a web address like https://grand-challenge.org/api/v1/")
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError('must be an address alone, without a user, "?" or "#"')
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise ValueError("must begin with https://, or the token would cross the network for all to read")
     return url.rstrip("/") + "/"
 
@@ -58,7 +58,7 @@ def proxy(url: str) -> str:
     return url
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

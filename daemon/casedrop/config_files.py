@@ -21,7 +21,7 @@ def read(path: Path) -> tuple[Tables, list[str]]:
     problems: list[str] = []
     drops: list[object] = []
     homes: list[str] = []
-    for file in [path, *sorted((path.parent / PIECES).glob("*.toml"))]:
+    for file in [path, *pieces(path)]:
         home = "" if file == path else f"{PIECES}/{file.name}"
         try:
             found = _read_toml(file)
@@ -37,6 +37,12 @@ def read(path: Path) -> tuple[Tables, list[str]]:
     if problems:
         raise ConfigurationError(problems)
     return data | ({"drops": drops} if isinstance(data.get("drops", []), list) and drops else {}), homes
+
+
+def pieces(path: Path) -> list[Path]:
+    """Those of the file at `path`, in order. What is hidden is an editor's, and may be half or no file at all."""
+    found = (path.parent / PIECES).glob("*.toml")
+    return sorted(piece for piece in found if not piece.name.startswith("."))
 
 
 def place(location: Location, homes: list[str]) -> str:

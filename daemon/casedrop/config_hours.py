@@ -7,10 +7,9 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from casedrop.config_across import Location, Tables, tables
-from casedrop.hours import DAY, DAYS, Window
+from casedrop.hours import DAYS, WEEK, Window
 
 LOCAL = "/etc/localtime"
-WEEK = 7 * DAY
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
@@ -211,8 +211,10 @@ class GrandChallenge:
             with line(self._route, "storage", url, writes=False):
                 response = self._storage.put(url, content=body, headers=headers)
             self._expect_success("put_part", response)
-            self.storage = urlsplit(url).netloc
             etag = str(response.headers.get("ETag", "")).strip('"')
+            if not etag:
+                refused_on_the_way(self._route, "storage", url, response.status_code)
+            self.storage = urlsplit(url).netloc.rpartition("@")[2]
             encryption = response.headers.get("x-amz-server-side-encryption", "AES256")
             if encryption == "AES256" and etag != md5.hex():
                 raise Refused(Meaning.DAMAGED, response.status_code, "The ETag is not the part's MD5.")
@@ -239,12 +241,13 @@ class GrandChallenge:
             with self._observed("download"):
                 with line(self._route, "platform", self.url, writes=False):
                     answer = self._platform.get(address, headers=self._bearer())
-                if not answer.is_redirect:
+                if not answer.has_redirect_location:
                     self._expect_success("download", answer)
-            if not answer.is_redirect:
+            if not answer.has_redirect_location:
                 yield answer.content
                 return
-            address = answer.headers["location"]
+            with _understood():
+                address = urljoin(address, answer.headers["location"])
         with (
             self._observed("get_file"),
             line(self._route, "storage", address, writes=False),
@@ -335,9 +338,9 @@ def _expect_success(request: str, response: httpx.Response, host: str) -> None:
         return
     text = _words(response)
     match meaning(request, response.status_code, text):
-        case Meaning.SETUP:
+        case Meaning.SETUP if host == "platform":
             raise SetupProblem(_setup_text(request, response.status_code))
-        case Meaning.UNAVAILABLE:
+        case Meaning.SETUP | Meaning.UNAVAILABLE:
             raise Unavailable(f"The {host} answered {response.status_code}.", host, _retry_after(response))
         case Meaning.QUOTA:
             which = "quota" if request == "presign" else "uploads"
@@ -386,7 +389,7 @@ def _retry_after(response: httpx.Response) -> float | None:
     if text.isdecimal():
         return float(text)
     try:
-        return max((parsedate_to_datetime(text) - _date(response)).total_seconds(), 0.0)
+        return max((_instant(text) - _date(response)).total_seconds(), 0.0)
     except ValueError:
         return None
 
@@ -394,9 +397,15 @@ def _retry_after(response: httpx.Response) -> float | None:
 def _date(response: httpx.Response) -> datetime:
     """The platform's own clock; ours only where an answer carries no Date."""
     try:
-        return parsedate_to_datetime(response.headers["Date"])
+        return _instant(response.headers["Date"])
     except (KeyError, ValueError):
         return datetime.now(UTC)
+
+
+def _instant(text: str) -> datetime:
+    """UTC where a date says -0000. Raises ValueError."""
+    found = parsedate_to_datetime(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _display_set(record: dict[str, Any]) -> DisplaySet:

@@ -21,7 +21,7 @@ ELSEWHERE = "?"
 
 def listing(settings: Settings, since: datetime | None, *, failed: bool, as_csv: bool) -> str:
     """Of what ended since then (UTC), or failed since, lines for people or CSV. Raises ConfigurationError."""
-    journal = of_service(settings.state.directory)
+    journal = of_service(settings.state.directory, looking=True)
     found = journal.ended(since.replace(tzinfo=UTC).timestamp() if since else 0.0)
     journal.close()
     chosen = [one for one in found if one.is_failed or not failed]

@@ -13,6 +13,7 @@ from casedrop.lines import size as amount
 
 DAY = 24 * 60
 """Minutes."""
+WEEK = 7 * DAY
 DAY_SECONDS = 60 * DAY
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -44,19 +45,19 @@ class Window:
     days: frozenset[int]
     rate: float
 
+    @property
+    def length(self) -> int:
+        return (self.end - self.start) % DAY or DAY
+
     def minutes(self) -> Iterator[int]:
         """Of the week, on a wall whose clock is never changed."""
-        length = (self.end - self.start) % DAY or DAY
         return (
-            (day * DAY + self.start + minute) % (7 * DAY) for day in self.days for minute in range(length)
+            (day * DAY + self.start + minute) % WEEK for day in self.days for minute in range(self.length)
         )
 
     def holds(self, day: int, minute: int) -> bool:
-        if self.start < self.end:
-            return day in self.days and self.start <= minute < self.end
-        return (minute >= self.start and day in self.days) or (
-            minute < self.end and (day - 1) % 7 in self.days
-        )
+        at = day * DAY + minute - self.start
+        return any((at - first * DAY) % WEEK < self.length for first in self.days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,11 @@ class Schedule:
 
     def rate_under_way(self, now: float) -> float:
         """For what is under way: the last rate still holds for a while after a closing."""
-        return self.rate_at(now) or self.rate_at(now - LATER)
+        if rate := self.rate_at(now):
+            return rate
+        since = now - LATER
+        rates = [self.rate_at(since), *(rate for _, rate in self.changes(since, LATER))]
+        return next(filter(None, reversed(rates)), 0.0)
 
     def changes(self, now: float, seconds: float = AHEAD * DAY_SECONDS) -> Iterator[tuple[float, float]]:
         """Each moment in the `seconds` after `now` at which another rate begins to hold, and that rate."""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -96,6 +97,9 @@ def _state(settings: Settings) -> Iterator[Finding]:
             f"`sudo casedrop install` makes it, or: sudo install -d -m 700 -o casedrop {directory}",
         )
         return
+    if there == directory and directory.stat().st_mode & stat.S_IWOTH:
+        text = f"state.directory {directory}: everyone on this machine can put another journal into it."
+        yield problem("state", text, f"sudo chmod o-rwx {directory}")
     yield from _free(settings, there)
     if not (directory / NAME).exists():
         yield ok("state", f"{directory}: there is no journal yet; it is made at the first start.")

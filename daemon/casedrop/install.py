@@ -8,12 +8,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
-from casedrop import config, installing, roots
+from casedrop import config, config_files, installing, roots
 from casedrop.errors import ConfigurationError
 from casedrop.installing import Found, NewDrop, Step, Wish
 from casedrop.journal import NAME
@@ -63,7 +64,7 @@ def install(
         return 0
     token = _token(wish) if any(step.secret for step in steps) else ""
     warned = _do_all(steps, token, say)
-    for text in [*warned, *_next(wish, found)]:
+    for text in [*warned, *_stays(wish, url, settings), *_next(wish, found)]:
         say(text)
     return _shell(last, show=True).returncode
 
@@ -163,10 +164,34 @@ def _expect_fitting(wish: Wish, found: Found, settings: config.Settings | None) 
         ]
     if wish.researchers:
         problems += [_no_group(wish.researchers)]
+    problems += [] if any(problems) else _would_be_wrong(wish, found)
     if not wish.token_file and not found.token and not found.own_token and not sys.stdin.isatty():
         problems.append("There is nobody to ask for the token. Name a file that holds it: --token-file FILE.")
     if problems := list(dict.fromkeys(filter(None, problems))):
         raise ConfigurationError(problems)
+
+
+def _would_be_wrong(wish: Wish, found: Found) -> list[str]:
+    """Of the configuration as it will be: once it is written, nobody could install anything before mending it."""
+    with tempfile.TemporaryDirectory() as hidden:
+        there = Path(hidden) / installing.CONFIG.name
+        pieces = there.parent / installing.PIECES.name
+        pieces.mkdir()
+        for piece in config_files.pieces(installing.CONFIG):
+            shutil.copyfile(piece, pieces / piece.name)
+        for drop in wish.drops:
+            piece = pieces / installing.piece(drop).name
+            if not drop.known and not piece.exists():
+                piece.write_text(installing.rules(drop))
+        if found.config:
+            shutil.copyfile(installing.CONFIG, there)
+        else:
+            there.write_text(installing.SKELETON.format(url=wish.url))
+        try:
+            config.load(there, {})
+        except ConfigurationError as error:
+            return [text.replace(hidden, str(installing.CONFIG.parent)) for text in error.problems]
+    return []
 
 
 def _lacks(tool: str) -> bool:
@@ -268,6 +293,16 @@ def _shell(command: str, given: str = "", *, show: bool = False) -> "subprocess.
     )
 
 
+def _stays(wish: Wish, url: str, settings: config.Settings | None) -> Iterator[str]:
+    """What was asked for otherwise than the configuration has it, which is kept."""
+    if settings and url and url.rstrip("/") != settings.platform.url.rstrip("/"):
+        yield f"ATTENTION: platform.url stays {settings.platform.url}. To change it: {installing.CONFIG}"
+    for drop in settings.drops if settings else ():
+        there = drop.reader_study or drop.archive
+        if any(one.study not in ("", there) for one in wish.drops if one.name == drop.name):
+            yield f"ATTENTION: {drop.name} still goes to {there}. To change that: the drop's rules."
+
+
 def _next(wish: Wish, found: Found) -> Iterator[str]:
     if not found.runs_systemd:
         yield "ATTENTION: systemd does not run here, so the service starts at the next boot."
@@ -277,8 +312,7 @@ def _next(wish: Wish, found: Found) -> Iterator[str]:
         yield f"ATTENTION: {installing.WITHOUT_ACLS}"
     for drop in wish.drops:
         if not drop.known:
-            piece = installing.PIECES / f"{drop.name}.toml"
-            yield f"{piece}: rehearses until its rules are yours and its line `mode` is gone."
+            yield f"{installing.piece(drop)}: rehearses until its rules are yours and its line `mode` is gone."
     if found.token and wish.token_file is None:
         yield "The token is the one that was there; --token-file FILE gives another."
     if wish.token_file and os.path.exists(installing.SEALED) and os.path.exists(installing.TOKEN):

@@ -29,7 +29,7 @@ ASK = "systemd-ask-password -n 'API token of Grand Challenge:' |"
 
 _HIDDEN_FROM_SERVICE = ("/home", "/root", "/run/user", "/tmp", "/var/tmp", "/dev")  # noqa: S108
 _PLAIN_PATH = re.compile(r"/[\w./@+-]+", re.ASCII)
-_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Found:
 
 def wrong_name(what: str, name: str) -> str:
     """Why that name cannot stand in commands and files; "" if it can."""
-    return "" if _NAME.fullmatch(name) else f"{what} must be letters, digits, - and _."
+    return "" if _NAME.fullmatch(name) else f"{what} must be letters, digits, - and _, not - at first."
 
 
 def wrong_place(what: str, path: Path) -> str:
@@ -113,6 +113,16 @@ def steps(wish: Wish, found: Found) -> Iterator[Step]:
     yield from _sandbox(wish, found)
     yield from _token(wish, found)
     yield from _enabled(wish, found)
+
+
+def piece(drop: NewDrop) -> Path:
+    """The file of a drop's rules."""
+    return PIECES / f"{drop.name}.toml"
+
+
+def rules(drop: NewDrop) -> str:
+    """What stands in it at first."""
+    return PIECE.format(name=drop.name, root=drop.root, study=drop.study)
 
 
 def check(program: Path, *, own_token: bool) -> str:
@@ -181,9 +191,8 @@ def _configuration(wish: Wish, found: Found) -> Iterator[Step]:
     """What is there is kept. The file comes behind its pieces: without any drop it could not be read again."""
     for drop in wish.drops:
         if not drop.known:
-            text = PIECE.format(name=drop.name, root=drop.root, study=drop.study)
-            piece = PIECES / f"{drop.name}.toml"
-            yield Step(f'The rules of "{drop.name}", to be edited.', _keep(piece, text, "660"))
+            keep = _keep(piece(drop), rules(drop), "660")
+            yield Step(f'The rules of "{drop.name}", to be edited.', keep)
     if not found.config:
         yield Step("The configuration.", _keep(CONFIG, SKELETON.format(url=wish.url), "640"))
 

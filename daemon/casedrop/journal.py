@@ -589,14 +589,14 @@ def _as_it_failed(case: Case, failure: Failure) -> Case:
     return replace(case, stage=Stage.FAILED, since=failure.since, **known)
 
 
-def of_service(directory: Path) -> "Journal":
+def of_service(directory: Path, *, looking: bool = False) -> "Journal":
     """The service's own, which it alone makes, in its state directory. Raises ConfigurationError."""
-    if journal := if_there(directory):
+    if journal := if_there(directory, looking=looking):
         return journal
     raise ConfigurationError([f"There is no journal yet ({directory / NAME}): start the service once."])
 
 
-def if_there(directory: Path) -> "Journal | None":
+def if_there(directory: Path, *, looking: bool = True) -> "Journal | None":
     """The service's own, None where it has made none yet: asking never makes one. Raises ConfigurationError."""
     path = directory / NAME
     try:
@@ -605,7 +605,7 @@ def if_there(directory: Path) -> "Journal | None":
         return None
     except OSError as error:
         raise ConfigurationError([_closed(path, error)]) from None
-    return Journal(path)
+    return Journal(path, looking=looking)
 
 
 def _closed(path: Path, error: OSError) -> str:
@@ -687,6 +687,8 @@ def _open(path: Path, *, looking: bool) -> sqlite3.Connection:
     os.close(os.open(path, (0 if looking else os.O_CREAT) | os.O_RDWR | os.O_CLOEXEC, 0o600))
     db = sqlite3.connect(path, check_same_thread=False, timeout=10)
     (version,) = db.execute("PRAGMA user_version").fetchone()
+    if looking and version == 0:
+        raise sqlite3.DatabaseError("it is empty")
     if version > SCHEMA and _oldest(db) > SCHEMA:
         raise sqlite3.DatabaseError("it was written by a newer Casedrop")
     (found,) = db.execute("PRAGMA quick_check(1)").fetchone()

@@ -88,7 +88,7 @@ class Judge:
         except sqlite3.DatabaseError:
             raise  # the journal's own trouble: the service holds all drops
         except Exception as error:  # noqa: BLE001  one case's surprise must not stop the others
-            self._tried(case, attempt, error, now)
+            self._tried(watched, case, attempt, error, now)
         else:
             self._advanced(watched, case, attempt, now)
 
@@ -121,17 +121,17 @@ class Judge:
             if watched.brake.count == IN_A_ROW:
                 self.log.error("no new folders are taken", drop=watched.drop.name, why=watched.brake.why)
 
-    def _tried(self, case: Case, attempt: Attempt, error: Exception, now: float) -> None:
-        name = self.names.of(case.called)
+    def _tried(self, watched: Watched, case: Case, attempt: Attempt, error: Exception, now: float) -> None:
+        which = {"drop": watched.drop.name, "case": self.names.of(case.called)}
         if isinstance(error, OSError):
             attempt.why = f"A file cannot be read ({os.strerror(error.errno or errno.EIO)}); tried again."
             attempt.next_look = now + RECHECK
-            self.log.warning("case waits", case=name, why=attempt.why)
+            self.log.warning("case waits", **which, why=attempt.why)
             return
         if not isinstance(error, Unclear | Refused):
-            self.log.error("case surprised us", case=name, exc_info=error)
+            self.log.error("case surprised us", **which, exc_info=error)
         tries = case.tries + 1
-        self.log.warning("case tried", case=name, tries=tries, error=type(error).__name__)
+        self.log.warning("case tried", **which, tries=tries, error=type(error).__name__)
         case = self.journal.save(case, tries=tries)
         attempt.why = "Grand Challenge answered with an error; tried again soon."
         attempt.next_look = now + min(60.0, 2.0**tries) * random.uniform(0.5, 1.0)  # noqa: S311

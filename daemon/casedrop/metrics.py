@@ -114,6 +114,11 @@ class _Now(Collector):
                 "casedrop_token_expires_timestamp_seconds", "When the token's last day is over.", expires
             )
         yield GaugeMetricFamily(
+            "casedrop_configuration_refused",
+            "1 while the service goes on by an older configuration, since the newest has mistakes.",
+            bool(report.get("refused")),
+        )
+        yield GaugeMetricFamily(
             "casedrop_uploads_paused",
             "1 while the platform or its storage does not answer, or takes no more.",
             any(one["paused"] for one in drops),

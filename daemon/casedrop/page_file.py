@@ -31,9 +31,10 @@ def write(root: Path, text: str, expect_root: Callable[[Path], None]) -> None:
 
 
 def remove(root: Path, expect_root: Callable[[Path], None]) -> None:
-    """Take the page of ours away, if there is one; as `write` else."""
+    """Take the page of ours away, if there is one, whole or half; as `write` else."""
     with _within(root, expect_root) as here:
-        (here / NAME).unlink(missing_ok=True)
+        for name in (NAME, HIDDEN):
+            (here / name).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from casedrop import confirm as look
 from casedrop.admission import Admission, Need
 from casedrop.answers import Meaning
 from casedrop.errors import CaseProblem, FolderChanged, Lacks, Refused, Unavailable, Waits
-from casedrop.grand_challenge import DisplaySet, GrandChallenge, Value
+from casedrop.grand_challenge import DisplaySet, GrandChallenge, Upload, Value
 from casedrop.journal import LATE_LOOKS, Journal, TitleHeldError
 from casedrop.ledger import Ledger
 from casedrop.model import (
@@ -241,8 +241,7 @@ class Pipeline:
             with suppress(OSError):  # a start may have come between its return and this
                 file_away.forget_texts(place.root / "failed", case.folder)
             now = time.time()
-            name = file_away.free_name(target, case.name, now)
-            case = self.journal.save(case, filed_as=name, since=now)
+            case = self.journal.save(case, filed_as=_name_in(target, case, place, now), since=now)
         identity = (case.device, case.inode)
         text = receipts.text(case, self.journal.parts(case), case.since, self.contact)
         try:
@@ -451,10 +450,18 @@ class Pipeline:
         return case
 
     def _expect_hours(self, case: Case, files: list[PlannedFile], left: Callable[[], int]) -> None:
-        """Raises Waits while the configured hours and rates leave no time for it; what was begun goes on."""
+        """Raises Waits while the configured hours and rates leave no time for it; what was begun goes on.
+
+        One that is up whole waits for no hours: it would grow too old.
+        """
         if self.throttle.schedule.limits:
-            refs = [case.uploads[file.path] for file in files if file.path in case.uploads]
-            self.throttle.enter(case.id, left, begun=any(usable(self.platform, ref) for ref in refs))
+            there = [self._there(case, file) for file in files]
+            if any(one is None or one.status != "Completed" for one in there):
+                self.throttle.enter(case.id, left, begun=any(there))
+
+    def _there(self, case: Case, file: PlannedFile) -> Upload | None:
+        ref = case.uploads.get(file.path)
+        return usable(self.platform, ref) if ref and ref.sha256 == file.sha256 else None
 
     def _told(self, case: Case, percent: int) -> None:
         structlog.get_logger().info("uploading", drop=self.drop, case=case.called, percent=percent)
@@ -597,6 +604,13 @@ def _image_address(case: Case, there: Mapping[str, Value], socket: str) -> str:
     if socket not in there or there[socket].pk != case.held[socket].pk:
         raise Waits("An image that another socket holds, too, was changed meanwhile; it is sent anew.", 0)
     return str(there[socket].image)
+
+
+def _name_in(target: Path, case: Case, place: Place, now: float) -> str:
+    """One that is free, unless the very folder lies there already: the journal may be an older one."""
+    identity = (case.device, case.inode)
+    is_there = case.inode and file_away.is_folder(target / case.name, identity)
+    return case.name if is_there and not place.holds(case) else file_away.free_name(target, case.name, now)
 
 
 def _from_now() -> dict[str, float | str]:

@@ -194,7 +194,7 @@ def _journal(settings: Settings, drop: Drop) -> Iterator[Journal | None]:
     journal = None
     if is_told_elsewhere(drop):
         with suppress(ConfigurationError):
-            journal = of_service(settings.state.directory)
+            journal = of_service(settings.state.directory, looking=True)
     try:
         yield journal
     finally:

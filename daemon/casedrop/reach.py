@@ -11,7 +11,12 @@ from casedrop.config import Settings, read_secret
 from casedrop.errors import ConfigurationError
 from casedrop.grand_challenge import GrandChallenge, Observer
 from casedrop.journal import NAME, Journal
-from casedrop.route import Route, of_environment
+from casedrop.route import Route, named_by_environment, of_environment
+
+UNKNOWN_PROXY = (
+    "HTTPS_PROXY (or ALL_PROXY) in the environment: must be an address like http://proxy.example.org:3128; "
+    "others, such as socks5://, cannot be used. platform.proxy goes before it."
+)
 
 
 def platform(
@@ -24,10 +29,11 @@ def platform(
 def route(settings: Settings) -> Route:
     """Raises ConfigurationError with all that is wrong, which shows no password."""
     wanted, problems = settings.platform, list[str]()
-    proxy, credentials = wanted.proxy, None
+    proxy, credentials = wanted.proxy or of_environment(), None
+    if not proxy and named_by_environment() and wanted.url.startswith("https:"):
+        problems.append(UNKNOWN_PROXY)
     if wanted.proxy_credentials_file:
         credentials = _credentials(wanted.proxy_credentials_file, problems)
-        proxy = proxy or of_environment()
         if not proxy:
             problems.append(
                 "platform.proxy_credentials_file: there is no proxy; set platform.proxy, or HTTPS_PROXY in the "
@@ -61,7 +67,7 @@ def _expect_certificate(path: Path, problems: list[str]) -> None:
 def secrets(settings: Settings) -> list[str]:
     """Passwords of proxies, which no log may show. Raises ConfigurationError."""
     found = route(settings)
-    named = [urlsplit(one).password or "" for one in getproxies().values()]
+    named = [urlsplit(f"//{one.rpartition('://')[2]}").password or "" for one in getproxies().values()]
     return [*named, *(found.credentials or ())[1:]]
 
 
@@ -77,7 +83,9 @@ def words(settings: Settings) -> str:
     stored = "the host of its storage, which is known after the first upload"
     if storage:
         stored = f"{storage} (its storage, by the last upload){_through(way, storage)}"
-    return f"Must be reachable: {host} (the platform){_through(way, host)} and {stored}."
+    direct = settings.platform.url.startswith("http:")
+    proxy = "" if direct else _through(way, host)
+    return f"Must be reachable: {host} (the platform){proxy} and {stored}."
 
 
 def _through(way: Route, host: str) -> str:

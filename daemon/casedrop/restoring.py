@@ -202,6 +202,17 @@ def _done(tar: tarfile.TarFile, moves: list[Move], *, replace: bool, now: float)
 
 
 def _stage(tar: tarfile.TarFile, move: Move) -> None:
+    """Raises ConfigurationError where there is no room or right for it."""
+    try:
+        _write(tar, move)
+    except OSError as error:
+        if error.errno is None:  # gzip's own
+            raise
+        text = f"{move.path} cannot be written ({error.strerror}). What is there is not changed."
+        raise ConfigurationError([text]) from None
+
+
+def _write(tar: tarfile.TarFile, move: Move) -> None:
     told = tar.getmember(move.member)
     move.path.parent.mkdir(parents=True, exist_ok=True)
     move.staged.unlink(missing_ok=True)
@@ -211,7 +222,7 @@ def _stage(tar: tarfile.TarFile, move: Move) -> None:
             give_like_directory(move.staged)
         else:
             with suppress(LookupError, PermissionError):
-                shutil.chown(move.staged, told.uname or told.uid, told.gname or told.gid)
+                shutil.chown(file.fileno(), told.uname or told.uid, told.gname or told.gid)
             os.fchmod(file.fileno(), told.mode & 0o777)
         file.flush()
         os.fsync(file.fileno())

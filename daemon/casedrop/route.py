@@ -15,6 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from casedrop.config_checks import is_loopback
 from casedrop.errors import SetupProblem, Unavailable, Unclear
 
 DATED, OTHER_HOST = (9, 10), (62, 64)
@@ -34,28 +35,66 @@ class Route:
     ca_file: Path | None = None
 
     def client(self, limits: httpx.Limits, base_url: str = "") -> httpx.Client:
-        """Follows no redirects. Raises OSError where `ca_file` holds no certificate."""
+        """Follows no redirects. Raises OSError where `ca_file` holds no certificate.
+
+        What is not encrypted stays on this machine, so it goes through no proxy.
+        """
         tls = _trusting(self.ca_file)
         mounts = {}
-        if self.proxy and getproxies().get("no", "").strip() != "*":
-            own = tls if self.proxy.startswith("https:") else None
-            proxy = httpx.Proxy(self.proxy, auth=self.credentials, ssl_context=own)
-            mounts["https://"] = httpx.HTTPTransport(verify=tls, limits=limits, proxy=proxy)
+        if named := self.proxy or of_environment():
+            own = tls if named.startswith("https:") else None
+            proxy = httpx.Proxy(named, auth=self.credentials, ssl_context=own)
+            direct = httpx.HTTPTransport(verify=tls, limits=limits)
+            through = httpx.HTTPTransport(verify=tls, limits=limits, proxy=proxy)
+            mounts["https://"] = _ByHost(self, direct, through)
         timeout = httpx.Timeout(60, connect=10, pool=None)
-        return httpx.Client(base_url=base_url, limits=limits, timeout=timeout, verify=tls, mounts=mounts)
+        return httpx.Client(
+            base_url=base_url, limits=limits, timeout=timeout, verify=tls, mounts=mounts, trust_env=False
+        )
 
     def through(self, host: str) -> str:
         """The proxy by which https goes to `host` (with its port, where it has one), "" where there is none."""
         proxy = self.proxy or of_environment()
-        if not proxy or proxy_bypass(host, getproxies()):
-            return ""
-        return urlsplit(proxy if "://" in proxy else f"http://{proxy}").netloc.rpartition("@")[2]
+        return "" if not proxy or _is_excepted(host) else urlsplit(proxy).netloc.rpartition("@")[2]
+
+
+class _ByHost(httpx.BaseTransport):
+    """httpx's own reading of NO_PROXY fails for an IPv6 address in brackets, and differs from others'."""
+
+    def __init__(self, route: Route, direct: httpx.HTTPTransport, through: httpx.HTTPTransport) -> None:
+        self._route, self._direct, self._through = route, direct, through
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        way = self._through if self._route.through(_place(str(request.url))) else self._direct
+        return way.handle_request(request)
+
+    def close(self) -> None:
+        self._direct.close()
+        self._through.close()
+
+
+def _is_excepted(host: str) -> bool:
+    """Whether NO_PROXY names it; an IPv6 address stands there with brackets or without."""
+    named = getproxies()
+    return any(proxy_bypass(one, named) for one in (host, re.sub(r"[][]", "", host)))
 
 
 def of_environment() -> str:
-    """The proxy for https that the environment names, "" where it names none."""
+    """The proxy for https that the environment names, "" where it names none that can be used."""
+    proxy = named_by_environment()
+    try:
+        parts = urlsplit(proxy)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    return proxy if usable else ""
+
+
+def named_by_environment() -> str:
+    """As it stands there, with its scheme."""
     named = getproxies()
-    return named.get("https") or named.get("all") or ""
+    proxy = named.get("https") or named.get("all") or ""
+    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
 @lru_cache(maxsize=8)
@@ -70,6 +109,8 @@ def _trusting(ca_file: Path | None) -> ssl.SSLContext:
 @contextmanager
 def line(route: Route, host: str, address: str, *, writes: bool) -> Iterator[None]:
     """`host` is "platform" or "storage". The library's errors hold addresses, so no text of theirs goes on."""
+    if host == "storage":
+        _expect_encrypted(address)
     try:
         yield
     except httpx.ProxyError as error:
@@ -83,6 +124,22 @@ def line(route: Route, host: str, address: str, *, writes: bool) -> Iterator[Non
         raise Unavailable(f"The line to the {host} broke.", host) from None
     except httpx.InvalidURL:
         raise Unavailable(f"The {host} gave an address that cannot be read.", host) from None
+
+
+def _expect_encrypted(address: str) -> None:
+    """That of the platform is the configuration's. Raises Unavailable."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise Unavailable("The platform gave an address of its storage that cannot be read.", "storage")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise Unavailable(
+            f"The platform names an address without encryption for its storage ({_place(address)}), and images "
+            "would cross the network for all to read, so nothing goes there. Ask those who run it for https.",
+            "storage",
+        )
 
 
 def _not_connected(route: Route, host: str, address: str, error: BaseException) -> NoReturn:
@@ -116,7 +173,8 @@ def refused_on_the_way(route: Route, host: str, address: str, status: int) -> No
 
 
 def _place(address: str) -> str:
-    return urlsplit(address).netloc
+    """Its host and port, without a user or password."""
+    return urlsplit(address).netloc.rpartition("@")[2]
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

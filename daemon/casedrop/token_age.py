@@ -1,7 +1,7 @@
 """How long the token is good for, as the administrator wrote it down: no answer of the platform tells it. Pure."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from math import ceil
 from typing import Any
 
@@ -20,7 +20,7 @@ def end(expires: date | None) -> float | None:
     """When the last day of a token is over (UTC, seconds since 1970)."""
     if expires is None:
         return None
-    return datetime.combine(expires + timedelta(days=1), time(), UTC).timestamp()
+    return datetime.combine(expires, time(), UTC).timestamp() + DAY
 
 
 def _days(over: float, now: float) -> int:

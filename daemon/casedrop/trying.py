@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ def tried(what: str, look: Callable[[], str | Iterable[Finding]], mend: str = ME
         return [problem(what, text, mend) for text in wrong.problems]
     except CasedropError as error:
         return [problem(what, str(error), WAIT, later=True)]
+    except sqlite3.Error as error:
+        return [problem(what, f"The journal cannot be read ({error}).", mend)]
     except OSError as error:
         where = os.fsdecode(error.filename) if error.filename else what
         return [problem(what, f"{where}: {error.strerror}.", mend)]

@@ -121,7 +121,15 @@ def _closed(unit: Unit, path: Path, mounts: list[Path]) -> str:
 
 
 def _state(settings: Settings, unit: Unit, name: str) -> Iterator[Finding]:
-    directory = Path(os.path.realpath(_set(unit, STATE, str(settings.state.directory))))
+    given = _set(unit, STATE, str(settings.state.directory))
+    if Path(given) != settings.state.directory:
+        yield problem(
+            "unit",
+            f"{name}: the service keeps its state in {given}, and commands by this configuration look for it in "
+            f"{settings.state.directory}.",
+            f'Write directory = "{given}" under [state] of its configuration.',
+        )
+    directory = Path(os.path.realpath(given))
     own = [Path("/var/lib", one) for one in unit.get("StateDirectory", [])]
     if why := _closed(unit, directory, [*_writable(unit), *own]):
         text = f"{name}: the service cannot write in state.directory {directory}: {why}."
