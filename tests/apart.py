@@ -17,10 +17,13 @@ import pytest
 import casedrop
 
 PROGRAM = "/opt/casedrop/bin/casedrop"
-_OWN = """
-set -e
-# Another test's disk would stay mounted here when that test takes it away.
+NO_DISKS = """
 grep -o '^/dev/loop[^ ]* [^ ]*' /proc/mounts | while read -r disk place; do umount -l "$place" || true; done
+"""
+"""In a mount namespace of one's own: another test's disk would stay mounted there when that test takes it away."""
+_OWN = f"""
+set -e
+{NO_DISKS}
 cp -a /etc "$0/etc"
 mount --bind "$0/etc" /etc
 for one in /opt /srv /var/lib; do mount -t tmpfs -o mode=755 tmpfs $one; done

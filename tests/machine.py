@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pytest
 
+from apart import NO_DISKS
 from casedrop.sandbox import Sandbox
 from lab import CONFIG, QUIET, Lab
 from waiting import wait_for
@@ -50,9 +51,10 @@ ExecStart=/usr/bin/python3 -c "bytearray(100 << 20)"
 """
 """Ends by a signal where MemoryMax is kept to."""
 CGROUPS = Path("/sys/fs/cgroup")
-INTO_GROUPS = (
+INTO_GROUPS = NO_DISKS + (
     """while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || true; shift; done; shift; exec "$@" """
 )
+UNSHARED = ("unshare", "--mount", "--propagation", "private")
 BINDS = {"etc": "/etc/casedrop", "state": "/var/lib/casedrop"}
 NUMBERS = itertools.count()
 """Of the containers of a process: that of test_machine.py outlives others."""
@@ -171,6 +173,7 @@ class Machine:
         """Also after it has been shut down, or its power cut."""
         self._nspawn = subprocess.Popen(
             [
+                *UNSHARED,
                 *("sh", "-c", INTO_GROUPS, "sh", *map(str, self._groups), "--"),
                 *("systemd-nspawn", "--quiet", "--boot", f"--directory={self._disk / 'root'}"),
                 *(f"--machine={self._name}", "--register=no", "--keep-unit", "--resolv-conf=off"),

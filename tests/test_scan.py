@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,6 +27,7 @@ from casedrop.model import (
     Weight,
 )
 from casedrop.scan import ScanLimits, Scanner
+from casedrop.watched import Watched
 from lab import mha
 from waiting import wait_for
 
@@ -385,6 +386,16 @@ def test_a_folder_that_is_a_case_already_is_passed_over_and_settles_anew_when_it
     assert root.scanner.scan(40).findings == ()
     root.scanner.in_hand = frozenset()
     assert root.look(50).state is FindingState.SETTLING
+
+
+def test_a_folder_whose_case_came_to_rest_is_in_the_very_next_look(root: Root) -> None:
+    """The look may begin before the loop's turn is over; `run --once` would take the folder for gone."""
+    root.write("P1/ct.mha")
+    root.scanner.in_hand = frozenset({"P1", "P2"})
+    nobody = cast("Any", None)
+    Watched(root.scanner.drop, root.scanner, nobody, nobody, nobody).release("P1", 0)
+    assert [one.folder for one in root.scanner.scan(1).findings] == ["P1"]
+    assert root.scanner.in_hand == {"P2"}
 
 
 def test_a_forgotten_folder_settles_from_the_beginning(root: Root) -> None:

@@ -159,6 +159,7 @@ class Watched:
         """The folder is filed away, or it is the scanner's again."""
         self.rested[folder] = now
         self.becomes.pop(folder, None)
+        self.scanner.in_hand -= {folder}
         self.scanner.stir()
 
     def fresh(self) -> list[Finding]:
