@@ -179,6 +179,37 @@ def test_a_folder_put_by_somebody_else_through_the_share_ends_in_done(
     assert len(sandbox.display_sets("lung-2026")) == 1
 
 
+def test_a_folder_that_the_service_could_not_move_is_not_sent_before_it_can(
+    server: Server, sandbox: Sandbox
+) -> None:
+    """As `cp -r` of a folder that its group may not write."""
+    source = server.machine.top / "var/lib/P001"
+    source.mkdir(mode=0o755)
+    (source / "ct.mha").write_bytes(mha())
+    server.machine.run("cp", "-r", "/var/lib/P001", "/srv/casedrop/lung/drop/")
+    wait_for(lambda: "could not move it" in server.why(), 30, "it says so")
+    assert "1 of lung waits for a person" in server.machine.run(PROGRAM, "status", "--health", code=1)
+    assert "waits for a person" in server.log.read_text()
+    assert not any("/uploads/" in path for _, path, _ in sandbox.requests)
+    server.machine.run("chmod", "-R", "g+rwX", "/srv/casedrop/lung/drop/P001")
+    server.wait_done()
+
+
+def test_a_folder_that_cannot_be_moved_once_it_was_sent_waits_for_a_person(
+    server: Server, sandbox: Sandbox
+) -> None:
+    sandbox.hold_imports()
+    server.put("drop", mha())
+    wait_for(lambda: len(sandbox.display_sets("lung-2026")) == 1, 30, "it is committed")
+    server.machine.run("chmod", "g-w", "/srv/casedrop/lung/drop/P001")
+    sandbox.release_imports()
+    wait_for(lambda: "moved to done/ (Permission denied). `casedrop check`" in server.why(), 30, "it says so")
+    assert "1 of lung waits for a person" in server.machine.run(PROGRAM, "status", "--health", code=1)
+    assert server.log.read_text().count("waits for a person") == 1
+    server.machine.run("chmod", "g+w", "/srv/casedrop/lung/drop/P001")
+    server.wait_done()
+
+
 def test_a_data_manager_reads_the_status_and_writes_rules_and_nothing_else(server: Server) -> None:
     state = server.machine.top / "var/lib/casedrop"
     wait_for((state / "status.json").exists, 20, "the service runs")
