@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -87,8 +89,10 @@ class Server:
         for process in self.processes:
             process.wait(20)
 
-    def client(self, commands: str, given: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
-        login = ["smbclient", "//127.0.0.1/casedrop", f"--port={self.port}", f"--user={USER}%{PASSWORD}"]
+    def client(
+        self, commands: str, given: int = subprocess.DEVNULL, share: str = "casedrop"
+    ) -> "subprocess.Popen[bytes]":
+        login = ["smbclient", f"//127.0.0.1/{share}", f"--port={self.port}", f"--user={USER}%{PASSWORD}"]
         return subprocess.Popen(
             self.machine.inside(*login, "-c", commands),
             stdin=given,
@@ -96,9 +100,9 @@ class Server:
             stderr=subprocess.STDOUT,
         )
 
-    def says(self, commands: str) -> str:
+    def says(self, commands: str, share: str = "casedrop") -> str:
         """What smbclient says to commands, at its end."""
-        return self.client(commands).communicate(timeout=60)[0].decode()
+        return self.client(commands, share=share).communicate(timeout=60)[0].decode()
 
     def put(self, folder: str, content: bytes, name: str = "P001") -> str:
         path = self.machine.top / "var/lib/ct.mha"
@@ -126,13 +130,16 @@ class Server:
         self.machine.run("groupadd", "researchers")
         self.machine.run("useradd", "--groups", "researchers", USER)
         (self.machine.top / "var/lib/smb").mkdir(mode=0o755)
-        conf = GLOBAL.format(port=self.port) + EXAMPLE.read_text()
-        (self.machine.top / CONF[1:]).write_text(conf)
-        said = self.machine.run("testparm", "-s", CONF)
-        assert "Unknown parameter" not in said
+        self.shares(EXAMPLE.read_text())
         self.machine.run("smbpasswd", "-c", CONF, "-s", "-a", USER, given=f"{PASSWORD}\n{PASSWORD}\n")
         self.start_process("smbd", "--foreground", f"--configfile={CONF}")
         wait_for(lambda: listens(self.port), 30, "smbd")
+
+    def shares(self, conf: str) -> None:
+        (self.machine.top / CONF[1:]).write_text(GLOBAL.format(port=self.port) + conf)
+        said = self.machine.run("testparm", "-s", CONF)
+        assert "Unknown parameter" not in said
+        assert "Ignoring" not in said
 
     def start_process(self, *command: str, **environ: str) -> None:
         with self.log.open("ab") as log:
@@ -179,6 +186,37 @@ def test_a_folder_put_by_somebody_else_through_the_share_ends_in_done(
     assert len(sandbox.display_sets("lung-2026")) == 1
 
 
+def test_a_folder_that_the_service_could_not_move_is_not_sent_before_it_can(
+    server: Server, sandbox: Sandbox
+) -> None:
+    """As `cp -r` of a folder that its group may not write."""
+    source = server.machine.top / "var/lib/P001"
+    source.mkdir(mode=0o755)
+    (source / "ct.mha").write_bytes(mha())
+    server.machine.run("cp", "-r", "/var/lib/P001", "/srv/casedrop/lung/drop/")
+    wait_for(lambda: "could not move it" in server.why(), 30, "it says so")
+    assert "1 of lung waits for a person" in server.machine.run(PROGRAM, "status", "--health", code=1)
+    assert "waits for a person" in server.log.read_text()
+    assert not any("/uploads/" in path for _, path, _ in sandbox.requests)
+    server.machine.run("chmod", "-R", "g+rwX", "/srv/casedrop/lung/drop/P001")
+    server.wait_done()
+
+
+def test_a_folder_that_cannot_be_moved_once_it_was_sent_waits_for_a_person(
+    server: Server, sandbox: Sandbox
+) -> None:
+    sandbox.hold_imports()
+    server.put("drop", mha())
+    wait_for(lambda: len(sandbox.display_sets("lung-2026")) == 1, 30, "it is committed")
+    server.machine.run("chmod", "g-w", "/srv/casedrop/lung/drop/P001")
+    sandbox.release_imports()
+    wait_for(lambda: "moved to done/ (Permission denied). `casedrop check`" in server.why(), 30, "it says so")
+    assert "1 of lung waits for a person" in server.machine.run(PROGRAM, "status", "--health", code=1)
+    assert server.log.read_text().count("waits for a person") == 1
+    server.machine.run("chmod", "g+w", "/srv/casedrop/lung/drop/P001")
+    server.wait_done()
+
+
 def test_a_data_manager_reads_the_status_and_writes_rules_and_nothing_else(server: Server) -> None:
     state = server.machine.top / "var/lib/casedrop"
     wait_for((state / "status.json").exists, 20, "the service runs")
@@ -205,3 +243,21 @@ def test_through_the_share_drop_and_failed_can_be_written_and_nothing_else(serve
     assert "ACCESS_DENIED" in server.says("rename lung/done/P001 lung/drop/P001")
     said = server.says("get lung/done/P001.receipt.txt /var/lib/receipt; ls lung/casedrop-status.html")
     assert "NT_STATUS" not in said
+
+
+def test_by_shares_of_their_own_nobody_changes_what_is_done(server: Server) -> None:
+    before, mark, block = EXAMPLE.read_text().partition("# [lung-drop]")
+    own = re.sub("(?m)^# ", "", mark + block)
+    server.shares(before.replace("read only = no", "read only = yes") + own)
+    server.processes[-1].send_signal(signal.SIGHUP)
+    wait_for(
+        lambda: "BAD_NETWORK_NAME" not in server.says("ls", "lung-drop"), 20, "smbd knows the new shares"
+    )
+    (server.machine.top / "var/lib/ct.mha").write_bytes(mha())
+    copy = "mkdir P001; cd P001; lcd /var/lib; put ct.mha"
+    assert "NT_STATUS" not in server.says(copy, "lung-drop")
+    server.wait_done()
+    said = server.says("cd lung/done/P001; lcd /var/lib; put ct.mha; rm ct.mha")
+    assert said.count("NT_STATUS") == 2
+    assert "ct.mha" in server.says("ls lung/done/P001/*")
+    assert "NT_STATUS" not in server.says(copy, "lung-failed")

@@ -5,13 +5,16 @@ import gzip
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from casedrop import contents, roots, watch
 from casedrop import scan as scan_module
@@ -413,6 +416,49 @@ def test_a_folder_that_left_and_came_back_under_its_name_settles_anew(root: Root
     assert root.scanner.scan(40).findings == ()
     (tmp_path / "away").rename(root.drop / "P1")
     assert root.look(50).state is FindingState.SETTLING
+
+
+@contextmanager
+def as_somebody(*own: Path) -> Iterator[None]:
+    """Whom `own` belongs to: another user where this one is root, who may write everywhere."""
+    user = os.geteuid()
+    for path in own:
+        os.chown(path, user or 65534, -1)
+    os.seteuid(user or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_a_folder_that_could_not_be_moved_waits_for_a_person_until_it_can() -> None:
+    with TemporaryDirectory() as top:
+        Path(top).chmod(0o755)
+        root = Root(Path(top))
+        root.write("P1/ct.mha")
+        folder = root.drop / "P1"
+        with as_somebody(root.drop, folder), capture_logs() as logs:
+            folder.chmod(0o555)
+            found = root.settled()
+            assert (found.state, found.until) == (FindingState.STUCK, None)
+            assert "`casedrop check`" in found.why
+            assert root.look(2 * QUIET).state is FindingState.STUCK
+            folder.chmod(0o755)
+            assert root.look(2 * QUIET + 1).state is FindingState.READY
+        assert [one["event"] for one in logs] == ["waits for a person"]
+
+
+def test_a_drop_that_is_read_only_is_no_folders_fault() -> None:
+    with TemporaryDirectory() as top:
+        Path(top).chmod(0o755)
+        root = Root(Path(top))
+        root.write("P1/ct.mha")
+        with as_somebody(root.drop, root.drop / "P1"):
+            (root.drop / "P1").chmod(0o555)
+            root.drop.chmod(0o555)
+            assert root.settled().state is FindingState.READY
+            for path in (root.drop, root.drop / "P1"):
+                path.chmod(0o755)
 
 
 @pytest.mark.skipif(is_root(), reason="nothing is unreadable for root")

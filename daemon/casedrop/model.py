@@ -728,6 +728,7 @@ class FindingState(StrEnum):
     LACKING = "lacking"
     WRONG = "wrong"
     READY = "ready"
+    STUCK = "waiting for a person"
 
 
 @dataclass(frozen=True, slots=True)

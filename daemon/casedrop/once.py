@@ -44,7 +44,8 @@ def _of_drop(watched: Watched, journal: Journal, attempts: Mapping[int, Attempt]
         return None
     if any(one.until is not None for one in findings) or taken:
         return None
-    settling = any(one.state is FindingState.SETTLING and one.why != EMPTY for one in findings)
-    if under_way or settling or ready:
+    waits = (FindingState.SETTLING, FindingState.STUCK)
+    waiting = any(one.state in waits and one.why != EMPTY for one in findings)
+    if under_way or waiting or ready:
         return LATER
     return SOME_FAILED if watched.failures else DONE

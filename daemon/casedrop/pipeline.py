@@ -4,6 +4,7 @@ Every line may be entered again at any point: it looks at the journal and the pl
 from there. A restart, a lost answer and a second try are the same thing.
 """
 
+import errno
 import io
 import json
 import threading
@@ -254,7 +255,7 @@ class Pipeline:
         except FolderChanged:
             file_away.write_beside(target, case.filed_as, suffix, text)
         except OSError as error:
-            raise Waits(f"It cannot be moved to {case.target}/ ({error.strerror}).", 30) from None
+            raise _not_moved(case.target, error) from None
         if case.target == "done":
             self._tell_people(target, case.filed_as, text)
             self.late(case, place)
@@ -616,6 +617,16 @@ def _name_in(target: Path, case: Case, place: Place, now: float) -> str:
 def _from_now() -> dict[str, float | str]:
     """By the boot clock: the machine's date may be set at any time."""
     return {"committed_at": boot_clock(), "boot": boot_id()}
+
+
+def _not_moved(target: str, error: OSError) -> Waits:
+    """A right that is missing comes by a person alone; all else may pass."""
+    text = f"It cannot be moved to {target}/ ({error.strerror})."
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return Waits(text, 30)
+    return Waits(
+        f"{text} `casedrop check` prints the command that gives the service this right.", 30, person=True
+    )
 
 
 def _fate(case: Case) -> str:

@@ -16,7 +16,7 @@ from casedrop.model import Drop
 from casedrop.near import several
 from casedrop.settle import is_junk
 from casedrop.trying import tried, user_name
-from casedrop.watch import events_arrive, file_system, lease_works
+from casedrop.watch import events_arrive, file_system, lease_works, movable
 
 DEFAULT_ACL = "system.posix_acl_default"
 PROC = "/proc/sys"
@@ -111,12 +111,11 @@ def _lease_findings(path: Path, what: str) -> Iterator[Finding]:
 
 
 def _people(path: Path, what: str, drop: Drop) -> Iterator[Finding]:
-    """Folders of others: to move one, its own entry ".." changes, so it must be writable itself."""
     around = os.stat(path / "drop")
     with os.scandir(path / "drop") as found:
         folders = [one for one in found if one.is_dir(follow_symlinks=False)]
     meant = [one for one in folders if not is_junk(one.name, drop.ignore)]
-    stuck = sorted(one.name for one in meant if not _movable(one, around))
+    stuck = sorted(one.name for one in meant if not movable(one.path))
     if stuck:
         yield problem(
             what,
@@ -133,12 +132,6 @@ def _people(path: Path, what: str, drop: Drop) -> Iterator[Finding]:
             "default ACL nor setgid is set.",
             _writable(path),
         )
-
-
-def _movable(folder: "os.DirEntry[str]", around: os.stat_result) -> bool:
-    owner = folder.stat(follow_symlinks=False).st_uid
-    sticky = around.st_mode & stat.S_ISVTX and os.geteuid() not in (0, owner, around.st_uid)
-    return not sticky and os.access(folder.path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True)
 
 
 def _is_open(around: os.stat_result) -> bool:

@@ -38,6 +38,10 @@ from casedrop.watch import boot_clock
 
 WAITS_FOR_KINDS = "settled; waiting for Grand Challenge to tell which sockets there are"
 EMPTY = "empty"
+STUCK = (
+    "settled, but nothing is sent yet: the service could not move it afterwards, since it may not write in this "
+    "folder. The administrator gives it that right by the command that `casedrop check` prints."
+)
 MANY_LEFT = 20
 BURST = 0.2
 """Seconds over which a burst of events is one wake-up."""
@@ -145,6 +149,7 @@ class Scanner:
             for name, kind in sorted(names.items())
             if name not in in_hand and not settle.is_junk(name, self.drop.ignore)
         ]
+        self._tell_stuck(before, findings)
         for name in (self._known.keys() - names.keys()) | in_hand:
             self._known.pop(name, None)
             self._headers.pop(name, None)
@@ -283,6 +288,8 @@ class Scanner:
         again = now + self.limits.quiet_seconds / 4
         if busy := self._busy(listing):
             return replace(finding, why=busy, until=again)
+        if self._is_stuck(finding.folder):
+            return replace(finding, state=FindingState.STUCK, why=STUCK, until=None)
         kinds = self.kinds
         if kinds is None:
             return replace(finding, why=WAITS_FOR_KINDS, until=None)
@@ -308,6 +315,18 @@ class Scanner:
         folder = os.path.join(self._path, listing.folder)
         writing = watch.writers(folder, listing) if self._there.lease else []
         return f"{writing[0]} is still being written" if writing else ""
+
+    def _is_stuck(self, name: str) -> bool:
+        """Where drop/ itself cannot be written (a mount that is read-only), it is not for the folder to say."""
+        path = os.path.join(self._path, name)
+        return not watch.movable(path) and os.access(self._path, os.W_OK, effective_ids=True)
+
+    def _tell_stuck(self, before: Mapping[str, Finding], findings: list[Finding]) -> None:
+        """Once for each folder, as long as it is."""
+        for one in findings:
+            was = before.get(one.folder)
+            if one.state is FindingState.STUCK and (was is None or was.state is not FindingState.STUCK):
+                structlog.get_logger().warning("waits for a person", drop=self.drop.name, case=one.folder)
 
     def _grouped(self, name: str, listing: Listing, kinds: Mapping[str, SocketKind]) -> Grouping:
         """Once per signature: reading values and looking for DICOM is not done at every scan."""

@@ -149,6 +149,16 @@ def kind_of(mode: int) -> EntryKind:
     return KINDS.get(stat.S_IFMT(mode), EntryKind.DEVICE)
 
 
+def movable(path: str) -> bool:
+    """Whether this user may read a folder and move it: its own entry ".." changes, so it must be writable itself.
+
+    Under a sticky directory only the owner of either may. Raises OSError.
+    """
+    owner, around = os.lstat(path).st_uid, os.stat(os.path.dirname(path))
+    sticky = around.st_mode & stat.S_ISVTX and os.geteuid() not in (0, owner, around.st_uid)
+    return not sticky and os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True)
+
+
 @contextlib.contextmanager
 def opened(folder: str, path: str) -> Iterator[int]:
     """A descriptor of a regular file, never of a link or a pipe. Raises OSError."""
