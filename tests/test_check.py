@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from casedrop import config
+from casedrop import config, rights
 from casedrop.findings import Finding
 from casedrop.inspection import check_all
 from casedrop.platform_check import clock_findings
@@ -330,7 +330,7 @@ def test_root_sees_with_the_rights_of_the_services_user(lab: Lab) -> None:
     for path in (lab.drop, lab.done, lab.failed):
         path.chmod(0o777)
     (lab.drop / "P001").mkdir()
-    assert "each of the 1 folders there now can be moved" in lab.command("check", "--offline")
+    assert "each folder there now can be moved (1)" in lab.command("check", "--offline")
     lab.state.mkdir()
     os.chown(lab.state, OTHER, OTHER)
     said = lab.command("check", "--offline", code=78)
@@ -338,12 +338,15 @@ def test_root_sees_with_the_rights_of_the_services_user(lab: Lab) -> None:
     assert "setfacl -R -m u:61234:rwX" in said
 
 
-def test_who_is_neither_root_nor_the_services_user_is_told_that_rights_may_differ(lab: Lab) -> None:
+def test_who_is_neither_root_nor_the_services_user_is_told_to_ask_as_root(lab: Lab) -> None:
     only_root()
     lab.state.mkdir()
     for path in (lab.top, *lab.top.parents[:3]):
         path.chmod(path.stat().st_mode | 0o055)
-    assert "who may have other rights than what follows says. sudo -u root casedrop check" in as_other(lab)
+    said = as_other(lab)
+    assert f"as root: sudo {rights.program()} check" in said
+    assert "PROBLEM" not in said
+    assert "setfacl" not in said
 
 
 def of_unit(
@@ -440,4 +443,4 @@ def test_another_programs_database_in_the_journals_place_hides_no_other_finding(
     db.close()
     said = lab.command("check", "--offline", code=78)
     assert "The journal cannot be read (no such table: meta)." in said
-    assert "folders under drop/ are to be watched" in said
+    assert "Folders to be watched, drop/ among them: 1;" in said

@@ -125,6 +125,7 @@ SHARED = {
     "grand_challenge",
     "opening",
     "reading",
+    "rights",
     "route",
     "strip",
     "summed",

@@ -65,6 +65,7 @@ from casedrop.settle import IGNORED_SETS
 PREFIX = "CASEDROP_"
 TOKEN_VARIABLE = "CASEDROP_PLATFORM__TOKEN"  # noqa: S105
 CREDENTIAL = "casedrop-token"
+NO_TOKEN = "There is no token for Grand Challenge."  # noqa: S105
 _OWN_VARIABLES = ("CASEDROP_CONFIG", TOKEN_VARIABLE)
 _WAYS = (
     f"the environment variable {TOKEN_VARIABLE}, a file named by platform.token_file, "
@@ -615,7 +616,7 @@ def read_token(settings: Settings, environ: Mapping[str, str]) -> str:
                 'without "Bearer" before it.'
             )
     if not tokens:
-        problems.append(f"There is no token for Grand Challenge. Give it by one of: {_WAYS}.")
+        problems.append(f"{NO_TOKEN} Give it by one of: {_WAYS}.")
     if not problems and len(set(tokens.values())) > 1:
         problems.append(f"{' and '.join(tokens)} give different tokens. Keep one and remove the other.")
     if problems:

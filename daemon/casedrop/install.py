@@ -14,7 +14,7 @@ from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
-from casedrop import config, config_files, installing, roots
+from casedrop import config, config_files, installing, rights, roots
 from casedrop.errors import ConfigurationError
 from casedrop.installing import Found, NewDrop, Step, Wish
 from casedrop.journal import NAME
@@ -47,7 +47,7 @@ def install(
     _expect_root(dry_run=dry_run)
     settings = _settings()
     wish = Wish(
-        program=program(),
+        program=rights.program(),
         shipped=shipped(),
         drops=tuple(_meant(text, under, settings) for text in drops),
         url=url or config.Platform().url,
@@ -91,7 +91,7 @@ def uninstall(say: Say, *, dry_run: bool) -> None:
         _show(steps, say)
         return
     _do_all(steps, "", say)
-    for line in installing.left(found, program()):
+    for line in installing.left(found, rights.program()):
         say(line)
 
 
@@ -101,11 +101,6 @@ def lent(environ: Mapping[str, str]) -> Mapping[str, str]:
         return environ
     token = _shell(installing.OPENED).stdout.strip()
     return {**environ, config.TOKEN_VARIABLE: token} if token else environ
-
-
-def program() -> Path:
-    """The command beside the Python that runs this."""
-    return Path(sys.executable).parent / "casedrop"
 
 
 def shipped() -> Path:
