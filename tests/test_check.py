@@ -107,6 +107,23 @@ def test_a_configuration_with_mistakes_is_told_to_programs_too(lab: Lab) -> None
     assert len(found) > 1
 
 
+def test_each_mistake_of_the_configuration_names_the_file_that_is_to_be_mended(lab: Lab) -> None:
+    pieces = lab.config.parent / "drops.d"
+    pieces.mkdir()
+    (pieces / "brain.toml").write_text('[[drops]]\nname = "brain"\nroot = "srv"\nnmae = 1\n')
+    lab.config.write_text(lab.config.read_text() + "\n[ledger]\nnmaes = 1\n")
+    mends = {one["text"].partition(": ")[0]: one["mend"] for one in checked(lab, code=78)}
+    assert mends["ledger"].endswith(f"Mend {lab.config}.")
+    assert mends["drops.d/brain.toml"].endswith(f"Mend {pieces}/brain.toml.")
+    (pieces / "brain.toml").write_text("[[drops]]\nroot = srv\n")
+    assert [one["mend"] for one in checked(lab, code=78)] == [f"Mend {pieces}/brain.toml."]
+
+
+def test_a_drop_that_rehearses_is_named(lab: Lab) -> None:
+    lab.configure('mode = "rehearse"')
+    assert 'ATTENTION Drop "lung" rehearses' in lab.command("check", "--offline")
+
+
 def test_a_folder_that_only_its_owner_may_change_is_named_and_those_of_a_group_are_not(lab: Lab) -> None:
     only_root()
     for name, mode in (("mine", 0o755), ("closed", 0o700), ("shared", 0o777), (".DS_Store", 0o700)):
@@ -258,7 +275,7 @@ def test_a_clock_that_is_wrong_is_told_with_the_command_that_sets_it(lab: Lab) -
         "DONT_FAKE_MONOTONIC": "1",
     }
     found = subprocess.run([*PROGRAM, "check"], env=environ, check=False, capture_output=True, text=True)
-    assert "ATTENTION: This server's clock is 20 minutes behind Grand Challenge's" in found.stdout
+    assert "ATTENTION This server's clock is 20 minutes behind Grand Challenge's" in found.stdout
     assert "timedatectl set-ntp true" in found.stdout
     assert found.returncode == 0
 

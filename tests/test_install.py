@@ -167,8 +167,8 @@ def test_again_it_keeps_what_people_have_written_and_puts_right_what_is_ours(ser
     assert "lie one in the other" in said
     assert tree(server) == there
     said = installed(server, "--drop", "heart=other-2026", "--url", "https://grand-challenge.org/api/v1/")
-    assert "ATTENTION: platform.url stays http://127.0.0.1:9/api/v1/." in said
-    assert "ATTENTION: heart still goes to heart-2026." in said
+    assert "ATTENTION platform.url stays http://127.0.0.1:9/api/v1/." in said
+    assert "ATTENTION heart still goes to heart-2026." in said
     assert "lung still goes" not in said
 
 

@@ -7,6 +7,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from casedrop import __version__, notify, reach, rights, running, token_age
@@ -28,12 +29,21 @@ from casedrop.unit_check import CONFIGURATION as USUAL
 from casedrop.unit_check import unit_findings
 
 CONFIGURATION = "configuration"
+REHEARSES = 'mode = "rehearse"'
 NOT_OURS = os.strerror(errno.EACCES)
 
 
 def mistakes(error: ConfigurationError, config: Path) -> list[Finding]:
     """Those of a configuration, which hide all others."""
-    return [problem(CONFIGURATION, text, f"Mend {_place(text, config)}.") for text in error.problems]
+    return [_mistake(text, config) for text in error.problems]
+
+
+def _mistake(text: str, config: Path) -> Finding:
+    """A hint tells what is meant, not where to write it; who may not read the file has nothing to mend."""
+    found = problem(CONFIGURATION, text)
+    if "sudo " in found.mend:
+        return found
+    return replace(found, mend=f"{found.mend} Mend {_place(text, config)}.".lstrip())
 
 
 def _place(text: str, config: Path) -> str:
@@ -105,6 +115,11 @@ def _of_drops(settings: Settings) -> Iterator[Finding]:
             yield attention(what, words.removeprefix("ATTENTION: "), mend)
         if words := slide_words(drop):
             yield problem(what, words)
+        if drop.mode == "rehearse":
+            text = f'Drop "{drop.name}" rehearses: nothing of it is sent or moved.'
+            yield attention(
+                what, text, f"When its rules are right: take out {REHEARSES}, and reload the service."
+            )
 
 
 def _told(what: str, words: list[tuple[bool, str]]) -> Iterator[Finding]:

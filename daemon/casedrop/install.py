@@ -271,7 +271,7 @@ def _do_all(steps: list[Step], token: str, say: Say) -> list[str]:
     for number, step in enumerate(steps):
         why = _do(step, token)
         if why and (step.instead or step.said):
-            warned.append(f"ATTENTION: {step.said}")
+            warned.append(f"ATTENTION {step.said}")
             why = next(filter(None, (_do(one, token) for one in step.instead)), "")
         if why:
             raise ConfigurationError(list(_stopped(steps, number, why)))
@@ -318,22 +318,22 @@ def _shell(command: str, given: str = "") -> "subprocess.CompletedProcess[str]":
 def _stays(wish: Wish, url: str, settings: config.Settings | None) -> Iterator[str]:
     """What was asked for otherwise than the configuration has it, which is kept."""
     if settings and url and url.rstrip("/") != settings.platform.url.rstrip("/"):
-        yield f"ATTENTION: platform.url stays {settings.platform.url}. To change it: {installing.CONFIG}"
+        yield f"ATTENTION platform.url stays {settings.platform.url}. To change it: {installing.CONFIG}"
     for drop in settings.drops if settings else ():
         there = drop.reader_study or drop.archive
         if any(one.study not in ("", there) for one in wish.drops if one.name == drop.name):
-            yield f"ATTENTION: {drop.name} still goes to {there}. To change that: the drop's rules."
+            yield f"ATTENTION {drop.name} still goes to {there}. To change that: the drop's rules."
 
 
 def _next(wish: Wish, found: Found) -> Iterator[str]:
     if not found.runs_systemd:
-        yield "ATTENTION: systemd does not run here, so the service starts at the next boot."
+        yield "ATTENTION systemd does not run here, so the service starts at the next boot."
     if wish.drops and not found.acls:
-        yield f"ATTENTION: {installing.WITHOUT_ACLS}"
+        yield f"ATTENTION {installing.WITHOUT_ACLS}"
     for drop in wish.drops:
         if not drop.known:
-            yield f"{installing.piece(drop)}: rehearses until its rules are yours and its line `mode` is gone."
+            yield f"The rules of {drop.name}, to be edited: {installing.piece(drop)}"
     if found.token and wish.token_file is None:
         yield "The token is the one that was there; --token-file FILE gives another."
     if wish.token_file and os.path.exists(installing.SEALED) and os.path.exists(installing.TOKEN):
-        yield f"ATTENTION: {installing.TOKEN} still holds a token in plain. To remove: rm {installing.TOKEN}"
+        yield f"ATTENTION {installing.TOKEN} still holds a token in plain. To remove: rm {installing.TOKEN}"

@@ -292,7 +292,7 @@ def _enabled(wish: Wish, found: Found) -> Iterator[Step]:
         yield Step("systemd reads its units again.", "systemctl daemon-reload")
     yield Step("The service starts at each boot.", f"systemctl enable {UNIT}")
     if wish.start and found.runs_systemd:
-        yield Step("The service runs, by what is installed now.", f"systemctl restart {UNIT}", why=JOURNAL)
+        yield Step("The service starts by what is installed now.", f"systemctl restart {UNIT}", why=JOURNAL)
 
 
 def _write(path: Path, text: str) -> str:
