@@ -9,9 +9,10 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -112,6 +113,9 @@ class Table(BaseModel):
     """A table of the file; a field's description says what is meant, the messages quote it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+_Kept = TypeVar("_Kept", bound=Table)
 
 
 class Platform(Table):
@@ -534,6 +538,28 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
 
     loaded = Loaded()
     return Settings(**{name: getattr(loaded, name) for name in Settings.model_fields})
+
+
+def salvaged(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Of a configuration with mistakes what is good of [state] and [settle], the rest by default, and no drops.
+
+    That is enough to find a service that runs by the configuration before. Raises ConfigurationError where the
+    file cannot be read.
+    """
+    written = config_files.alone(path)
+    given = environ.get(f"{PREFIX}STATE__DIRECTORY")
+    state = _good(State, written.get("state", {}) | ({"directory": given} if given else {}))
+    return Settings.model_construct(state=state, settle=_good(Settle, written.get("settle", {})), drops=())
+
+
+def _good(table: type[_Kept], written: Tables) -> _Kept:
+    """With each option that is good by itself."""
+    kept: Tables = {}
+    for option, value in written.items():
+        with suppress(ValidationError):
+            table.model_validate({option: value})
+            kept[option] = value
+    return table.model_validate(kept)
 
 
 def _sentence(detail: ErrorDetails, data: Tables, given: Mapping[str, str]) -> str:

@@ -41,6 +41,22 @@ def read(path: Path) -> tuple[Tables, list[str]]:
     return data | ({"drops": drops} if isinstance(data.get("drops", []), list) and drops else {}), homes
 
 
+def alone(path: Path) -> Tables:
+    """The tables of the file at `path` without its pieces, none where it is no TOML.
+
+    Raises ConfigurationError where there is none, or this user may not read it.
+    """
+    try:
+        text = path.read_bytes()
+        return {key: value for key, value in tomllib.loads(text.decode()).items() if isinstance(value, dict)}
+    except PermissionError:
+        raise ConfigurationError([rights.closed(path)]) from None
+    except OSError as error:
+        raise ConfigurationError([f"{path}: cannot be read: {error.strerror}."]) from None
+    except ValueError:
+        return {}
+
+
 def pieces(path: Path) -> list[Path]:
     """Those of the file at `path`, in order. What is hidden is an editor's, and may be half or no file at all.
 
