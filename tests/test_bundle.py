@@ -54,8 +54,8 @@ class Offline:
         self.run("sh", "-c", f"cd /srv/checkout; {wheel} && {packed}")
 
     def next_version(self) -> None:
-        for path in (self.checkout / "pyproject.toml", self.checkout / "daemon/casedrop/__init__.py"):
-            path.write_text(path.read_text().replace("0.1.0", "0.2.0"))
+        path = self.checkout / "daemon/casedrop/__init__.py"
+        path.write_text(path.read_text().replace("0.1.0", "0.2.0"))
 
     def service_runs_once(self) -> None:
         as_service = ("runuser", "-u", "casedrop", "--", "env", "CASEDROP_SETTLE__QUIET_SECONDS=0.4")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from casedrop import config
+from casedrop import config, rights
 from casedrop.findings import Finding
 from casedrop.inspection import check_all
 from casedrop.platform_check import clock_findings
@@ -105,6 +105,23 @@ def test_a_configuration_with_mistakes_is_told_to_programs_too(lab: Lab) -> None
     found = checked(lab, code=78)
     assert {one["what"] for one in found} == {"configuration"}
     assert len(found) > 1
+
+
+def test_each_mistake_of_the_configuration_names_the_file_that_is_to_be_mended(lab: Lab) -> None:
+    pieces = lab.config.parent / "drops.d"
+    pieces.mkdir()
+    (pieces / "brain.toml").write_text('[[drops]]\nname = "brain"\nroot = "srv"\nnmae = 1\n')
+    lab.config.write_text(lab.config.read_text() + "\n[ledger]\nnmaes = 1\n")
+    mends = {one["text"].partition(": ")[0]: one["mend"] for one in checked(lab, code=78)}
+    assert mends["ledger"].endswith(f"Mend {lab.config}.")
+    assert mends["drops.d/brain.toml"].endswith(f"Mend {pieces}/brain.toml.")
+    (pieces / "brain.toml").write_text("[[drops]]\nroot = srv\n")
+    assert [one["mend"] for one in checked(lab, code=78)] == [f"Mend {pieces}/brain.toml."]
+
+
+def test_a_drop_that_rehearses_is_named(lab: Lab) -> None:
+    lab.configure('mode = "rehearse"')
+    assert 'ATTENTION Drop "lung" rehearses' in lab.command("check", "--offline")
 
 
 def test_a_folder_that_only_its_owner_may_change_is_named_and_those_of_a_group_are_not(lab: Lab) -> None:
@@ -258,7 +275,7 @@ def test_a_clock_that_is_wrong_is_told_with_the_command_that_sets_it(lab: Lab) -
         "DONT_FAKE_MONOTONIC": "1",
     }
     found = subprocess.run([*PROGRAM, "check"], env=environ, check=False, capture_output=True, text=True)
-    assert "ATTENTION: This server's clock is 20 minutes behind Grand Challenge's" in found.stdout
+    assert "ATTENTION This server's clock is 20 minutes behind Grand Challenge's" in found.stdout
     assert "timedatectl set-ntp true" in found.stdout
     assert found.returncode == 0
 
@@ -330,7 +347,7 @@ def test_root_sees_with_the_rights_of_the_services_user(lab: Lab) -> None:
     for path in (lab.drop, lab.done, lab.failed):
         path.chmod(0o777)
     (lab.drop / "P001").mkdir()
-    assert "each of the 1 folders there now can be moved" in lab.command("check", "--offline")
+    assert "each folder there now can be moved (1)" in lab.command("check", "--offline")
     lab.state.mkdir()
     os.chown(lab.state, OTHER, OTHER)
     said = lab.command("check", "--offline", code=78)
@@ -338,12 +355,15 @@ def test_root_sees_with_the_rights_of_the_services_user(lab: Lab) -> None:
     assert "setfacl -R -m u:61234:rwX" in said
 
 
-def test_who_is_neither_root_nor_the_services_user_is_told_that_rights_may_differ(lab: Lab) -> None:
+def test_who_is_neither_root_nor_the_services_user_is_told_to_ask_as_root(lab: Lab) -> None:
     only_root()
     lab.state.mkdir()
     for path in (lab.top, *lab.top.parents[:3]):
         path.chmod(path.stat().st_mode | 0o055)
-    assert "who may have other rights than what follows says. sudo -u root casedrop check" in as_other(lab)
+    said = as_other(lab)
+    assert f"as root: sudo {rights.program()} check" in said
+    assert "PROBLEM" not in said
+    assert "setfacl" not in said
 
 
 def of_unit(
@@ -440,4 +460,4 @@ def test_another_programs_database_in_the_journals_place_hides_no_other_finding(
     db.close()
     said = lab.command("check", "--offline", code=78)
     assert "The journal cannot be read (no such table: meta)." in said
-    assert "folders under drop/ are to be watched" in said
+    assert "Folders to be watched, drop/ among them: 1;" in said

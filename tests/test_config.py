@@ -26,6 +26,7 @@ from casedrop.config import (
     load,
     options,
     read_token,
+    salvaged,
     schema,
     token_origin,
 )
@@ -914,3 +915,29 @@ def test_a_token_file_must_be_there_filled_and_private(tmp_path: Path) -> None:
     assert token_problems(settings_with(wide)) == (
         f"{wide}: everyone on this machine can read or change the token. Run: chmod 640 {wide}"
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "state", "rescan"),
+    [
+        (
+            '[state]\ndirectory = "/srv/state"\nmin_fre = 1\n[settle]\nrescan_seconds = 60\nquiet = 1',
+            "/srv/state",
+            60,
+        ),
+        ('[state]\ndirectory = "state"\n[settle]\nrescan_seconds = "no"', "/var/lib/casedrop", 30),
+        ("state = 3", "/var/lib/casedrop", 30),
+        ("[state", "/var/lib/casedrop", 30),
+    ],
+)
+def test_of_a_configuration_with_mistakes_what_is_good_still_finds_a_service_that_runs(
+    tmp_path: Path, written: str, state: str, rescan: float
+) -> None:
+    path = tmp_path / "casedrop.toml"
+    path.write_text(written)
+    found = salvaged(path, {})
+    assert (found.state.directory, found.settle.rescan_seconds, found.drops) == (Path(state), rescan, ())
+    assert salvaged(path, {"CASEDROP_STATE__DIRECTORY": "/srv/other"}).state.directory == Path("/srv/other")
+    path.unlink()
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        salvaged(path, {})

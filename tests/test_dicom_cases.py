@@ -176,7 +176,7 @@ def test_identifiable_files_are_sent_only_where_a_lab_says_so_and_each_start_say
     assert lab.once() == 0
     assert "ATTENTION" in lab.log.read_text()
     assert b"Zwaardvis" in stored(lab, "P001")
-    assert lab.command("check").count("ATTENTION: drop") == 1
+    assert lab.command("check").count("ATTENTION drop") == 1
 
 
 def test_a_dicom_image_set_is_sent_file_by_file_and_the_receipt_says_what_is_not_known(lab: Lab) -> None:

@@ -2,13 +2,15 @@
 
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from apart import PROGRAM, Apart, apart
-from casedrop import installing
-from casedrop.installing import writable, wrong_place
+from casedrop import install, installing
+from casedrop.errors import ConfigurationError
+from casedrop.installing import Found, Step, Wish, writable, wrong_place
 
 LONG = pytest.mark.long
 TOKEN = "k3y" * 20
@@ -17,6 +19,20 @@ OUT_OF_REACH = 75
 """What `check` says at the end, as there is no platform."""
 SOMEBODY = ("setpriv", "--reuid=4242", "--regid=casedrop", "--clear-groups", "sh", "-euc")
 SERVICE = ("runuser", "-u", "casedrop", "--")
+AGAIN = Wish(Path(PROGRAM), Path("/opt/systemd"), (), "", "", None, start=False)
+THERE = Found(
+    config=True,
+    roots=(Path("/srv/casedrop/lung"),),
+    state=installing.STATE,
+    token=True,
+    sealed=True,
+    own_token=False,
+    aside=(),
+    instances=(),
+    runs_systemd=True,
+    seals=True,
+    acls=True,
+)
 
 
 @pytest.fixture
@@ -151,8 +167,8 @@ def test_again_it_keeps_what_people_have_written_and_puts_right_what_is_ours(ser
     assert "lie one in the other" in said
     assert tree(server) == there
     said = installed(server, "--drop", "heart=other-2026", "--url", "https://grand-challenge.org/api/v1/")
-    assert "ATTENTION: platform.url stays http://127.0.0.1:9/api/v1/." in said
-    assert "ATTENTION: heart still goes to heart-2026." in said
+    assert "ATTENTION platform.url stays http://127.0.0.1:9/api/v1/." in said
+    assert "ATTENTION heart still goes to heart-2026." in said
     assert "lung still goes" not in said
 
 
@@ -191,7 +207,8 @@ def test_removed_it_leaves_data_state_and_configuration_and_says_so(server: Apar
     ]
     server.run(PROGRAM, "install", "--uninstall")
     own.unlink()
-    installed(server)
+    server.run(PROGRAM, "install", code=OUT_OF_REACH)
+    assert installing.SEALED_CONF in server.text(str(installing.TOKEN_CONF))
 
 
 @LONG
@@ -219,7 +236,7 @@ def test_all_that_is_missing_is_said_at_once_before_anything_is_done(server: Apa
     said = server.run(PROGRAM, "install", code=78)
     assert "--drop NAME=STUDY" in said
     assert "--token-file FILE" in said
-    assert "A study's slug" in server.run(PROGRAM, "install", "--drop", "lung", code=78)
+    assert "--drop lung=STUDY" in server.run(PROGRAM, "install", "--drop", "lung", code=78)
     assert "/home, which the service cannot see" in installed(server, "--under", "/home/share", code=78)
     address = "platform.url: must be a web address like https://grand-challenge.org/api/v1/."
     assert address in installed(server, "--url", "grand-challenge.org", code=78)
@@ -261,3 +278,93 @@ def test_the_service_may_write_where_the_roots_lie_and_never_everywhere(
 def test_places_that_a_unit_cannot_name_or_see_are_refused(path: str) -> None:
     assert wrong_place("The root", Path(path))
     assert not wrong_place("The root", Path("/srv/casedrop/lung"))
+
+
+@pytest.mark.parametrize(
+    ("found", "command"),
+    [
+        (THERE, f"install -D -m 644 /dev/stdin {installing.TOKEN_CONF} <<'END'\n{installing.SEALED_CONF}END"),
+        (replace(THERE, sealed=False), f"rm -f {installing.TOKEN_CONF}"),
+    ],
+    ids=["encrypted", "plain"],
+)
+def test_a_token_that_is_there_is_one_the_service_finds_whatever_an_uninstall_took(
+    found: Found, command: str
+) -> None:
+    steps = [step for step in installing.steps(AGAIN, found) if step.what == installing.WHERE]
+    assert [step.command for step in steps] == [command]
+
+
+def test_a_service_that_does_not_start_has_its_last_lines_shown() -> None:
+    lines = "printf 'Failed to set up credentials\\nstatus=243/CREDENTIALS\\n'"
+    with pytest.raises(ConfigurationError) as stopped:
+        install._do_all([Step("The service runs.", "exit 1", why=lines)], "", print)
+    assert stopped.value.problems[:5] == [
+        "PROBLEM  The service runs. It ended with 1.",
+        "The command was: exit 1",
+        f"What it said last, by {lines}:",
+        "  Failed to set up credentials",
+        "  status=243/CREDENTIALS",
+    ]
+    start = [*installing.steps(replace(AGAIN, start=True), THERE)][-1]
+    assert start.why.startswith("journalctl -u casedrop.service")
+
+
+@pytest.mark.parametrize(
+    ("checked", "start", "said"),
+    [
+        (
+            "ATTENTION New rules. sudo systemctl reload casedrop",
+            False,
+            "New rules. sudo systemctl restart casedrop",
+        ),
+        (
+            "ok       All is well.",
+            False,
+            "Not started by this. When the check above is content: sudo systemctl restart",
+        ),
+        ("ok       All is well.", True, "ok       All is well."),
+    ],
+)
+def test_the_one_command_that_is_left_to_type_is_said_once(checked: str, start: bool, said: str) -> None:
+    told: list[str] = []
+    wish = replace(AGAIN, start=start)
+    assert install._checked(f"echo '{checked}'; exit 3", wish, THERE, told.append) == 3
+    text = "\n".join(told)
+    assert said in text
+    assert "reload" not in text
+    assert text.count("systemctl") == (not start)
+
+
+def test_what_would_be_done_is_shown_without_a_token_and_without_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "casedrop"
+    program.touch()
+    wish, found = replace(AGAIN, program=program), replace(THERE, token=False, sealed=False)
+    monkeypatch.setattr("sys.stdin", (tmp_path / "empty").open("w+"))
+    problems = [_refused(wish, found, dry_run=dry_run) for dry_run in (False, True)]
+    assert ["nobody to ask for the token" in said for said in problems] == [True, False]
+
+
+def _refused(wish: Wish, found: Found, *, dry_run: bool) -> str:
+    try:
+        install._expect_fitting(wish, found, None, dry_run=dry_run)
+    except ConfigurationError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("lung3", "There is no drop lung3 yet. Name its study, too: --drop lung3=STUDY"), ("lung3=a b", "slug")],
+)
+def test_a_new_drop_without_a_study_is_asked_for_one_by_its_name(asked: str, said: str) -> None:
+    drop = install._meant(asked, Path("/srv/casedrop"), None)
+    assert said in _refused(replace(AGAIN, drops=(drop,)), THERE, dry_run=True)
+
+
+def test_a_token_that_is_none_is_followed_by_the_command_that_gives_another(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("Bearer k3y")
+    with pytest.raises(ConfigurationError, match=r"casedrop install --token-file FILE --start$"):
+        install._token(replace(AGAIN, token_file=tmp_path / "token"))

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,7 @@ SHARED = {
     "grand_challenge",
     "opening",
     "reading",
+    "rights",
     "route",
     "strip",
     "summed",
@@ -239,3 +241,10 @@ def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
     heavy = "httpx watchdog starlette pydantic structlog cattrs pydicom openpyxl prometheus_client apprise".split()
     code = f"import sys, casedrop.cli; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_version_stands_in_one_place() -> None:
+    told = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text())
+    assert "version" not in told["project"]
+    source = SOURCE.parents[1] / told["tool"]["hatch"]["version"]["path"]
+    assert f'__version__ = "{casedrop.__version__}"' in source.read_text()

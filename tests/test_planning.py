@@ -17,11 +17,14 @@ from casedrop import (
     outgoing,
     planning,
     rehearsal,
+    rights,
     roots,
 )
 from casedrop.config import Settings, load
 from casedrop.errors import ConfigurationError
+from casedrop.findings import Finding
 from casedrop.journal import NAME, Journal
+from casedrop.root_check import MOUNT
 
 CONFIG = """
 [[drops]]
@@ -60,10 +63,10 @@ def share() -> Iterator[Path]:
 
 
 @contextmanager
-def closed(path: Path) -> Iterator[None]:
+def closed(path: Path, to: int = 0) -> Iterator[None]:
     """As another user where this one is root, who may read everything."""
     mode, user = path.stat().st_mode, os.geteuid()
-    path.chmod(0)
+    path.chmod(to)
     os.seteuid(user or 65534)
     try:
         yield
@@ -84,6 +87,22 @@ def test_what_this_user_may_not_look_into_is_said(share: Path, tmp_path: Path, n
 
     with closed(share / name), pytest.raises(ConfigurationError, match="cannot be looked into"):
         plan()
+
+
+@pytest.mark.parametrize("name", ["casedrop", "casedrop/drops.d", "casedrop/casedrop.toml"])
+def test_who_may_not_read_the_configuration_is_told_who_may_in_one_line(share: Path, name: str) -> None:
+    (share / "casedrop" / "drops.d").mkdir(parents=True)
+    config = share / "casedrop" / "casedrop.toml"
+    config.write_text(CONFIG.format(root=share))
+    os.chown(share / name, -1, 4242)
+    for mode, said in (
+        (0o040, "may be read by root and the group .* alone.*: sudo usermod -aG"),
+        (0, "as root: sudo /"),
+    ):
+        with closed(share / name, mode), pytest.raises(ConfigurationError, match=said) as refused:
+            load(config, {})
+        assert len(refused.value.problems) == 1
+        assert "\n" not in str(refused.value)
 
 
 @pytest.fixture
@@ -123,19 +142,43 @@ def test_plan_serves_who_may_not_look_into_the_state_directory(served: Settings)
 def test_what_needs_the_journal_says_who_may_look_at_it(
     served: Settings, ask: Callable[[Settings], object]
 ) -> None:
-    said = r"journal.sqlite cannot be looked at \(Permission denied\). Ask as root or as the service's user"
+    said = r"journal.sqlite cannot be looked at \(Permission denied\). This user may not read it; as root: sudo /"
     with closed(served.state.directory), pytest.raises(ConfigurationError, match=said):
         ask(served)
 
 
-def test_check_says_what_it_may_not_look_at(served: Settings, share: Path, tmp_path: Path) -> None:
-    def said() -> list[str]:
-        found = inspection.check_all(served, tmp_path / "casedrop.toml", {}, offline=True)
-        return [one.text for one in found if one.what in ("state", f"root {share}")]
+def test_a_journal_that_is_found_and_may_not_be_read_is_not_to_be_restored(served: Settings) -> None:
+    journal = served.state.directory / NAME
+    said = r"Permission denied\). This user may not read it; as root: sudo /.*casedrop \.\.\.$"
+    with closed(journal), pytest.raises(ConfigurationError, match=said):
+        history.listing(served, None, failed=False, as_csv=False)
 
-    before = said()
-    with closed(served.state.directory):
-        assert any("this user may not write in" in text for text in said())
-    with closed(share):
-        assert any(f"{share} is no root of Casedrop (Permission denied)" in text for text in said())
-    assert said() == before
+
+@pytest.mark.parametrize("name", ["", "state", "share"])
+def test_check_says_what_it_may_not_look_at_and_nothing_to_give_this_user_rights(
+    served: Settings, share: Path, tmp_path: Path, name: str
+) -> None:
+    inspection.check_all(served, tmp_path / "casedrop.toml", {}, offline=True)  # so that all is imported
+    shut = {"": share / "done", "state": served.state.directory, "share": share}[name]
+    with closed(shut):
+        found = inspection.check_all(served, tmp_path / "casedrop.toml", {}, offline=True)
+    said = [one for one in found if one.level != "ok"]
+    as_root = (
+        f"This user may not read it; as root: sudo {rights.program()} check --config {tmp_path}/casedrop.toml"
+    )
+    assert said
+    assert {(one.level, one.mend) for one in said} == {("attention", as_root)}
+
+
+def test_check_by_somebody_else_still_sees_that_a_share_is_gone_and_needs_no_token(
+    served: Settings, share: Path, tmp_path: Path
+) -> None:
+    def found() -> list[Finding]:
+        return inspection.check_all(served, tmp_path / "casedrop.toml", {}, offline=False)
+
+    assert [one.level for one in found() if one.what == "token"] == ["problem"]
+    (share / "drop").rename(share / "elsewhere")
+    with closed(share / "done"):
+        theirs = found()
+    assert [one.mend for one in theirs if one.level == "problem"] == [MOUNT]
+    assert [one.level for one in theirs if one.what == "token"] == ["attention"]

@@ -60,6 +60,9 @@ def test_what_changed_is_said_by_the_options_names(tmp_path: Path, new: str, cha
     assert changes(*found) == changed
 
 
+GOES_ON = "goes on by the new configuration"
+
+
 def reload(lab: Lab, times: int = 1) -> None:
     assert lab.process is not None
     for _ in range(times):
@@ -71,8 +74,17 @@ def told(lab: Lab, event: str) -> list[dict[str, Any]]:
     return [line for line in lines if line["event"] == event]
 
 
+def events(lab: Lab) -> list[str]:
+    """Of starts and ends."""
+    known = ("started", "stopped", GOES_ON)
+    lines = [json.loads(line) for line in lab.log.read_text().splitlines() if line.startswith("{")]
+    return [line["event"] for line in lines if line["event"] in known]
+
+
 def started(lab: Lab, times: int) -> None:
-    wait_for(lambda: len(told(lab, "started")) == times, 30, f"it has started {times} times")
+    """Once, and again for each reload."""
+    again = [GOES_ON] * (times - 1)
+    wait_for(lambda: events(lab) == ["started", *again], 30, f"it has started {times} times")
     wait_for((lab.state / "status.json").exists, 30, "there is a status")
     wait_for(lambda: lab.status()["scanned"], 30, "it has looked")
 
@@ -92,6 +104,7 @@ def test_a_good_configuration_is_taken_by_the_same_process_and_what_changed_is_l
     assert lab.wait_done("P001")["title"] == "P001 again"
     assert "ATTENTION" not in lab.command("status")
     assert lab.stop() == 0
+    assert events(lab) == ["started", GOES_ON, "stopped"]
 
 
 @pytest.mark.long
@@ -171,7 +184,7 @@ def test_a_stop_in_the_middle_of_a_reload_is_a_stop(lab: Lab) -> None:
         assert lab.stop() == 0
     finally:
         ended.set()
-    assert len(told(lab, "started")) == 1
+    assert events(lab) == ["started", "stopped"]
 
 
 @pytest.mark.long

@@ -191,6 +191,25 @@ def test_uptime_checks_get_one_line_and_a_code(lab: Lab) -> None:
     assert lab.output("status", "--health", code=75).startswith("NOT RUNNING: ")
 
 
+def test_a_configuration_with_mistakes_hides_no_service_that_goes_on_by_the_one_before(lab: Lab) -> None:
+    good = lab.config.read_text()
+    lab.start()
+    lab.move_in("P001", ct__mha=mha())
+    lab.wait_done("P001")
+    wait_for(lambda: "P001: done" in lab.command("status"), 20, "the status tells")
+    lab.config.write_text(good.replace("[limits]", "[limits]\ncsaes = 1"))
+    said = lab.command("status")
+    assert said.startswith('ATTENTION: limits: unknown key "csaes".')
+    assert "P001: done" in said
+    assert "other rules" not in said
+    mistaken = "ATTENTION: the configuration has mistakes (`casedrop check` says which)"
+    assert mistaken in lab.output("status", "--health", code=1)
+    lab.stop()
+    assert "NOT RUNNING: " in lab.output("status", "--health", code=75)
+    (lab.state / "status.json").unlink()
+    lab.command("status", code=78)
+
+
 def test_two_ways_to_show_it_are_one_too_many(lab: Lab) -> None:
     assert "Say one of --json, --watch and --health." in lab.command("status", "--json", "--watch", code=2)
 

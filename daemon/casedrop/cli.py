@@ -291,7 +291,9 @@ def status(
 
     if as_json + watch + health > 1:
         raise typer.BadParameter("Say one of --json, --watch and --health.")
-    settings = _settings(config)
+    settings, mistakes = _settings_or_mistakes(config)
+    for text in mistakes:
+        typer.echo(f"ATTENTION: {text}", err=as_json or health)
     if watch:
         with suppress(KeyboardInterrupt):
             live.watch(settings, every=every)
@@ -299,9 +301,9 @@ def status(
         report = running.whole(settings)
     except OSError as error:
         typer.echo(running.no_status(settings, error), err=not health)
-        raise typer.Exit(HELD_EXIT) from None
+        raise typer.Exit(CONFIGURATION_EXIT if mistakes else HELD_EXIT) from None
     if health:
-        _say_health(settings, report)
+        _say_health(settings, report, mistaken=bool(mistakes))
     if as_json:
         typer.echo(json.dumps(report, indent=2))
     elif not watch:
@@ -309,14 +311,27 @@ def status(
     raise typer.Exit(0 if running.runs(report) else HELD_EXIT)
 
 
-def _say_health(settings: "Settings", report: "Report") -> None:
+def _settings_or_mistakes(config: Path | None) -> tuple["Settings", list[str]]:
+    """A service goes on by the configuration before one with mistakes, and its status can still be read."""
+    from casedrop.config import salvaged  # noqa: PLC0415
+    from casedrop.errors import ConfigurationError  # noqa: PLC0415
+
+    try:
+        return _settings(config), []
+    except ConfigurationError as error:
+        return salvaged(_file(config), os.environ), error.problems
+
+
+def _say_health(settings: "Settings", report: "Report", *, mistaken: bool) -> None:
     import time  # noqa: PLC0415
 
-    from casedrop.health import health  # noqa: PLC0415
+    from casedrop.health import TROUBLE, WELL, health  # noqa: PLC0415
     from casedrop.running import runs  # noqa: PLC0415
 
     rescan = settings.settle.rescan_seconds
     code, line = health(report, time.time(), runs=runs(report), rescan_seconds=rescan)
+    if mistaken and code == WELL:
+        code, line = TROUBLE, "ATTENTION: the configuration has mistakes (`casedrop check` says which)"
     typer.echo(line)
     raise typer.Exit(code)
 

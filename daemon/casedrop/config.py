@@ -9,9 +9,10 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -65,6 +66,7 @@ from casedrop.settle import IGNORED_SETS
 PREFIX = "CASEDROP_"
 TOKEN_VARIABLE = "CASEDROP_PLATFORM__TOKEN"  # noqa: S105
 CREDENTIAL = "casedrop-token"
+NO_TOKEN = "There is no token for Grand Challenge."  # noqa: S105
 _OWN_VARIABLES = ("CASEDROP_CONFIG", TOKEN_VARIABLE)
 _WAYS = (
     f"the environment variable {TOKEN_VARIABLE}, a file named by platform.token_file, "
@@ -111,6 +113,9 @@ class Table(BaseModel):
     """A table of the file; a field's description says what is meant, the messages quote it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+_Kept = TypeVar("_Kept", bound=Table)
 
 
 class Platform(Table):
@@ -535,6 +540,28 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     return Settings(**{name: getattr(loaded, name) for name in Settings.model_fields})
 
 
+def salvaged(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Of a configuration with mistakes what is good of [state] and [settle], the rest by default, and no drops.
+
+    That is enough to find a service that runs by the configuration before. Raises ConfigurationError where the
+    file cannot be read.
+    """
+    written = config_files.alone(path)
+    given = environ.get(f"{PREFIX}STATE__DIRECTORY")
+    state = _good(State, written.get("state", {}) | ({"directory": given} if given else {}))
+    return Settings.model_construct(state=state, settle=_good(Settle, written.get("settle", {})), drops=())
+
+
+def _good(table: type[_Kept], written: Tables) -> _Kept:
+    """With each option that is good by itself."""
+    kept: Tables = {}
+    for option, value in written.items():
+        with suppress(ValidationError):
+            table.model_validate({option: value})
+            kept[option] = value
+    return table.model_validate(kept)
+
+
 def _sentence(detail: ErrorDetails, data: Tables, given: Mapping[str, str]) -> str:
     """A mistake pydantic found, in own words: it tells where and which kind, the field what is meant."""
     location = detail["loc"]
@@ -615,7 +642,7 @@ def read_token(settings: Settings, environ: Mapping[str, str]) -> str:
                 'without "Bearer" before it.'
             )
     if not tokens:
-        problems.append(f"There is no token for Grand Challenge. Give it by one of: {_WAYS}.")
+        problems.append(f"{NO_TOKEN} Give it by one of: {_WAYS}.")
     if not problems and len(set(tokens.values())) > 1:
         problems.append(f"{' and '.join(tokens)} give different tokens. Keep one and remove the other.")
     if problems:

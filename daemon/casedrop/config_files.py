@@ -1,9 +1,11 @@
 """The configuration's files: one, and pieces of it beside it that hold drops."""
 
+import os
 import re
 import tomllib
 from pathlib import Path
 
+from casedrop import rights
 from casedrop.config_across import Location, Tables
 from casedrop.config_checks import shown
 from casedrop.errors import ConfigurationError
@@ -39,10 +41,35 @@ def read(path: Path) -> tuple[Tables, list[str]]:
     return data | ({"drops": drops} if isinstance(data.get("drops", []), list) and drops else {}), homes
 
 
+def alone(path: Path) -> Tables:
+    """The tables of the file at `path` without its pieces, none where it is no TOML.
+
+    Raises ConfigurationError where there is none, or this user may not read it.
+    """
+    try:
+        text = path.read_bytes()
+        return {key: value for key, value in tomllib.loads(text.decode()).items() if isinstance(value, dict)}
+    except PermissionError:
+        raise ConfigurationError([rights.closed(path)]) from None
+    except OSError as error:
+        raise ConfigurationError([f"{path}: cannot be read: {error.strerror}."]) from None
+    except ValueError:
+        return {}
+
+
 def pieces(path: Path) -> list[Path]:
-    """Those of the file at `path`, in order. What is hidden is an editor's, and may be half or no file at all."""
-    found = (path.parent / PIECES).glob("*.toml")
-    return sorted(piece for piece in found if not piece.name.startswith("."))
+    """Those of the file at `path`, in order. What is hidden is an editor's, and may be half or no file at all.
+
+    Raises ConfigurationError where this user may not look for them.
+    """
+    directory = path.parent / PIECES
+    try:
+        names = os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError:
+        raise ConfigurationError([rights.closed(directory)]) from None
+    return [directory / name for name in sorted(names) if name.endswith(".toml") and name[0] != "."]
 
 
 def place(location: Location, homes: list[str]) -> str:
@@ -79,6 +106,8 @@ def _read_toml(path: Path) -> Tables:
     """Raises ConfigurationError where the file cannot be read; tomllib's own words may quote it."""
     try:
         return tomllib.loads(path.read_bytes().decode())
+    except PermissionError:
+        raise ConfigurationError([rights.closed(path)]) from None
     except OSError as error:
         raise ConfigurationError([f"{path}: cannot be read: {error.strerror}."]) from None
     except UnicodeDecodeError:

@@ -27,7 +27,7 @@ class Finding:
     @property
     def line(self) -> str:
         said = f"{self.text} {self.mend}".strip()
-        return {"ok": "ok       ", "attention": "ATTENTION: ", "problem": "PROBLEM  "}[self.level] + said
+        return {"ok": "ok       ", "attention": "ATTENTION ", "problem": "PROBLEM  "}[self.level] + said
 
 
 def ok(what: str, text: str) -> Finding:

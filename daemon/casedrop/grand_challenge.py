@@ -355,7 +355,8 @@ def _setup_text(request: str, status: int) -> str:
     if status == httpx.codes.UNAUTHORIZED:
         return (
             "Grand Challenge does not accept the token: it is wrong, expired or revoked. A new one in token_file "
-            "is taken by itself, a new credential or variable once the service is restarted."
+            "is taken by itself, a new variable once the service is restarted; as the service's credential: "
+            "sudo casedrop install --token-file FILE --start"
         )
     if request in ("create_display_set", "update_display_set"):
         return (

@@ -1,15 +1,19 @@
 """What `casedrop check` looks at; it changes nothing but a probe of its own."""
 
+import errno
 import os
+import re
 import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from casedrop import __version__, notify, reach, running, token_age
+from casedrop import __version__, notify, reach, rights, running, token_age
 from casedrop.compound import is_mirax
-from casedrop.config import Settings
+from casedrop.config import NO_TOKEN, PREFIX, Settings
+from casedrop.config_files import PIECES
 from casedrop.errors import ConfigurationError
 from casedrop.findings import Finding, attention, ok, once, problem
 from casedrop.journal import NAME, SCHEMA, Journal
@@ -18,17 +22,36 @@ from casedrop.naming_check import naming_words
 from casedrop.near import several
 from casedrop.platform_check import platform_findings
 from casedrop.reports import identifiable_words, procedure_words
-from casedrop.root_check import root_findings, watch_findings
+from casedrop.root_check import MOUNT, root_findings, watch_findings
 from casedrop.status import outdated_words
-from casedrop.trying import MEND, as_service, service_user, tried, user_name
+from casedrop.trying import MEND, as_service, tried
+from casedrop.unit_check import CONFIGURATION as USUAL
 from casedrop.unit_check import unit_findings
 
 CONFIGURATION = "configuration"
+REHEARSES = 'mode = "rehearse"'
+NOT_OURS = os.strerror(errno.EACCES)
 
 
 def mistakes(error: ConfigurationError, config: Path) -> list[Finding]:
     """Those of a configuration, which hide all others."""
-    return [problem(CONFIGURATION, text, f"Mend {config}.") for text in error.problems]
+    return [_mistake(text, config) for text in error.problems]
+
+
+def _mistake(text: str, config: Path) -> Finding:
+    """A hint tells what is meant, not where to write it; who may not read the file has nothing to mend."""
+    found = problem(CONFIGURATION, text)
+    if "sudo " in found.mend:
+        return found
+    return replace(found, mend=f"{found.mend} Mend {_place(text, config)}.".lstrip())
+
+
+def _place(text: str, config: Path) -> str:
+    """Where a mistake stands, by the beginning of what is said of it."""
+    if text.startswith(PREFIX):
+        return "the environment"
+    piece = re.match(rf"(?:{re.escape(str(config.parent))}/)?{PIECES}/([^/]*\.toml)[:,] ", text)
+    return str(config.parent / PIECES / piece[1] if piece else config)
 
 
 def check_all(
@@ -36,12 +59,8 @@ def check_all(
 ) -> list[Finding]:
     """Every finding, good and bad, each once."""
     found = [ok(CONFIGURATION, "The configuration is well formed."), *_of_drops(settings)]
-    found += tried("user", lambda: _user(settings))
-    with as_service(settings.state.directory):
-        found += tried("state", lambda: _state(settings), "Give the service's user the state directory.")
-        for drop in settings.drops:
-            found += root_findings(settings, drop)
-        found += tried("inotify", lambda: watch_findings(settings.drops))
+    stranger = rights.is_stranger(settings.state.directory)
+    found += _seen_by_a_stranger(settings) if stranger else _seen_by_the_service(settings)
     found += tried("unit", lambda: unit_findings(settings, config))
     found += tried("names", lambda: _told("names", naming_words(settings, environ)))
     found += tried("messages", lambda: _told("messages", notify.words(settings)))
@@ -51,7 +70,38 @@ def check_all(
     found += tried("hosts", lambda: reach.words(settings))
     if not offline:
         found += platform_findings(settings, environ)
-    return once(found)
+    return once(_by_root(found, config) if stranger else found)
+
+
+def _seen_by_the_service(settings: Settings) -> list[Finding]:
+    with as_service(settings.state.directory):
+        found = tried("state", lambda: _state(settings), "Give the service's user the state directory.")
+        for drop in settings.drops:
+            found += root_findings(settings, drop)
+        return found + tried("inotify", lambda: watch_findings(settings.drops))
+
+
+def _seen_by_a_stranger(settings: Settings) -> list[Finding]:
+    """Whose rights are not those of the service: nothing is tried by them, and nothing said to mend them."""
+    found = [attention("user", f"The state directory and the roots are not looked at ({NOT_OURS}).")]
+    for drop in settings.drops:
+        found += tried(f"root {drop.root}", lambda drop=drop: _is_there(drop), MOUNT)  # type: ignore[misc]
+    return found
+
+
+def _is_there(drop: Drop) -> str:
+    """Raises OSError."""
+    os.stat(os.path.join(drop.root, "drop"))
+    return ""
+
+
+def _by_root(found: list[Finding], config: Path) -> Iterator[Finding]:
+    """What this user may not read is no problem of the set-up."""
+    further = [] if str(config) == USUAL else ["--config", str(config)]
+    mend = f"This user may not read it; as root: {rights.as_root('check', *further)}"
+    for one in found:
+        closed = NOT_OURS in one.text or one.text == NO_TOKEN
+        yield Finding("attention", one.what, one.text, mend) if closed else one
 
 
 def _of_drops(settings: Settings) -> Iterator[Finding]:
@@ -65,6 +115,11 @@ def _of_drops(settings: Settings) -> Iterator[Finding]:
             yield attention(what, words.removeprefix("ATTENTION: "), mend)
         if words := slide_words(drop):
             yield problem(what, words)
+        if drop.mode == "rehearse":
+            text = f'Drop "{drop.name}" rehearses: nothing of it is sent or moved.'
+            yield attention(
+                what, text, f"When its rules are right: take out {REHEARSES}, and reload the service."
+            )
 
 
 def _told(what: str, words: list[tuple[bool, str]]) -> Iterator[Finding]:
@@ -74,16 +129,6 @@ def _told(what: str, words: list[tuple[bool, str]]) -> Iterator[Finding]:
 
 def _token_words(settings: Settings) -> str:
     return token_age.words({"token_expires": token_age.end(settings.platform.token_expires)}, time.time())
-
-
-def _user(settings: Settings) -> Iterator[Finding]:
-    owner = service_user(settings.state.directory)
-    if os.geteuid() not in (0, owner):
-        yield attention(
-            "user",
-            "This check does not run as the service's user, who may have other rights than what follows says.",
-            f"sudo -u {user_name(owner)} casedrop check",
-        )
 
 
 def _state(settings: Settings) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
-from casedrop import config, config_files, installing, roots
+from casedrop import config, config_files, installing, rights, roots
 from casedrop.errors import ConfigurationError
 from casedrop.installing import Found, NewDrop, Step, Wish
 from casedrop.journal import NAME
@@ -47,7 +47,7 @@ def install(
     _expect_root(dry_run=dry_run)
     settings = _settings()
     wish = Wish(
-        program=program(),
+        program=rights.program(),
         shipped=shipped(),
         drops=tuple(_meant(text, under, settings) for text in drops),
         url=url or config.Platform().url,
@@ -56,7 +56,7 @@ def install(
         start=start,
     )
     found = _found(settings)
-    _expect_fitting(wish, found, settings)
+    _expect_fitting(wish, found, settings, dry_run=dry_run)
     steps = list(installing.steps(wish, found))
     last = installing.check(wish.program, own_token=found.own_token)
     if dry_run:
@@ -66,7 +66,17 @@ def install(
     warned = _do_all(steps, token, say)
     for text in [*warned, *_stays(wish, url, settings), *_next(wish, found)]:
         say(text)
-    return _shell(last, show=True).returncode
+    return _checked(last, wish, found, say)
+
+
+def _checked(command: str, wish: Wish, found: Found, say: Say) -> int:
+    """A reload, which `check` names, does not take new units: here it is a start, and said once."""
+    ran = _shell(command)
+    said = ran.stdout.replace(installing.RELOAD, installing.RESTART)
+    say(f"{said}{ran.stderr}".strip())
+    if found.runs_systemd and not wish.start and not re.search(r"systemctl (re)?start casedrop", said):
+        say(f"Not started by this. When the check above is content: sudo {installing.RESTART}")
+    return ran.returncode
 
 
 def uninstall(say: Say, *, dry_run: bool) -> None:
@@ -81,7 +91,7 @@ def uninstall(say: Say, *, dry_run: bool) -> None:
         _show(steps, say)
         return
     _do_all(steps, "", say)
-    for line in installing.left(found, program()):
+    for line in installing.left(found, rights.program()):
         say(line)
 
 
@@ -91,11 +101,6 @@ def lent(environ: Mapping[str, str]) -> Mapping[str, str]:
         return environ
     token = _shell(installing.OPENED).stdout.strip()
     return {**environ, config.TOKEN_VARIABLE: token} if token else environ
-
-
-def program() -> Path:
-    """The command beside the Python that runs this."""
-    return Path(sys.executable).parent / "casedrop"
 
 
 def shipped() -> Path:
@@ -127,6 +132,7 @@ def _found(settings: config.Settings | None) -> Found:
         roots=tuple(Path(drop.root) for drop in settings.drops) if settings else (),
         state=settings.state.directory if settings else installing.STATE,
         token=os.path.exists(installing.TOKEN) or os.path.exists(installing.SEALED),
+        sealed=os.path.exists(installing.SEALED),
         own_token=bool(settings and settings.platform.token_file),
         aside=tuple(name for name in installing.SHIPPED_UNITS if _foreign(installing.UNITS / name)),
         instances=tuple(path.name for path in installing.UNITS.glob("*.target.wants/casedrop@*.service")),
@@ -140,7 +146,7 @@ def _foreign(unit: Path) -> bool:
     return os.path.exists(unit) and installing.MARK not in unit.read_text(errors="replace")
 
 
-def _expect_fitting(wish: Wish, found: Found, settings: config.Settings | None) -> None:
+def _expect_fitting(wish: Wish, found: Found, settings: config.Settings | None, *, dry_run: bool) -> None:
     """Everything that would stop the installation half-way and can be known before."""
     problems = [f"{tool} is not there; this needs a server with systemd." for tool in TOOLS if _lacks(tool)]
     problems += [
@@ -158,14 +164,15 @@ def _expect_fitting(wish: Wish, found: Found, settings: config.Settings | None) 
     for drop in wish.drops:
         problems += [
             installing.wrong_name("A drop's name (--drop NAME=STUDY)", drop.name),
-            "" if drop.known else installing.wrong_name("A study's slug (--drop NAME=STUDY)", drop.study),
+            _no_study(drop),
             installing.wrong_place(f'The root of "{drop.name}"', drop.root),
             _unmounted(drop, settings),
         ]
     if wish.researchers:
         problems += [_no_group(wish.researchers)]
     problems += [] if any(problems) else _would_be_wrong(wish, found)
-    if not wish.token_file and not found.token and not found.own_token and not sys.stdin.isatty():
+    given = wish.token_file or found.token or found.own_token
+    if not given and not dry_run and not sys.stdin.isatty():
         problems.append("There is nobody to ask for the token. Name a file that holds it: --token-file FILE.")
     if problems := list(dict.fromkeys(filter(None, problems))):
         raise ConfigurationError(problems)
@@ -198,6 +205,14 @@ def _lacks(tool: str) -> bool:
     return shutil.which(tool, path=PATH) is None
 
 
+def _no_study(drop: NewDrop) -> str:
+    if drop.known:
+        return ""
+    if not drop.study:
+        return f"There is no drop {drop.name} yet. Name its study, too: --drop {drop.name or 'NAME'}=STUDY"
+    return installing.wrong_name("A study's slug (--drop NAME=STUDY)", drop.study)
+
+
 def _unmounted(drop: NewDrop, settings: config.Settings | None) -> str:
     """A root that was in use is never made anew: its share may not be mounted."""
     used = settings is not None and drop.known and os.path.exists(settings.state.directory / NAME)
@@ -225,7 +240,10 @@ def _token(wish: Wish) -> str:
     else:
         token = getpass.getpass("API token of Grand Challenge (not shown): ").strip()
     if not problems and not re.fullmatch(r"[!-~]+", token):
-        problems.append('That is no token: it is one word, without "Bearer" before it.')
+        problems.append(
+            'That is no token: it is one word, without "Bearer" before it. Run this again, or put the token into '
+            f"a file: {installing.RENEW}"
+        )
     if problems:
         raise ConfigurationError(problems)
     return token
@@ -253,7 +271,7 @@ def _do_all(steps: list[Step], token: str, say: Say) -> list[str]:
     for number, step in enumerate(steps):
         why = _do(step, token)
         if why and (step.instead or step.said):
-            warned.append(f"ATTENTION: {step.said}")
+            warned.append(f"ATTENTION {step.said}")
             why = next(filter(None, (_do(one, token) for one in step.instead)), "")
         if why:
             raise ConfigurationError(list(_stopped(steps, number, why)))
@@ -262,8 +280,12 @@ def _do_all(steps: list[Step], token: str, say: Say) -> list[str]:
 
 
 def _stopped(steps: list[Step], number: int, why: str) -> Iterator[str]:
-    yield f"PROBLEM  {steps[number].what} {why}"
-    yield f"The command was: {steps[number].command.splitlines()[0]}"
+    step = steps[number]
+    yield f"PROBLEM  {step.what} {why}"
+    yield f"The command was: {step.command.splitlines()[0]}"
+    if step.why:
+        yield f"What it said last, by {step.why}:"
+        yield from (f"  {line}" for line in _shell(step.why).stdout.splitlines())
     yield f"Done before: {number} of {len(steps)} steps. Not done:"
     yield from (f"  {step.what}" for step in steps[number:])
     yield "Put it right and run the same command again: it goes on from there."
@@ -277,7 +299,7 @@ def _do(step: Step, token: str) -> str:
     return " ".join((ran.stderr or ran.stdout or f"It ended with {ran.returncode}.").split())
 
 
-def _shell(command: str, given: str = "", *, show: bool = False) -> "subprocess.CompletedProcess[str]":
+def _shell(command: str, given: str = "") -> "subprocess.CompletedProcess[str]":
     """The environment's own settings are those of whoever installs, not of the service."""
     environ = {key: value for key, value in os.environ.items() if not key.startswith(config.PREFIX)}
     return subprocess.run(  # noqa: S603 -- the steps are ours, and what people said stands quoted in them
@@ -286,7 +308,7 @@ def _shell(command: str, given: str = "", *, show: bool = False) -> "subprocess.
         text=True,
         errors="replace",
         input=given,
-        capture_output=not show,
+        capture_output=True,
         env=environ | {"PATH": PATH},
         umask=0o022,
         cwd="/",
@@ -296,24 +318,22 @@ def _shell(command: str, given: str = "", *, show: bool = False) -> "subprocess.
 def _stays(wish: Wish, url: str, settings: config.Settings | None) -> Iterator[str]:
     """What was asked for otherwise than the configuration has it, which is kept."""
     if settings and url and url.rstrip("/") != settings.platform.url.rstrip("/"):
-        yield f"ATTENTION: platform.url stays {settings.platform.url}. To change it: {installing.CONFIG}"
+        yield f"ATTENTION platform.url stays {settings.platform.url}. To change it: {installing.CONFIG}"
     for drop in settings.drops if settings else ():
         there = drop.reader_study or drop.archive
         if any(one.study not in ("", there) for one in wish.drops if one.name == drop.name):
-            yield f"ATTENTION: {drop.name} still goes to {there}. To change that: the drop's rules."
+            yield f"ATTENTION {drop.name} still goes to {there}. To change that: the drop's rules."
 
 
 def _next(wish: Wish, found: Found) -> Iterator[str]:
     if not found.runs_systemd:
-        yield "ATTENTION: systemd does not run here, so the service starts at the next boot."
-    elif not wish.start:
-        yield f"Not started by this. When the check below is content: systemctl restart {installing.UNIT}"
+        yield "ATTENTION systemd does not run here, so the service starts at the next boot."
     if wish.drops and not found.acls:
-        yield f"ATTENTION: {installing.WITHOUT_ACLS}"
+        yield f"ATTENTION {installing.WITHOUT_ACLS}"
     for drop in wish.drops:
         if not drop.known:
-            yield f"{installing.piece(drop)}: rehearses until its rules are yours and its line `mode` is gone."
+            yield f"The rules of {drop.name}, to be edited: {installing.piece(drop)}"
     if found.token and wish.token_file is None:
         yield "The token is the one that was there; --token-file FILE gives another."
     if wish.token_file and os.path.exists(installing.SEALED) and os.path.exists(installing.TOKEN):
-        yield f"ATTENTION: {installing.TOKEN} still holds a token in plain. To remove: rm {installing.TOKEN}"
+        yield f"ATTENTION {installing.TOKEN} still holds a token in plain. To remove: rm {installing.TOKEN}"

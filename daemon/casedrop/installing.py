@@ -25,6 +25,12 @@ SETTINGS = {
 }
 ACCOUNT = "casedrop"
 OPENED = f"systemd-creds decrypt --name=casedrop-token {SEALED} - 2>/dev/null || cat {TOKEN}"
+JOURNAL = f"journalctl -u {UNIT} -n 10 -o cat --no-pager"
+SEALED_CONF = f"[Service]\nLoadCredential=\nLoadCredentialEncrypted=casedrop-token:{SEALED}\n"
+WHERE = "Where the service finds its token."
+RELOAD = "systemctl reload casedrop"
+RESTART = "systemctl restart casedrop"
+RENEW = "casedrop install --token-file FILE --start"
 ASK = "systemd-ask-password -n 'API token of Grand Challenge:' |"
 
 _HIDDEN_FROM_SERVICE = ("/home", "/root", "/run/user", "/tmp", "/var/tmp", "/dev")  # noqa: S108
@@ -36,7 +42,8 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*", re.ASCII)
 class Step:
     """`secret` is how the token comes to its standard input when a person types it.
 
-    Where the command fails, `instead` is done and `said`; without both the installation stops there.
+    Where the command fails, `instead` is done and `said`; without both the installation stops there, and the
+    last lines of what `why` prints are shown.
     """
 
     what: str
@@ -44,6 +51,7 @@ class Step:
     secret: str = ""
     instead: tuple["Step", ...] = ()
     said: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there is on the server: `roots` and `state` as configured, `token` whether one is kept.
+    """What there is on the server: `roots` and `state` as configured, `token` whether one is kept, `sealed` how.
 
     `own_token` tells that the configuration names a token file, `aside` the units that somebody else wrote.
     """
@@ -80,6 +88,7 @@ class Found:
     roots: tuple[Path, ...]
     state: Path
     token: bool
+    sealed: bool
     own_token: bool
     aside: tuple[str, ...]
     instances: tuple[str, ...]
@@ -253,7 +262,11 @@ def _token(wish: Wish, found: Found) -> Iterator[Step]:
     if found.own_token:
         text = "# The configuration names a token file.\n[Service]\nLoadCredential=\n"
         yield Step("No token by systemd, since the configuration names a file.", _write(TOKEN_CONF, text))
-    if found.own_token or (found.token and not wish.token_file):
+    if found.own_token:
+        return
+    if found.token and not wish.token_file:
+        there = _write(TOKEN_CONF, SEALED_CONF) if found.sealed else join(["rm", "-f", str(TOKEN_CONF)])
+        yield Step(WHERE, there)
         return
     source = f"< {quote(str(wish.token_file))}" if wish.token_file else ASK
     plain = (
@@ -263,8 +276,7 @@ def _token(wish: Wish, found: Found) -> Iterator[Step]:
     if not found.seals:
         yield from plain
         return
-    text = f"[Service]\nLoadCredential=\nLoadCredentialEncrypted=casedrop-token:{SEALED}\n"
-    yield Step("Where the service finds its token.", _write(TOKEN_CONF, text))
+    yield Step(WHERE, _write(TOKEN_CONF, SEALED_CONF))
     seal = ["systemd-creds", "encrypt", "--with-key=host", "--name=casedrop-token", "-", str(SEALED)]
     yield Step(
         "The token, encrypted by this machine's key.",
@@ -280,7 +292,7 @@ def _enabled(wish: Wish, found: Found) -> Iterator[Step]:
         yield Step("systemd reads its units again.", "systemctl daemon-reload")
     yield Step("The service starts at each boot.", f"systemctl enable {UNIT}")
     if wish.start and found.runs_systemd:
-        yield Step("And now, by what is installed now.", f"systemctl restart {UNIT}")
+        yield Step("The service starts by what is installed now.", f"systemctl restart {UNIT}", why=JOURNAL)
 
 
 def _write(path: Path, text: str) -> str:
@@ -320,7 +332,8 @@ reader_study = "{study}"
 # Nothing is sent or moved while this line stands: `casedrop status` says what each folder would become.
 mode = "rehearse"
 
-# One of these for each socket of the reader study that is to be filled; `casedrop check` names those it has.
+# One of these for each socket of the reader study that is to be filled, by its slug on Grand Challenge;
+# `casedrop check` says of each whether it is there, and what it holds.
 [[drops.sockets]]
 socket = "generic-medical-image"
 files = ["**/*.mha", "**/*.nii.gz"]

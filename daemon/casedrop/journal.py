@@ -19,6 +19,7 @@ from typing import Any
 
 import cattrs
 
+from casedrop import rights
 from casedrop.errors import ConfigurationError
 from casedrop.model import Case, Failure, Json, Plan, Problem
 from casedrop.near import shown
@@ -609,7 +610,8 @@ def if_there(directory: Path, *, looking: bool = True) -> "Journal | None":
 
 
 def _closed(path: Path, error: OSError) -> str:
-    return f"The journal {path} cannot be looked at ({error.strerror}). Ask as root or as the service's user."
+    said = f"The journal {path} cannot be looked at ({error.strerror})."
+    return f"{said} This user may not read it; as root: {rights.as_root()} ..."
 
 
 def copy_of(path: Path) -> Path:
@@ -722,6 +724,8 @@ def _oldest(db: sqlite3.Connection) -> int:
 
 def unusable(path: Path, error: Exception) -> str:
     """What is said of a journal that cannot be used, and what there is to do."""
+    if isinstance(error, PermissionError) and rights.is_stranger(path.parent):
+        return _closed(path, error)
     said = error.strerror if isinstance(error, OSError) else str(error)
     copy = copy_of(path)
     kept = "the copy Casedrop keeps (`casedrop restore`) or " if os.path.exists(copy) else ""

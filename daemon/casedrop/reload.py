@@ -21,6 +21,9 @@ from casedrop.config import Settings
 from casedrop.errors import ConfigurationError
 
 HANGUP = frozenset({signal.SIGHUP})
+AGAIN = "_CASEDROP_AGAIN"
+"""The variable that tells the program that it runs again."""
+
 PATIENCE = 5.0
 """Seconds after which a share is said to hang."""
 HANGS = (
@@ -165,4 +168,5 @@ def run_again(reload: Reload) -> None:
             os.set_inheritable(int(name), int(name) <= sys.stderr.fileno())
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+    program = [sys.executable, *sys.orig_argv[1:]]
+    os.execve(sys.executable, program, os.environ | {AGAIN: "1"})  # noqa: S606

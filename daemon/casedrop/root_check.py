@@ -14,8 +14,9 @@ from casedrop.findings import Finding, attention, ok, problem
 from casedrop.journal import NAME, Journal
 from casedrop.model import Drop
 from casedrop.near import several
+from casedrop.rights import user_name
 from casedrop.settle import is_junk
-from casedrop.trying import tried, user_name
+from casedrop.trying import tried
 from casedrop.watch import events_arrive, file_system, lease_works, movable
 
 DEFAULT_ACL = "system.posix_acl_default"
@@ -124,7 +125,7 @@ def _people(path: Path, what: str, drop: Drop) -> Iterator[Finding]:
             _writable(path),
         )
     elif meant:
-        yield ok(what, f"{path}/drop: each of the {len(meant)} folders there now can be moved.")
+        yield ok(what, f"{path}/drop: each folder there now can be moved ({len(meant)}).")
     if not stuck and _is_open(around) and not _hands_down(path / "drop", around):
         yield attention(
             what,
@@ -171,7 +172,9 @@ def watch_findings(drops: Iterable[Drop]) -> Iterator[Finding]:
         text = f"{len(paths)} roots are to be watched, and this server allows each user {instances} watchers."
         yield attention("inotify", text, _sysctl(INSTANCES[0], 4 * len(paths)))
     else:
-        yield ok("inotify", f"{needed} folders under drop/ are to be watched; this server allows {watches}.")
+        yield ok(
+            "inotify", f"Folders to be watched, drop/ among them: {needed}; this server allows {watches}."
+        )
 
 
 def _folders(path: Path) -> int:

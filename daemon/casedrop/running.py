@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from casedrop import status
+from casedrop import rights, status
 from casedrop.config import Settings
 
 Report = dict[str, Any]
@@ -31,6 +31,8 @@ def whole(settings: Settings) -> Report:
 def no_status(settings: Settings, error: OSError) -> str:
     """What is said where there is none to read."""
     where = f"{settings.state.directory} ({error.strerror})"
+    if isinstance(error, PermissionError):
+        return f"The status cannot be read in {where}. As root: {rights.as_root('status')}"
     return f"There is no status yet in {where}. Is the service running?"
 
 
@@ -48,7 +50,9 @@ def is_up(settings: Settings) -> bool:
 
 
 def outdated(settings: Settings) -> list[str]:
-    """The drops whose rules the running service has not read yet; none where no service runs."""
+    """The drops whose rules the running service has not read yet; none where no service runs, or none is known."""
+    if not settings.drops:
+        return []
     try:
         found = report(settings)
     except OSError:

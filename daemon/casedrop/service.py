@@ -110,7 +110,8 @@ class Service:
         self.unwritten = self.unshown = False
         self.tell: Callable[[dict[str, Any]], None] = lambda _: None
         """Called with each status as it is written."""
-        self.again = False
+        self.goes_on = self.again = False
+        """By another program before in this process, and after."""
         self.refused = ""
         """Why the newest configuration was not taken."""
         self.manager = NOBODY
@@ -139,7 +140,8 @@ class Service:
 
     def run(self, *, once: bool = False) -> int:
         """Until stopped (0), or with `once` until everything there is at its end: 0, 1 or 75."""
-        self.log.info("started", drops=len(self.drops), platform=self.settings.platform.url)
+        event = "goes on by the new configuration" if self.goes_on else "started"
+        self.log.info(event, drops=len(self.drops), platform=self.settings.platform.url)
         for text in filter(None, (identifiable_words(drop) for drop in self.settings.drops)):
             self.log.warning("sends patients' names", why=text)
         for watched in self.drops:
@@ -171,7 +173,8 @@ class Service:
         wait(running, CLOSE_SECONDS)
         for watched in self.drops:
             watched.threads.shutdown()
-        self.log.info("stopped")
+        if not self.again:
+            self.log.info("stopped")
 
     def tick(self, now: float) -> None:
         full = self._full()

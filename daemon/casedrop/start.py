@@ -25,7 +25,7 @@ from casedrop.meter import SILENT, Meter
 from casedrop.naming import expect_same_key, read_key
 from casedrop.notify import Desk, read_addresses
 from casedrop.pseudonyms import fingerprint
-from casedrop.reload import HANGUP, Reload, run_again
+from casedrop.reload import AGAIN, HANGUP, Reload, run_again
 from casedrop.service import Service
 from casedrop.systemd import Manager
 from casedrop.writing import give_like_directory
@@ -55,6 +55,7 @@ def serve(load: Callable[[], Settings], environ: Mapping[str, str], *, once: boo
     )
     meter = _meter(settings)
     service = Service(settings, _token_source(settings, environ, token), names, pseudonym_key, meter)
+    service.goes_on = os.environ.pop(AGAIN, "") != ""
     manager = service.manager = Manager(environ)
     expect_same_key(service.journal, pseudonym_key)
     if pseudonym_key is not None:

@@ -35,14 +35,6 @@ def service_user(state: Path) -> int:
     return state.stat().st_uid if os.path.isdir(state) else os.geteuid()
 
 
-def user_name(number: int) -> str:
-    """As commands take it."""
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
-
-
 @contextmanager
 def as_service(state: Path) -> Iterator[None]:
     """Root, who may do everything, sees with the rights of the service's user."""
