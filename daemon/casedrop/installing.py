@@ -162,7 +162,7 @@ def left(found: Found, program: Path) -> list[str]:
         *roots,
         f"  {found.state}: journal, ledger and keys. To remove: rm -r {quote(str(found.state))}",
         f"  {CONFIG.parent}: the configuration and the token. To remove: rm -r {CONFIG.parent}",
-        f"  the account {ACCOUNT}, whose files these are. To remove: userdel {ACCOUNT}",
+        f"  the account {ACCOUNT}, whose files these are. To remove: userdel {ACCOUNT}; groupdel {ACCOUNT}",
         f"  the program. To remove a virtual environment: rm -r {quote(str(program.parent.parent))}",
     ]
 
