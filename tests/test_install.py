@@ -248,6 +248,24 @@ def test_all_that_is_missing_is_said_at_once_before_anything_is_done(server: Apa
 
 
 @LONG
+def test_who_may_not_read_something_is_told_to_ask_as_root_or_to_join_the_group(
+    ready: tuple[Apart, str],
+) -> None:
+    server, _ = ready
+    outside = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PROGRAM)
+    for command in (("status",), ("status", "--health"), ("check",), ("plan", "lung")):
+        said = server.run(*outside, *command, code=78)
+        assert "/etc/casedrop may be read by root and the group casedrop alone." in said
+        assert said.count("\n") == 1
+    manager = ("setpriv", "--reuid=4242", "--regid=casedrop", "--clear-groups", PROGRAM)
+    said = server.run(*manager, "check", "--offline")
+    assert f"as root: sudo {PROGRAM} check\n" in said
+    assert "PROBLEM" not in said
+    for advice in ("setfacl", "install -d", "Is the share mounted?", "sudo -u"):
+        assert advice not in said
+
+
+@LONG
 def test_without_root_one_sentence_says_so(ready: tuple[Apart, str]) -> None:
     server, _ = ready
     said = server.run("setpriv", "--reuid=65534", PROGRAM, "install", *ASKED, code=78)

@@ -34,3 +34,10 @@ def test_installed_by_its_command_the_service_runs_guarded_and_leaves_only_data_
     assert lab.shows("LoadState") == "not-found"
     assert (lab.state / "journal.sqlite").exists()
     assert (lab.done / "P001" / "ct.mha").exists()
+
+    lab.machine.run(PROGRAM, "install", "--start")
+    assert lab.shows("ActiveState") == "active", "the token that was left is found"
+    lab.machine.run("sh", "-c", "echo damaged > /etc/casedrop/token.cred")
+    said = lab.machine.run(PROGRAM, "install", "--start", code=78)
+    assert "journalctl -u casedrop.service" in said
+    assert "Failed" in said.partition("What it said last")[2], "why it did not start"
