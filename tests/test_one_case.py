@@ -238,7 +238,7 @@ def test_a_token_revoked_half_way_and_renewed_in_its_file_needs_no_restart(lab: 
     lab.write_token(lab.sandbox.token)
     lab.sandbox.release_imports()
     lab.wait_done("P001", 60)
-    assert lab.status()["held"] == ""
+    wait_for(lambda: lab.status()["held"] == "", 10, "the drop is not held any more")
 
 
 def test_a_second_service_on_the_same_state_directory_says_who_holds_it(lab: Lab) -> None:

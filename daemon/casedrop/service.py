@@ -62,7 +62,7 @@ CLOSE_SECONDS = 5.0
 
 FAULT = "It met a fault in Casedrop; its log says where."
 
-STATUS_SECONDS = 0.2
+STATUS_SECONDS = 0.1
 """Between two statuses: while many cases move, to write one at each step would take more than all steps."""
 
 COPY_SECONDS = 3600.0
