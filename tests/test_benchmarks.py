@@ -10,19 +10,18 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
 @pytest.mark.long
-def test_casedrop_alone_runs_through_a_row_of_cases_and_one_of_small_files(tmp_path: Path) -> None:
+def test_casedrop_alone_runs_through_a_row_of_cases(tmp_path: Path) -> None:
     code = f"""
 import sys
 sys.path.insert(0, {str(BENCHMARKS)!r})
 from pathlib import Path
 from run import Lab, rows
-for name in ("cases", "small"):
-    row = rows(0.02)[name]
-    data = Path({str(tmp_path)!r}) / name
-    data.mkdir()
-    row.make(data)
-    figures = Lab(Path({str(tmp_path)!r})).run(row, row.contenders["casedrop"], data)
-    assert figures["wall"] > 0 and figures["peak"] > 10, figures
+row = rows(0.02)["cases"]
+data = Path({str(tmp_path)!r}) / "cases"
+data.mkdir()
+row.make(data)
+figures = Lab(Path({str(tmp_path)!r})).run(row, row.contenders["casedrop"], data)
+assert figures["wall"] > 0 and figures["peak"] > 10, figures
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
