@@ -46,13 +46,11 @@ def alone(path: Path) -> Tables:
 
     Raises ConfigurationError where there is none, or this user may not read it.
     """
+    written = _written(path)
     try:
-        text = path.read_bytes()
-        return {key: value for key, value in tomllib.loads(text.decode()).items() if isinstance(value, dict)}
-    except PermissionError:
-        raise ConfigurationError([rights.closed(path)]) from None
-    except OSError as error:
-        raise ConfigurationError([f"{path}: cannot be read: {error.strerror}."]) from None
+        return {
+            key: value for key, value in tomllib.loads(written.decode()).items() if isinstance(value, dict)
+        }
     except ValueError:
         return {}
 
@@ -102,14 +100,21 @@ _TOML_MISTAKES = {
 }
 
 
-def _read_toml(path: Path) -> Tables:
-    """Raises ConfigurationError where the file cannot be read; tomllib's own words may quote it."""
+def _written(path: Path) -> bytes:
+    """Raises ConfigurationError where the file cannot be read."""
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        return path.read_bytes()
     except PermissionError:
         raise ConfigurationError([rights.closed(path)]) from None
     except OSError as error:
         raise ConfigurationError([f"{path}: cannot be read: {error.strerror}."]) from None
+
+
+def _read_toml(path: Path) -> Tables:
+    """Raises ConfigurationError where the file cannot be read; tomllib's own words may quote it."""
+    written = _written(path)
+    try:
+        return tomllib.loads(written.decode())
     except UnicodeDecodeError:
         raise ConfigurationError([f"{path}: is not UTF-8 text; save it as UTF-8."]) from None
     except ValueError as error:

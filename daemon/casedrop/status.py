@@ -28,7 +28,7 @@ ENDED = (WORDS[Stage.DONE], WORDS[Stage.FAILED])
 MOVING = frozenset(WORDS.values()) - {*ENDED, WORDS[Stage.SETTLING]}
 """On the way to Grand Challenge."""
 WAITS = "waiting"
-WAITS_FOR_A_PERSON = "waiting for a person"
+WAITS_FOR_A_PERSON = str(FindingState.STUCK)
 
 
 def rules(drop: Drop) -> str:
