@@ -36,8 +36,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 def place(top: Path, url: str, quiet: float = 30) -> Path:
     """A root and a configuration; its path."""
     config = top / "casedrop.toml"
-    text = CONFIG.format(url=url, top=top, image=IMAGE, cases=4, connections=16)
-    config.write_text(text.replace("quiet_seconds = 1", f"quiet_seconds = {quiet}"))
+    config.write_text(CONFIG.format(url=url, top=top, image=IMAGE, cases=4, connections=16, quiet=quiet))
     roots.init(top / "lung")
     (top / "state").mkdir(mode=0o700)
     return config

@@ -32,7 +32,7 @@ url = "{url}"
 [state]
 directory = "{top}/state"
 [settle]
-quiet_seconds = 1
+quiet_seconds = {quiet}
 [limits]
 cases = {cases}
 connections = {connections}
@@ -96,7 +96,7 @@ def cases(url: str, top: str, image: str, limit: str, connections: str) -> None:
     """Each folder of `top` by the service: from the moment the first has settled until all are filed away."""
     with tempfile.TemporaryDirectory() as place:
         config = Path(place) / "casedrop.toml"
-        text = CONFIG.format(url=url, top=place, image=image, cases=limit, connections=connections)
+        text = CONFIG.format(url=url, top=place, image=image, cases=limit, connections=connections, quiet=1)
         config.write_text(text)
         roots.init(Path(place) / "lung")
         (Path(place) / "state").mkdir(mode=0o700)

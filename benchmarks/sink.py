@@ -28,7 +28,7 @@ from urllib.parse import parse_qs, urlsplit
 BUFFER = 1 << 20
 SCORE, IMAGE = "some-score", "ct-image"
 STUDY = "lung-2026"
-TOKEN = "0" * 64
+JSON = "Content-Type: application/json\r\n"
 
 Json = dict[str, Any]
 
@@ -72,10 +72,10 @@ class Line:
                 raise ConnectionError
             left -= count
 
-    def answer(self, body: bytes, more: str = "", status: str = "200 OK") -> None:
+    def answer(self, body: bytes, more: str) -> None:
         time.sleep(self._latency)
         date = formatdate(usegmt=True)
-        head = f"HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
+        head = f"HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
         self._connection.sendall(head.encode() + body)
 
 
@@ -91,7 +91,7 @@ class Platform:
         self.uploads: dict[str, Json] = {}
         self.sets: dict[str, Json] = {}
         self.sessions: dict[str, Json] = {}
-        self._routes: list[tuple[str, str, Callable[..., Any]]] = [
+        routes: list[tuple[str, str, Callable[..., Any]]] = [
             ("GET", "gcapi/", lambda _: {"latest_version": "0.16.1", "lowest_supported_version": "0.1"}),
             ("GET", "profiles/users/self/", lambda _: {"user": {"username": "benchmark"}}),
             ("GET", "reader-studies/", lambda _: _page([self._study()])),
@@ -110,7 +110,7 @@ class Platform:
             ("GET", "cases/upload-sessions/([^/]+)/", lambda _, pk: self.sessions[pk]),
             ("GET", "cases/images/([^/]+)/", lambda _, pk: self._image(pk)),
         ]
-        self._compiled = [(method, re.compile(path), call) for method, path, call in self._routes]
+        self._routes = [(method, re.compile(path), call) for method, path, call in routes]
 
     def serve(self, connection: socket.socket) -> None:
         line = Line(connection, self._latency)
@@ -122,7 +122,7 @@ class Platform:
             line.answer(self._answer(method, parts.path.removeprefix("/api/v1/"), asked), JSON)
 
     def _answer(self, method: str, path: str, asked: Json) -> bytes:
-        for verb, pattern, call in self._compiled:
+        for verb, pattern, call in self._routes:
             if verb == method and (match := pattern.fullmatch(path)):
                 return json.dumps(call(asked, *match.groups())).encode()
         raise LookupError(f"{method} {path}")
@@ -211,9 +211,6 @@ class Platform:
         width, height, depth = self._geometry
         sizes = {"width": width, "height": height, "depth": depth}
         return {"pk": pk, "voxel_width_mm": 0.7, "voxel_height_mm": 0.7, "voxel_depth_mm": 1.0} | sizes
-
-
-JSON = "Content-Type: application/json\r\n"
 
 
 def _page(results: list[Json]) -> Json:
