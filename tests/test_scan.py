@@ -16,8 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from casedrop import contents, roots, watch
+from casedrop import contents, once, roots, watch
 from casedrop import scan as scan_module
+from casedrop.grand_challenge import ReaderStudy
+from casedrop.journal import Journal
 from casedrop.model import (
     Drop,
     Finding,
@@ -30,6 +32,7 @@ from casedrop.model import (
     Weight,
 )
 from casedrop.scan import ScanLimits, Scanner
+from casedrop.table_watch import TableWatch
 from casedrop.watched import Watched
 from lab import mha
 from waiting import wait_for
@@ -446,6 +449,26 @@ def test_a_folder_that_could_not_be_moved_waits_for_a_person_until_it_can() -> N
             folder.chmod(0o755)
             assert root.look(2 * QUIET + 1).state is FindingState.READY
         assert [one["event"] for one in logs] == ["waits for a person"]
+
+
+def test_run_once_leaves_for_later_a_folder_that_could_not_be_moved() -> None:
+    with TemporaryDirectory() as top:
+        Path(top).chmod(0o755)
+        root = Root(Path(top))
+        root.write("P1/ct.mha")
+        journal = Journal(Path(top) / "journal.sqlite")
+        drop, nobody = root.scanner.drop, cast("Any", None)
+        watched = Watched(drop, root.scanner, nobody, nobody, TableWatch(drop, journal, lambda: None))
+        watched.root, watched.study = (
+            roots.Root(root.drop.parent, "id", -1),
+            ReaderStudy("pk", "lung-2026", ""),
+        )
+        with as_somebody(root.drop, root.drop / "P1"):
+            (root.drop / "P1").chmod(0o555)
+            assert root.settled().state is FindingState.STUCK
+            (root.drop / "P1").chmod(0o755)
+        assert once.exit_code([watched], journal, {}) == once.LATER
+        journal.close()
 
 
 def test_a_drop_that_is_read_only_is_no_folders_fault() -> None:
