@@ -52,7 +52,7 @@ required = false
 
 def files(url: str, folder: str, checks: str) -> None:
     """`checks` "on": as shipped, the checksums are part of it; "off": they are made beforehand."""
-    platform = GrandChallenge(url, lambda: "0" * 64, CONNECTIONS)
+    platform = GrandChallenge(url, lambda: "0" * 64)
     lane = Lane(platform, ThreadPoolExecutor(CONNECTIONS), CONNECTIONS // CASES, lambda: None)
     planned = [_planned(path) for path in sorted(Path(folder).iterdir())]
     if checks == "off":
@@ -81,7 +81,7 @@ def _summed(folder: str, file: PlannedFile) -> PlannedFile:
 def small(url: str, folder: str, workers: str) -> None:
     """Every file by itself, so many at a time."""
     count = int(workers)
-    platform = GrandChallenge(url, lambda: "0" * 64, count)
+    platform = GrandChallenge(url, lambda: "0" * 64)
     lane = Lane(platform, ThreadPoolExecutor(count), 2, lambda: None)
 
     def send(path: Path) -> None:

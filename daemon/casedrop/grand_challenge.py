@@ -22,7 +22,7 @@ import httpx
 from casedrop.answers import Meaning, meaning
 from casedrop.errors import Refused, SetupProblem, Unavailable, Unclear, kind
 from casedrop.model import Geometry, Json, SocketKind
-from casedrop.route import Route, line, refused_on_the_way
+from casedrop.route import Clients, Route, line, refused_on_the_way
 
 PAGE = 1000
 CHUNK = 1 << 20
@@ -100,7 +100,6 @@ class GrandChallenge:
         self,
         url: str,
         token: Callable[[], str],
-        connections: int = 16,
         observe: Observer = lambda *_: None,
         route: Route | None = None,
     ) -> None:
@@ -111,9 +110,8 @@ class GrandChallenge:
         self._route = route or Route()
         self._token = token
         self._observe = observe
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        self._platform = self._route.client(limits, url)
-        self._storage = self._route.client(limits)
+        self._platform = Clients(self._route)
+        self._storage = Clients(self._route)
 
     def of(self, *, archive: bool) -> "GrandChallenge":
         """The same server over the same connections, for archives or for reader studies."""
@@ -209,7 +207,7 @@ class GrandChallenge:
         headers = {"Content-Length": str(size), "Content-MD5": b64encode(md5).decode()}
         with self._observed("put_part", size):
             with line(self._route, "storage", url, writes=False):
-                response = self._storage.put(url, content=body, headers=headers)
+                response = self._storage.own().put(url, content=body, headers=headers)
             self._expect_success("put_part", response)
             etag = str(response.headers.get("ETag", "")).strip('"')
             if not etag:
@@ -240,7 +238,7 @@ class GrandChallenge:
         if urlsplit(address)[:2] == self._origin:
             with self._observed("download"):
                 with line(self._route, "platform", self.url, writes=False):
-                    answer = self._platform.get(address, headers=self._bearer())
+                    answer = self._platform.own().get(address, headers=self._bearer())
                 if not answer.has_redirect_location:
                     self._expect_success("download", answer)
             if not answer.has_redirect_location:
@@ -251,7 +249,7 @@ class GrandChallenge:
         with (
             self._observed("get_file"),
             line(self._route, "storage", address, writes=False),
-            self._storage.stream("GET", address) as response,
+            self._storage.own().stream("GET", address) as response,
         ):
             if not response.is_success:
                 response.read()
@@ -295,8 +293,9 @@ class GrandChallenge:
         headers = self._bearer() | ({"Content-Type": "application/json"} if content is not None else {})
         with self._observed(request):
             with line(self._route, "platform", self.url, writes=method != "GET"):
-                response = self._platform.request(
-                    method, path, content=content, headers=headers, params=params
+                address = self.url + path
+                response = self._platform.own().request(
+                    method, address, content=content, headers=headers, params=params
                 )
             self._expect_success(request, response)
         return response

@@ -20,10 +20,10 @@ UNKNOWN_PROXY = (
 
 
 def platform(
-    settings: Settings, token: Callable[[], str], connections: int = 16, observe: Observer = lambda *_: None
+    settings: Settings, token: Callable[[], str], observe: Observer = lambda *_: None
 ) -> GrandChallenge:
     """Raises ConfigurationError."""
-    return GrandChallenge(settings.platform.url, token, connections, observe, route(settings))
+    return GrandChallenge(settings.platform.url, token, observe, route(settings))
 
 
 def route(settings: Settings) -> Route:

@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ class Route:
     credentials: tuple[str, str] | None = field(default=None, repr=False)
     ca_file: Path | None = None
 
-    def client(self, limits: httpx.Limits, base_url: str = "") -> httpx.Client:
+    def client(self) -> httpx.Client:
         """Follows no redirects. Raises OSError where `ca_file` holds no certificate.
 
         What is not encrypted stays on this machine, so it goes through no proxy.
@@ -44,18 +45,41 @@ class Route:
         if named := self.proxy or of_environment():
             own = tls if named.startswith("https:") else None
             proxy = httpx.Proxy(named, auth=self.credentials, ssl_context=own)
-            direct = httpx.HTTPTransport(verify=tls, limits=limits)
-            through = httpx.HTTPTransport(verify=tls, limits=limits, proxy=proxy)
+            direct = httpx.HTTPTransport(verify=tls)
+            through = httpx.HTTPTransport(verify=tls, proxy=proxy)
             mounts["https://"] = _ByHost(self, direct, through)
         timeout = httpx.Timeout(60, connect=10, pool=None)
-        return httpx.Client(
-            base_url=base_url, limits=limits, timeout=timeout, verify=tls, mounts=mounts, trust_env=False
-        )
+        return httpx.Client(timeout=timeout, verify=tls, mounts=mounts, trust_env=False)
 
     def through(self, host: str) -> str:
         """The proxy by which https goes to `host` (with its port, where it has one), "" where there is none."""
         proxy = self.proxy or of_environment()
         return "" if not proxy or _is_excepted(host) else urlsplit(proxy).netloc.rpartition("@")[2]
+
+
+class Clients:
+    """A client for each thread that asks for its own, closed together.
+
+    One that 32 threads share takes half as much processor time again: before each request it looks at every
+    connection that idles.
+    """
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._own = threading.local()
+        self._all: list[httpx.Client] = []
+        self.own()
+
+    def own(self) -> httpx.Client:
+        if not hasattr(self._own, "client"):
+            self._own.client = self._route.client()
+            self._all.append(self._own.client)
+        client: httpx.Client = self._own.client
+        return client
+
+    def close(self) -> None:
+        for client in self._all:
+            client.close()
 
 
 class _ByHost(httpx.BaseTransport):

@@ -92,7 +92,7 @@ class Service:
         self.ledger = Ledger(state / ledgers.NAME, self.journal, hide)
         self.stopping = threading.Event()
         self.wake = threading.Event()
-        self.platform = reach.platform(settings, token, observe=partial(meter.request, ""))
+        self.platform = reach.platform(settings, token, partial(meter.request, ""))
         self.copying = ThreadPoolExecutor(1, "copy")
         self.admission = Admission()
         self.throttle = Throttle(settings.limits.schedule())
@@ -258,7 +258,7 @@ class Service:
         settle, limits = self.settings.settle, self.settings.limits
         seconds = (settle.quiet_seconds, settle.rescan_seconds, settle.incomplete_seconds)
         observe = partial(self.meter.request, drop.name)
-        platform = reach.platform(self.settings, self.token, limits.connections, observe)
+        platform = reach.platform(self.settings, self.token, observe)
         parts = ThreadPoolExecutor(limits.connections, f"part {drop.name}")
         window = max(2, limits.connections // limits.cases)
         lane = Lane(platform, parts, window, self._expect_running, self.throttle.allow)
