@@ -130,6 +130,7 @@ SHARED = {
     "route",
     "strip",
     "summed",
+    "sums",
     "workers",
     "writing",
 }

@@ -30,9 +30,10 @@ from casedrop.compound import name_inside
 from casedrop.errors import CasedropError, CaseProblem, FolderChanged, Stopping, Waits
 from casedrop.model import PlannedFile, Problem, Procedure, SourceFile
 from casedrop.near import shown
-from casedrop.reading import CHUNK, Check, looks, open_below, part_size
+from casedrop.reading import Check, looks, open_below, part_size
 from casedrop.slices import Deidentified, Slice, stack
 from casedrop.summed import Straight, Summed, adder, entry_of
+from casedrop.sums import CHUNK
 from casedrop.workers import (
     NoWorker,
     Task,

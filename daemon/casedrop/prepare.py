@@ -12,8 +12,9 @@ from casedrop.errors import CaseProblem, FolderChanged
 from casedrop.headers import HEAD, geometry
 from casedrop.inside import Inside
 from casedrop.model import Entry, EntryKind, Listing, Plan, PlannedFile, PlannedSocket, Problem, SourceFile
-from casedrop.reading import CHUNK, Check, Sums, Witness, looks, open_below, part_size
+from casedrop.reading import Check, Witness, looks, open_below, part_size
 from casedrop.strip import Once, copy_without, to_take_out, without_metadata
+from casedrop.sums import CHUNK, Sums
 
 Pack = Callable[[PlannedFile], PlannedFile]
 """Makes the one file that is sent of the many that are packed."""

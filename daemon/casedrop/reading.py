@@ -1,4 +1,4 @@
-"""What every edge that reads a case folder needs: files opened without following links, and sums."""
+"""What every edge that reads a case folder needs: files opened without following links."""
 
 import errno
 import hashlib
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from casedrop import opening
 from casedrop.errors import FolderChanged
 from casedrop.placed import Placed
+from casedrop.sums import CHUNK
 
-CHUNK = 1 << 20
 SMALLEST_PART = 8 << 20
 MOST_PARTS = 10_000
 """S3's limit of parts in one upload (AWS documentation, multipart upload limits)."""
@@ -29,38 +29,6 @@ def part_size(size: int) -> int:
     """Bytes per part, whole MiB, from 8 MiB up so that 10,000 parts are enough."""
     least = math.ceil(size / MOST_PARTS)
     return max(SMALLEST_PART, math.ceil(least / CHUNK) * CHUNK)
-
-
-class Sums:
-    """The checksums of what is sent, while it goes by: sha256 of all, MD5 of each `part_size` bytes."""
-
-    def __init__(self, step: int) -> None:
-        self.part_size = step
-        self._whole = hashlib.sha256()
-        self._part = hashlib.md5(usedforsecurity=False)
-        self._left = step
-        self._md5s: list[str] = []
-
-    def add(self, chunk: bytes | memoryview) -> None:
-        self._whole.update(chunk)
-        rest = memoryview(chunk)
-        while len(rest) >= self._left:
-            self._part.update(rest[: self._left])
-            self._md5s.append(self._part.hexdigest())
-            rest = rest[self._left :]
-            self._part, self._left = hashlib.md5(usedforsecurity=False), self.part_size
-        self._part.update(rest)
-        self._left -= len(rest)
-
-    @property
-    def sha256(self) -> str:
-        return self._whole.hexdigest()
-
-    @property
-    def md5s(self) -> tuple[str, ...]:
-        """One for each part; an empty file has one empty part."""
-        begun = self._left < self.part_size or not self._md5s
-        return (*self._md5s, self._part.hexdigest()) if begun else tuple(self._md5s)
 
 
 class Witness(Placed):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from casedrop.reading import Sums
+from casedrop.sums import Sums
 
 START_OF_TIME = (1980, 1, 1, 0, 0, 0)
 """The earliest a zip can say: the same files give the same bytes."""
