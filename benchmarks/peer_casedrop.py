@@ -19,7 +19,7 @@ from casedrop.logs import Names
 from casedrop.model import PlannedFile, PlannedSocket, Procedure
 from casedrop.prepare import opener, prepare
 from casedrop.service import Service
-from casedrop.upload import Lane, Source, upload
+from casedrop.upload import Lane, Source, upload, upload_all
 from packing import planned
 from timed import timed
 
@@ -53,15 +53,16 @@ required = false
 def files(url: str, folder: str, checks: str) -> None:
     """`checks` "on": as shipped, the checksums are part of it; "off": they are made beforehand."""
     platform = GrandChallenge(url, lambda: "0" * 64)
-    lane = Lane(platform, ThreadPoolExecutor(CONNECTIONS), CONNECTIONS // CASES, lambda: None)
+    window = CONNECTIONS // CASES
+    lane = Lane(platform, ThreadPoolExecutor(window), ThreadPoolExecutor(CONNECTIONS), window, lambda: None)
     planned = [_planned(path) for path in sorted(Path(folder).iterdir())]
     if checks == "off":
         planned = [_summed(folder, file) for file in planned]
 
     def send() -> None:
-        for file in planned:
-            summed = file if checks == "off" else _summed(folder, file)
-            upload(lane, Source(summed, opener(folder, summed), lambda _: None), None, lambda _: None)
+        summed = planned if checks == "off" else [_summed(folder, file) for file in planned]
+        sources = [Source(file, opener(folder, file), lambda _: None) for file in summed]
+        upload_all(lane, sources, {}, lambda *_: None)
 
     timed(send)
 
@@ -82,7 +83,8 @@ def small(url: str, folder: str, workers: str) -> None:
     """Every file by itself, so many at a time."""
     count = int(workers)
     platform = GrandChallenge(url, lambda: "0" * 64)
-    lane = Lane(platform, ThreadPoolExecutor(count), 2, lambda: None)
+    parts = ThreadPoolExecutor(count)
+    lane = Lane(platform, parts, parts, 2, lambda: None)
 
     def send(path: Path) -> None:
         summed = _summed(folder, _planned(path))

@@ -611,7 +611,7 @@ def test_what_arrives_on_the_platform_is_the_zip_and_names_nobody(
     series(folder, 12)
     made = packer.pack(1, str(folder), planned(folder), go_on)
     with ThreadPoolExecutor(2) as threads:
-        lane = Lane(GrandChallenge(sandbox.url, lambda: sandbox.token), threads, 2, go_on)
+        lane = Lane(GrandChallenge(sandbox.url, lambda: sandbox.token), threads, threads, 2, go_on)
         upload(lane, Source(made, lambda: packer.open(1, made), lambda _: None), None, lambda _: None)
     (arrived,) = sandbox.state.uploads.values()
     data = arrived.whole.read_bytes()

@@ -45,7 +45,7 @@ from casedrop.receipt_text import receipt_text
 from casedrop.settle import composed, signature
 from casedrop.stages import Stage
 from casedrop.throttle import Throttle
-from casedrop.upload import Lane, Source, upload, usable
+from casedrop.upload import Lane, Source, upload_all, usable
 from casedrop.watch import boot_clock, boot_id
 
 TITLES_SECONDS = 30.0
@@ -82,15 +82,15 @@ class Place:
 class Progress:
     """Bytes of a case that are on the platform, and that went out; written by part threads, read by the status.
 
-    `tell` is called with the percent at each tenth of an upload that takes long. `files` counts, for each upload,
-    the files of the folder in it.
+    `tell` is called with the percent at each tenth of an upload that takes long. One of the `uploads` may hold
+    several of the folder's `files`.
     """
 
     total: int = 0
     tell: Callable[[int], None] = lambda _: None
-    files: tuple[int, ...] = ()
-    whole: int = 0
-    """How many of the uploads are there."""
+    uploads: int = 1
+    files: int = 1
+    sent_files: int = 0
     sent: int = 0
     moved: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -109,11 +109,15 @@ class Progress:
         with self.lock:
             self.moved += count
 
+    def arrive(self, files: int) -> None:
+        with self.lock:
+            self.sent_files += files
+
     def figures(self, now: float) -> dict[str, int]:
         """As `pace.figures`, and of several uploads sent_files and total_files; for the status alone."""
         said = figures(self.pace.speed(now, self.moved), self.total - self.sent)
-        if len(self.files) > 1:
-            said |= {"sent_files": sum(self.files[: self.whole]), "total_files": sum(self.files)}
+        if self.uploads > 1:
+            said |= {"sent_files": self.sent_files, "total_files": self.files}
         return said
 
 
@@ -427,8 +431,8 @@ class Pipeline:
         wanted = commit.to_send(case)
         files = [file for socket in wanted for file in socket.files]
         total = sum(file.sent_size for file in files)
-        of_folder = tuple(len(file.packed) or 1 for file in files)
-        progress = Progress(total, partial(self._told, case), of_folder)
+        of_folder = sum(len(file.packed) or 1 for file in files)
+        progress = Progress(total, partial(self._told, case), len(files), of_folder)
         if files:
             self._expect_hours(case, files, lambda: total - progress.sent)
             need = Need(len(files), total)
@@ -436,19 +440,20 @@ class Pipeline:
         if wanted:
             self.ledger.began(case, self.drop, wanted)
         self.progress[case.id] = progress
-        for file in files:
-            source = Source(file, self._opener(case, folder, file), progress.add, progress.move)
-            try:
-                case = self._sent(case, source)
-            except Unavailable as pause:
-                if pause.host == "quota":
-                    self.admission.refused(case.id, self.platform.uploads_there())
-                elif pause.host == "uploads":
-                    self.admission.leave(case.id)
-                raise
-            progress.whole += 1
+        try:
+            case = self._sent(case, [self._source(case, folder, file, progress) for file in files])
+        except Unavailable as pause:
+            if pause.host == "quota":
+                self.admission.refused(case.id, self.platform.uploads_there())
+            elif pause.host == "uploads":
+                self.admission.leave(case.id)
+            raise
         self.journal.note_storage(self.lane.platform.storage)
         return case
+
+    def _source(self, case: Case, folder: str, file: PlannedFile, progress: Progress) -> Source:
+        there = partial(progress.arrive, len(file.packed) or 1)
+        return Source(file, self._opener(case, folder, file), progress.add, progress.move, there)
 
     def _expect_hours(self, case: Case, files: list[PlannedFile], left: Callable[[], int]) -> None:
         """Raises Waits while the configured hours and rates leave no time for it; what was begun goes on.
@@ -467,16 +472,15 @@ class Pipeline:
     def _told(self, case: Case, percent: int) -> None:
         structlog.get_logger().info("uploading", drop=self.drop, case=case.called, percent=percent)
 
-    def _sent(self, case: Case, source: Source) -> Case:
-        """One file; a new upload stands in the journal before its first part."""
-        path = source.file.path
+    def _sent(self, case: Case, sources: list[Source]) -> Case:
+        """A new upload stands in the journal before its first part."""
 
-        def note(ref: UploadRef) -> None:
+        def note(path: str, ref: UploadRef) -> None:
             nonlocal case
             case = self.journal.save(case, uploads=case.uploads | {path: ref})
 
         lane = replace(self.lane, check=partial(self._sends, case.id))
-        upload(lane, source, case.uploads.get(path), note)
+        upload_all(lane, sources, case.uploads, note)
         return case
 
     def _still(self, case: Case, place: Place) -> Case:

@@ -259,9 +259,10 @@ class Service:
         seconds = (settle.quiet_seconds, settle.rescan_seconds, settle.incomplete_seconds)
         observe = partial(self.meter.request, drop.name)
         platform = reach.platform(self.settings, self.token, observe)
-        parts = ThreadPoolExecutor(limits.connections, f"part {drop.name}")
         window = max(2, limits.connections // limits.cases)
-        lane = Lane(platform, parts, window, self._expect_running, self.throttle.allow)
+        files = ThreadPoolExecutor(limits.cases * window, f"upload {drop.name}")
+        parts = ThreadPoolExecutor(limits.connections, f"part {drop.name}")
+        lane = Lane(platform, files, parts, window, self._expect_running, self.throttle.allow)
         waiting = (limits.import_seconds, limits.reassign_seconds, settle.quiet_seconds)
         shared = lane, self.admission, self.throttle
         pipeline = Pipeline(drop.name, platform, self.journal, self.ledger, *shared, *waiting, self.packer)

@@ -1,13 +1,16 @@
-"""One file goes up in parts: resumable, checked part by part, in memory that does not grow with it."""
+"""The files of a case go up in parts: resumable, checked part by part, in memory that does not grow with them."""
 
 import io
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
+from typing import Any
 
 from casedrop.answers import Meaning
-from casedrop.errors import FolderChanged, Refused, Unavailable, Unclear, Waits
+from casedrop.errors import FolderChanged, Refused, Stopping, Unavailable, Unclear, Waits
 from casedrop.grand_challenge import GrandChallenge, Upload
 from casedrop.model import PlannedFile, UploadRef
 from casedrop.near import shown
@@ -27,10 +30,11 @@ MOST_EXPIRED = 2
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """What uploads share: the platform, the part threads, and how many parts one file may have in them."""
+    """What uploads share: the platform, the threads of files and of parts; a case may have `window` of each."""
 
     platform: GrandChallenge
-    threads: Executor
+    files: Executor
+    parts: Executor
     window: int
     check: Callable[[], None]
     """Called before every read; raises Stopping."""
@@ -46,6 +50,72 @@ class Source:
     open: Callable[[], io.RawIOBase | io.BytesIO]
     sent: Callable[[int], None]
     moved: Callable[[int], None] = lambda _: None
+    arrived: Callable[[], None] = lambda: None
+    """Told once it is there whole."""
+
+
+class _Window(Executor):
+    """The part threads for one case: who wants more of them than it may have waits, and small cases have room."""
+
+    def __init__(self, threads: Executor, parts: int) -> None:
+        self._threads = threads
+        self._room = threading.Semaphore(parts)
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self._room.acquire()
+        try:
+            part = self._threads.submit(work, *args, **kwargs)
+        except RuntimeError:
+            self._room.release()
+            raise
+        part.add_done_callback(lambda _: self._room.release())
+        return part
+
+
+def upload_all(
+    lane: Lane, sources: list[Source], refs: Mapping[str, UploadRef], note: Callable[[str, UploadRef], None]
+) -> None:
+    """Bring the files of a case up, several at a time, going on where `refs` (by path) left off.
+
+    `note` journals a new upload before its parts, for one file at a time. The first error ends all; it comes
+    once none is under way any more. Raises what `upload` does.
+    """
+    ended, noting = threading.Event(), threading.Lock()
+
+    def check() -> None:
+        if ended.is_set():
+            raise Stopping("Another file of the folder could not be sent.")
+        lane.check()
+
+    def noted(path: str, ref: UploadRef) -> None:
+        with noting:
+            note(path, ref)
+
+    def send(source: Source) -> None:
+        path = source.file.path
+        upload(own, source, refs.get(path), partial(noted, path))
+        source.arrived()
+
+    own = replace(lane, parts=_Window(lane.parts, lane.window), check=check)
+    if len(sources) == 1:
+        send(*sources)
+    else:
+        _each(lane, send, sources, ended.set)
+
+
+def _each(lane: Lane, send: Callable[[Source], None], sources: list[Source], end: Callable[[], None]) -> None:
+    waiting, running = iter(sources), set[Future[None]]()
+    try:
+        while True:
+            running |= {lane.files.submit(send, one) for one in islice(waiting, lane.window - len(running))}
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for one in done:
+                one.result()
+    finally:
+        end()
+        wait(running)
 
 
 def usable(platform: GrandChallenge, ref: UploadRef) -> Upload | None:
@@ -130,23 +200,25 @@ def _arrived(platform: GrandChallenge, upload: Upload, file: PlannedFile) -> dic
 
 
 def _send_parts(lane: Lane, source: Source, upload: Upload, missing: list[int]) -> dict[int, str]:
-    """At most `window` parts of a file are under way, so that a huge case leaves room for small ones."""
     etags: dict[int, str] = {}
-    queue = _addresses(lane, upload, missing)
     running: dict[Future[str], int] = {}
     try:
-        while True:
-            for number, url in islice(queue, lane.window - len(running)):
-                running[lane.threads.submit(_send_part, lane, source, upload, number, url)] = number
-            if not running:
-                return etags
-            for part in wait(running, return_when=FIRST_COMPLETED).done:
-                number = running.pop(part)
-                etags[number] = part.result()
+        for number, url in _addresses(lane, upload, missing):
+            running[lane.parts.submit(_send_part, lane, source, upload, number, url)] = number
+            etags |= _ended(running, 0)
+        while running:
+            etags |= _ended(running, None)
+        return etags
     finally:
         for part in running:
             part.cancel()
         wait(running)
+
+
+def _ended(running: dict[Future[str], int], timeout: float | None) -> dict[int, str]:
+    """The ETags of the parts that are there, which are taken out of `running`."""
+    done = wait(running, timeout, return_when=FIRST_COMPLETED).done
+    return {running.pop(part): part.result() for part in done}
 
 
 def _addresses(lane: Lane, upload: Upload, missing: list[int]) -> Iterator[tuple[int, str]]:

@@ -1,0 +1,121 @@
+"""The files of a case go up several at a time."""
+
+import io
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+
+import pytest
+
+from casedrop.errors import FolderChanged
+from casedrop.grand_challenge import GrandChallenge
+from casedrop.model import PlannedFile, UploadRef
+from casedrop.sandbox import Sandbox
+from casedrop.sums import Sums
+from casedrop.upload import Lane, Source, upload_all
+
+WINDOW = 3
+SECONDS = 30
+
+
+@contextmanager
+def lane(sandbox: Sandbox) -> Iterator[Lane]:
+    with ThreadPoolExecutor(20) as files, ThreadPoolExecutor(20) as parts:
+        yield Lane(GrandChallenge(sandbox.url, lambda: sandbox.token), files, parts, WINDOW, lambda: None)
+
+
+def planned(number: int) -> tuple[PlannedFile, bytes]:
+    """The first of three parts, the others of one."""
+    content = bytes([number]) * (1 if number else 11 << 20)
+    sums = Sums(5 << 20)
+    sums.add(content)
+    file = PlannedFile(f"{number:02}.mha", f"{number:02}.mha", len(content), 0, 0, 0)
+    return replace(file, sha256=sums.sha256, part_size=sums.part_size, md5s=sums.md5s), content
+
+
+@dataclass(slots=True)
+class Folder:
+    """Its files are opened by part threads; `together` is how many are to meet before any goes on."""
+
+    together: int = 1
+    broken: str = ""
+    noted: dict[str, UploadRef] = field(default_factory=dict)
+    noting: threading.Lock = field(default_factory=threading.Lock)
+    open: int = 0
+    most: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    arrived: list[str] = field(default_factory=list)
+    met: threading.Barrier = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.met = threading.Barrier(self.together)
+
+    def sources(self, count: int) -> list[Source]:
+        return [self._source(*planned(number)) for number in range(count)]
+
+    def _source(self, file: PlannedFile, content: bytes) -> Source:
+        def opened() -> io.BytesIO:
+            assert self.noted[file.path].sha256 == file.sha256
+            with self.lock:
+                self.open += 1
+                self.most = max(self.most, self.open)
+            self.met.wait(SECONDS)
+            if file.path == self.broken:
+                raise FolderChanged("A file is no longer there.")
+            return Closing(content, self)
+
+        return Source(file, opened, lambda _: None, arrived=lambda: self.arrived.append(file.path))
+
+    def note(self, path: str, ref: UploadRef) -> None:
+        assert self.noting.acquire(blocking=False)
+        self.noted[path] = ref
+        self.noting.release()
+
+
+class Closing(io.BytesIO):
+    def __init__(self, content: bytes, of: Folder) -> None:
+        super().__init__(content)
+        self._of = of
+
+    def close(self) -> None:
+        with self._of.lock:
+            self._of.open -= not self.closed
+        super().close()
+
+
+def test_as_many_parts_go_up_at_once_as_a_case_may_have_and_no_more(sandbox: Sandbox) -> None:
+    folder = Folder(together=WINDOW)
+    with lane(sandbox) as wide:
+        upload_all(wide, folder.sources(7), {}, folder.note)
+    assert folder.most == WINDOW
+    assert sorted(folder.arrived) == [f"{number:02}.mha" for number in range(7)]
+    sent = {
+        upload.pk: sha256(upload.whole.read_bytes()).hexdigest() for upload in sandbox.state.uploads.values()
+    }
+    assert sent == {ref.pk: ref.sha256 for ref in folder.noted.values()}
+
+
+def test_files_that_are_there_already_are_not_sent_again(sandbox: Sandbox) -> None:
+    folder, again = Folder(), Folder()
+    with lane(sandbox) as wide:
+        upload_all(wide, folder.sources(4), {}, folder.note)
+        again.noted = {path: ref for path, ref in folder.noted.items() if path != "02.mha"}
+        upload_all(wide, again.sources(4), dict(again.noted), again.note)
+    assert len(sandbox.state.uploads) == 5
+    assert sorted(again.arrived) == sorted(folder.arrived)
+
+
+def test_the_first_file_that_cannot_be_sent_ends_the_case_and_nothing_of_it_is_under_way_then(
+    sandbox: Sandbox,
+) -> None:
+    folder = Folder(broken="00.mha")
+    with lane(sandbox) as wide:
+        with pytest.raises(FolderChanged):
+            upload_all(wide, folder.sources(40), {}, folder.note)
+        made = len(sandbox.state.uploads)
+        assert wide.files.submit(lambda: len(sandbox.state.uploads)).result() == made
+    assert len(sandbox.state.uploads) == made < 40
+    assert "00.mha" not in folder.arrived
