@@ -20,8 +20,9 @@ from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from casedrop.model import PlannedFile, Procedure, ProcedureName, SourceFile
+from casedrop.model import PlannedFile, Procedure, ProcedureName
 from casedrop.pack import Packer
+from planned import planned
 
 SIDE = 512
 ROOT = "1.3.6.1.4.1.5962.99"
@@ -55,15 +56,6 @@ def ct(number: int, side: int = SIDE) -> bytes:
     out = io.BytesIO()
     dcmwrite(out, made, enforce_file_format=True)
     return out.getvalue()
-
-
-def planned(folder: Path, procedure: Procedure) -> PlannedFile:
-    packed = []
-    for path in sorted(folder.iterdir()):
-        found = path.stat()
-        one = SourceFile(path.name, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-        packed.append(one)
-    return PlannedFile("ct.zip", "ct.zip", 0, 0, 0, 0, packed=tuple(packed), procedure=procedure)
 
 
 def measure(top: Path, procedure: Procedure, workers: int) -> None:

@@ -20,7 +20,7 @@ from casedrop.model import PlannedFile, PlannedSocket, Procedure
 from casedrop.prepare import opener, prepare
 from casedrop.service import Service
 from casedrop.upload import Lane, Source, upload, upload_all
-from packing import planned
+from planned import planned
 from timed import timed
 
 CONNECTIONS, CASES = 16, 4
@@ -40,6 +40,7 @@ connections = {connections}
 name = "lung"
 root = "{top}/lung"
 reader_study = "lung-2026"
+deidentify = "{deidentify}"
 [[drops.sockets]]
 socket = "ct-image"
 {image}
@@ -94,12 +95,21 @@ def small(url: str, folder: str, workers: str) -> None:
         timed(lambda: list(threads.map(send, sorted(Path(folder).iterdir()))))
 
 
-def cases(url: str, top: str, image: str, limit: str, connections: str) -> None:
-    """Each folder of `top` by the service: from the moment the first has settled until all are filed away."""
+def configured(place: Path, url: str, **options: str | float) -> Path:
+    """Its configuration, with the shipped values of `limits` unless said."""
+    shipped = {"cases": CASES, "connections": CONNECTIONS, "deidentify": "grand-challenge", "quiet": 1}
+    (place / "casedrop.toml").write_text(CONFIG.format_map({"url": url, "top": place} | shipped | options))
+    return place / "casedrop.toml"
+
+
+def cases(url: str, top: str, image: str, *options: str) -> None:
+    """Each folder of `top` by the service: from the moment the first has settled until all are filed away.
+
+    `options` are NAME=VALUE, of `configured`.
+    """
     with tempfile.TemporaryDirectory() as place:
-        config = Path(place) / "casedrop.toml"
-        text = CONFIG.format(url=url, top=place, image=image, cases=limit, connections=connections, quiet=1)
-        config.write_text(text)
+        given = dict(option.split("=") for option in options)
+        config = configured(Path(place), url, image=image, **given)
         roots.init(Path(place) / "lung")
         (Path(place) / "state").mkdir(mode=0o700)
         for folder in Path(top).iterdir():

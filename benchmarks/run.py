@@ -90,6 +90,7 @@ def _cases(count: int) -> Callable[[Path], None]:
 
 DICOM = 'dicom = { Modality = "CT" }'
 IMAGE = 'files = "*.mha"'
+AS_IT_IS = "deidentify=send-identifiable"
 
 
 def rows(scale: float) -> dict[str, Row]:
@@ -140,8 +141,8 @@ def rows(scale: float) -> dict[str, Row]:
             "100 cases of one 8 MiB image and one value, settled to filed away, 30 ms",
             _cases(few(100)),
             {
-                OURS: ours("cases", "URL", "DATA", IMAGE, "16", "32"),
-                "casedrop, as configured by default": ours("cases", "URL", "DATA", IMAGE, "4", "16"),
+                OURS: ours("cases", "URL", "DATA", IMAGE, "cases=16", "connections=32"),
+                "casedrop, as configured by default": ours("cases", "URL", "DATA", IMAGE),
                 "gcapi": _peer("peer_gcapi.py", "cases", "URL", "DATA"),
             },
             latency=0.03,
@@ -153,8 +154,9 @@ def rows(scale: float) -> dict[str, Row]:
                 f"CT series of {count} slices of 64 KiB, settled to attached, {latency * 1000:.0f} ms",
                 _series(few(count)),
                 {
-                    OURS: ours("cases", "URL", "DATA", DICOM, "4", "16"),
-                    "gcapi, which does not de-identify": _peer("peer_gcapi.py", "cases", "URL", "DATA"),
+                    OURS: ours("cases", "URL", "DATA", DICOM),
+                    "casedrop, not de-identified": ours("cases", "URL", "DATA", DICOM, AS_IT_IS),
+                    "gcapi, not de-identified": _peer("peer_gcapi.py", "cases", "URL", "DATA"),
                 },
                 latency=latency,
                 geometry=(180, 180, few(count)),
