@@ -238,10 +238,34 @@ def test_edges_do_not_import_each_other(module: str) -> None:
     assert ours(module) <= PURE | SHARED
 
 
-def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
-    heavy = "httpx watchdog starlette pydantic structlog cattrs pydicom openpyxl prometheus_client apprise".split()
-    code = f"import sys, casedrop.cli; sys.exit(any(name in sys.modules for name in {heavy}))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+HEAVY = set(
+    "httpx watchdog starlette pydantic structlog cattrs pydicom openpyxl prometheus_client apprise rich wcmatch "
+    "sqlite3 ssl asyncio".split()
+)
+
+
+def loaded_by(*command: str) -> set[str]:
+    """Which of the heavy packages are there after a command."""
+    code = "\n".join(
+        (
+            "import sys; from casedrop.cli import main",
+            "try: main()",
+            f"finally: print('loaded', *({HEAVY} & sys.modules.keys()))",
+        )
+    )
+    ran = subprocess.run([sys.executable, "-c", code, *command], check=False, capture_output=True, text=True)
+    return set(ran.stdout.splitlines()[-1].split()[1:])
+
+
+@pytest.mark.parametrize("command", [("--help",), ("--version",), ()])
+def test_help_is_quick_because_it_imports_nothing_heavy(command: tuple[str, ...]) -> None:
+    assert loaded_by(*command) == set()
+
+
+def test_help_says_of_each_command_the_whole_of_what_it_does() -> None:
+    code = "from casedrop.cli import main; main()"
+    ran = subprocess.run([sys.executable, "-c", code, "--help"], check=True, capture_output=True, text=True)
+    assert "..." not in ran.stdout.partition("Commands:")[2]
 
 
 def test_the_version_stands_in_one_place() -> None:

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from casedrop.config import Settings
     from casedrop.running import Report
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # to import rich takes as long as all the rest of --help
+)
 
 DEFAULT_CONFIG = "/etc/casedrop/casedrop.toml"
 CONFIGURATION_EXIT = 78
@@ -42,6 +47,8 @@ def main() -> None:
 
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name the terminal has no letters for
+    for command in app.registered_commands:
+        command.short_help = command.callback and command.callback.__doc__  # whole, not cut to a line
     try:
         app()
     except ConfigurationError as error:
