@@ -118,6 +118,7 @@ EDGES = {
     "roots",
     "systemd",
     "upload",
+    "wake",
     "watch",
     "workbook",
 }
@@ -260,6 +261,41 @@ def loaded_by(*command: str) -> set[str]:
 @pytest.mark.parametrize("command", [("--help",), ("--version",), ()])
 def test_help_is_quick_because_it_imports_nothing_heavy(command: tuple[str, ...]) -> None:
     assert loaded_by(*command) == set()
+
+
+CONFIG = """
+[platform]
+url = "http://127.0.0.1:9/"
+[state]
+directory = "{top}"
+[[drops]]
+name = "lung"
+root = "{top}"
+reader_study = "lung-2026"
+[[drops.sockets]]
+socket = "ct"
+files = "*.mha"
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "needed"),
+    [
+        (("schema",), {"pydantic", "wcmatch", "ssl", "asyncio"}),
+        (("status", "--health"), {"pydantic", "wcmatch", "ssl", "asyncio"}),
+        (("plan", "--offline", "P1"), {"pydantic", "wcmatch", "ssl", "asyncio", "cattrs", "sqlite3"}),
+    ],
+)
+def test_a_command_imports_only_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], needed: set[str]
+) -> None:
+    """To read a configuration takes pydantic-settings, which brings asyncio and with it ssl."""
+    (tmp_path / "casedrop.toml").write_text(CONFIG.format(top=tmp_path))
+    (tmp_path / "P1").mkdir()
+    (tmp_path / "P1" / "ct.mha").write_text("NDims = 3")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CASEDROP_CONFIG", str(tmp_path / "casedrop.toml"))
+    assert loaded_by(*command) <= needed
 
 
 def test_help_says_of_each_command_the_whole_of_what_it_does() -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from casedrop import watch
 from casedrop.model import EntryKind
+from casedrop.wake import Wake
 from waiting import wait_for
 
 DICOM = bytes(128) + b"DICM" + b"\2\0\0\0UL\4\0" + bytes(40)
@@ -353,7 +354,7 @@ def test_changes_wake_and_our_own_reading_does_not(tmp_path: Path) -> None:
     (tmp_path / "P1").mkdir()
     (tmp_path / "P1" / "old").write_bytes(b"data")
     woken = threading.Event()
-    wake = watch.Wake(str(tmp_path), woken.set)
+    wake = Wake(str(tmp_path), woken.set)
     try:
         watch.list_folder(str(tmp_path))
         watch.read_head(str(tmp_path / "P1"), "old", 4)
@@ -369,9 +370,9 @@ def test_without_inotify_there_are_no_events_one_log_line_and_no_error(limit: st
     """In a user namespace of its own, where the limit can be set to none."""
     code = f"""
 import sys, tempfile
-from casedrop import watch
+from casedrop.wake import Wake
 open("/proc/sys/user/{limit}", "w").write("0")
-wake = watch.Wake(tempfile.mkdtemp(), lambda: None)
+wake = Wake(tempfile.mkdtemp(), lambda: None)
 wake.stop()
 """
     command = ["unshare", "-Ur", sys.executable, "-c", code]

@@ -294,7 +294,7 @@ def status(
     import json  # noqa: PLC0415
     from contextlib import suppress  # noqa: PLC0415
 
-    from casedrop import live, running  # noqa: PLC0415
+    from casedrop import running  # noqa: PLC0415
 
     if as_json + watch + health > 1:
         raise typer.BadParameter("Say one of --json, --watch and --health.")
@@ -302,6 +302,8 @@ def status(
     for text in mistakes:
         typer.echo(f"ATTENTION: {text}", err=as_json or health)
     if watch:
+        from casedrop import live  # noqa: PLC0415
+
         with suppress(KeyboardInterrupt):
             live.watch(settings, every=every)
     try:
@@ -314,6 +316,8 @@ def status(
     if as_json:
         typer.echo(json.dumps(report, indent=2))
     elif not watch:
+        from casedrop import live  # noqa: PLC0415
+
         live.once(report, every=every)
     raise typer.Exit(0 if running.runs(report) else HELD_EXIT)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from casedrop import roots, settle, status, watch
-from casedrop.contents import Headers, group_folder
+from casedrop.contents import Headers, group_folder, not_to_group
 from casedrop.errors import SetupProblem
 from casedrop.file_away import OWN_TEXTS
 from casedrop.group import There, nothing_there
@@ -31,9 +31,9 @@ from casedrop.model import (
     SocketKind,
     Weight,
 )
-from casedrop.near import several
 from casedrop.settle import Settling
 from casedrop.titles import NAMELESS, Naming
+from casedrop.wake import Wake
 from casedrop.watch import boot_clock
 
 WAITS_FOR_KINDS = "settled; waiting for Grand Challenge to tell which sockets there are"
@@ -97,7 +97,7 @@ class Scanner:
         self._puzzling: set[str] = set()
         self._stirred = threading.Event()
         self._stopping = False
-        self._waker: watch.Wake | None = None
+        self._waker: Wake | None = None
         self._heard = (0, 0)
         self._names: frozenset[str] = frozenset()
         self._left = 0
@@ -196,7 +196,7 @@ class Scanner:
             self._waker, self._left = None, 0
         if self._waker is None and watch.file_system(self._path).events:
             self._heard = (found.st_dev, found.st_ino)
-            self._waker = watch.Wake(self._path, self._stirred.set)
+            self._waker = Wake(self._path, self._stirred.set)
 
     def _pause(self, now: float) -> float:
         """A quarter of the quiet period while something settles, else the rescan interval."""
@@ -364,35 +364,6 @@ def _left_alone(name: str, kind: EntryKind) -> str:
         return "a text of Casedrop's about a folder that was filed: it may be deleted"
     what = "a loose file" if kind is EntryKind.FILE else f"a {kind}"
     return f"{what}: only folders are taken, so put it into one"
-
-
-def not_to_group(listing: Listing, most: int) -> Grouping | None:
-    """What is wrong with a folder before its rules are looked at; `most` files it may have."""
-    return _too_many(listing, most) or _half_copied(listing)
-
-
-def _too_many(listing: Listing, most: int) -> Grouping | None:
-    files = sum(one.kind is not EntryKind.FOLDER for one in listing.entries)
-    if files <= most:
-        return None
-    text = (
-        f"It has {files} files, and a folder of this drop may have {most} (limits.files): is it the folder of one "
-        "patient?"
-    )
-    return Grouping(None, (Problem("too-many-files", text),))
-
-
-def _half_copied(listing: Listing) -> Grouping | None:
-    """What copies write to before they are whole says nothing of the rules; it waits like all that lacks."""
-    temporary = [one.path for one in listing.entries if settle.is_temporary(one.path)]
-    if not temporary:
-        return None
-    verb = "has the name of a file that is" if len(temporary) == 1 else "have names of files that are"
-    text = (
-        f"{several(temporary)} {verb} still being copied. If that copy was broken off, copy again what it was "
-        "to be, and remove what it left."
-    )
-    return Grouping(None, (Problem("half-copied", text, Weight.LACKING),))
 
 
 def _names(path: str) -> Iterator[tuple[str, EntryKind]]:

@@ -1,28 +1,22 @@
-"""What is there: listings, who still writes, where data ends; and a wake-up when something stirs."""
+"""What is there: listings, who still writes, where data ends."""
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import gzip
 import lzma
 import os
 import re
-import select
 import signal
 import stat
 import struct
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-
-import structlog
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
-from watchdog.observers.inotify import InotifyObserver
 
 from casedrop import opening
 from casedrop.dicom_model import HEAD, holds_dicom
@@ -64,12 +58,6 @@ UNREADABLE = (
 """What zipfile and gzip raise on archives that are broken, encrypted or packed in an unknown way."""
 OF_THE_FILE = (None, errno.EINVAL)
 """What an OSError says that no disk has raised: bz2's word for broken data, or a place that no file has."""
-OWN_NOISE = frozenset({"opened", "closed_no_write"})
-"""Events that our own reading causes."""
-NAMES = 0x3C0
-"""inotify(7): IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE and IN_DELETE."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,49 +310,3 @@ def _member_holds_dicom(packed: zipfile.ZipFile, member: zipfile.ZipInfo, depth:
         if error.errno in OF_THE_FILE:
             return None
         raise
-
-
-def events_arrive(directory: str, stir: Callable[[], None], seconds: float = 2) -> bool:
-    """Whether inotify tells what `stir` changes in the directory.
-
-    Raises OSError where a limit of inotify is met, and what `stir` raises.
-    """
-    descriptor = _system(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
-    try:
-        _system(_libc.inotify_add_watch(descriptor, os.fsencode(directory), NAMES))
-        stir()
-        return bool(select.select([descriptor], [], [], seconds)[0])
-    finally:
-        os.close(descriptor)
-
-
-def _system(answer: int) -> int:
-    if answer < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return answer
-
-
-class Wake(FileSystemEventHandler):
-    """Calls back when something stirs below a folder. Only a wake-up: the scan is the truth."""
-
-    def __init__(self, path: str, wake: Callable[[], None]) -> None:
-        self._wake = wake
-        self._observer: InotifyObserver | None = None
-        try:
-            observer = InotifyObserver()  # already this meets the limit of instances
-            observer.schedule(self, path, recursive=True)
-            observer.start()
-            self._observer = observer
-        except OSError as error:
-            structlog.get_logger().warning(
-                "no events; rescans only", why=os.strerror(error.errno or errno.EIO)
-            )
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        if event.event_type not in OWN_NOISE:
-            self._wake()
-
-    def stop(self) -> None:
-        if self._observer:
-            self._observer.stop()
