@@ -8,15 +8,19 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from casedrop import watch
+from casedrop import opening, watch
 from casedrop.model import EntryKind
 from casedrop.wake import Wake
 from waiting import wait_for
@@ -101,19 +105,73 @@ def test_a_folder_that_is_gone_raises_and_is_not_read_as_empty(tmp_path: Path) -
         watch.list_folder(str(tmp_path / "gone"))
 
 
-@pytest.mark.long
-def test_a_folder_nested_deeper_than_our_stack_is_listed(tmp_path: Path) -> None:
-    here = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(1100):
-        os.mkdir("d", dir_fd=here)
-        below = os.open("d", os.O_RDONLY, dir_fd=here)
+def nest(top: Path, depth: int, *beside: str) -> set[str]:
+    """Folders in folders, with what is `beside` each; the paths of them all."""
+    made, path = set[str](), ""
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(depth):
+        for name in ("m", *beside):
+            os.mkdir(name, dir_fd=here)
+            made.add(path + name)
+        below = os.open("m", os.O_RDONLY, dir_fd=here)
         os.close(here)
-        here = below
+        here, path = below, f"{path}m/"
     os.close(here)
+    return made
+
+
+def test_a_folder_nested_deeper_than_our_stack_is_listed(tmp_path: Path) -> None:
+    made = nest(tmp_path, 1100)
+    began = time.process_time()
     try:
-        assert len(watch.list_folder(str(tmp_path)).entries) == 1100
+        assert {one.path for one in watch.list_folder(str(tmp_path)).entries} == made
     finally:  # too deep for what clears temporary directories
-        subprocess.run(["rm", "-r", tmp_path / "d"], check=True)
+        subprocess.run(["rm", "-r", tmp_path / "m"], check=True)
+    assert time.process_time() - began < 1, "each folder was reached from the top"
+
+
+def test_folders_beside_nested_ones_are_listed_and_no_descriptor_is_kept(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    made = nest(tmp_path, 2 * opening.MOST_OPEN, "a", "z")
+    assert {one.path for one in watch.list_folder(str(tmp_path)).entries} == made
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_folder_that_cannot_be_named_is_said_and_no_descriptor_is_kept(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    nest(tmp_path, opening.LONGEST // 2 + 1)
+    try:
+        with pytest.raises(OSError, match="name too long"):
+            watch.list_folder(str(tmp_path))
+    finally:
+        subprocess.run(["rm", "-r", tmp_path / "m"], check=True)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+TREES = st.recursive(
+    st.none(), lambda below: st.dictionaries(st.sampled_from("abc."), below, max_size=4), max_leaves=20
+)
+Tree = dict[str, "Tree | None"]
+
+
+def plant(top: Path, tree: Tree | None) -> None:
+    """None is a file."""
+    if tree is None:
+        top.touch()
+        return
+    top.mkdir()
+    for name, below in tree.items():
+        plant(top / f"{name}-", below)
+
+
+@given(st.dictionaries(st.sampled_from("abc."), TREES))
+@settings(max_examples=50)
+def test_a_listing_is_what_a_plain_walk_sees(tree: Tree) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        top = Path(directory) / "P1"
+        plant(top, tree)
+        seen = {str(one.relative_to(top)): one.lstat().st_ino for one in top.rglob("*")}
+        assert {one.path: one.inode for one in watch.list_folder(str(top)).entries} == seen
 
 
 def test_links_and_pipes_are_never_opened_for_reading(tmp_path: Path) -> None:
@@ -168,6 +226,19 @@ def test_readers_links_pipes_and_vanished_files_are_no_writers(tmp_path: Path) -
     (tmp_path / "gone.mha").unlink()
     with (tmp_path / "ct.mha").open("rb"):
         assert watch.writers(str(tmp_path), listing) == []
+
+
+def test_writers_are_named_in_whatever_folder_they_write(tmp_path: Path) -> None:
+    leases(tmp_path)
+    for name in ("a", "b/a", "b/c/a", "b/d", "e"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    listing = watch.list_folder(str(tmp_path))
+    with another_writer(tmp_path / "b" / "c" / "a"), another_writer(tmp_path / "b" / "d"):
+        assert watch.writers(str(tmp_path), listing) == ["b/c/a", "b/d"]
+        (tmp_path / "b" / "c").rename(tmp_path / "gone")
+        (tmp_path / "b" / "c").symlink_to(tmp_path / "gone")
+        assert watch.writers(str(tmp_path), listing) == ["b/d"]
 
 
 def test_a_lease_is_given_back_at_once_so_that_writers_are_not_held_up(tmp_path: Path) -> None:

@@ -250,7 +250,7 @@ class Scanner:
         """`now` is when this look began, `listed` when it ended: on a slow share they are far apart."""
         name = listing.folder
         kept = settle.data(listing, self.drop.ignore)
-        mark = settle.signature(kept)
+        mark = settle.mark(kept)
         before = self._known.get(name)
         settling = settle.look(before.settling if before else None, mark, listed)
         same = before if before and before.settling.signature == mark else None
