@@ -436,6 +436,20 @@ def test_changes_wake_and_our_own_reading_does_not(tmp_path: Path) -> None:
         wake.stop()
 
 
+def test_a_long_write_wakes_when_it_begins_and_ends_and_not_at_each_piece(tmp_path: Path) -> None:
+    woken: list[None] = []
+    wake = Wake(str(tmp_path), lambda: woken.append(None))
+    try:
+        with (tmp_path / "ct.mha").open("wb", buffering=0) as file:
+            for _ in range(1000):
+                file.write(b"piece")
+        (tmp_path / "last").mkdir()
+        wait_for(lambda: len(woken) >= 3, what="what was made and closed wakes")
+    finally:
+        wake.stop()
+    assert len(woken) == 3
+
+
 @pytest.mark.parametrize("limit", ["max_inotify_instances", "max_inotify_watches"])
 def test_without_inotify_there_are_no_events_one_log_line_and_no_error(limit: str) -> None:
     """In a user namespace of its own, where the limit can be set to none."""

@@ -7,11 +7,26 @@ import select
 from collections.abc import Callable
 
 import structlog
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
 from watchdog.observers.inotify import InotifyObserver
 
-OWN_NOISE = frozenset({"opened", "closed_no_write"})
-"""Events that our own reading causes."""
+HEARD: list[type[FileSystemEvent]] = [
+    FileCreatedEvent, DirCreatedEvent, FileMovedEvent, DirMovedEvent, FileDeletedEvent, DirDeletedEvent,
+    FileClosedEvent,
+]  # fmt: skip
+"""Names that come, move or go, and files that were written and closed. Not what our own reading causes, and not
+each piece that is written: a large file has thousands, and each costs its way through three threads of watchdog's.
+"""
 NAMES = 0x3C0
 """inotify(7): IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE and IN_DELETE."""
 
@@ -47,7 +62,7 @@ class Wake(FileSystemEventHandler):
         self._observer: InotifyObserver | None = None
         try:
             observer = InotifyObserver()  # already this meets the limit of instances
-            observer.schedule(self, path, recursive=True)
+            observer.schedule(self, path, recursive=True, event_filter=HEARD)
             observer.start()
             self._observer = observer
         except OSError as error:
@@ -55,9 +70,8 @@ class Wake(FileSystemEventHandler):
                 "no events; rescans only", why=os.strerror(error.errno or errno.EIO)
             )
 
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        if event.event_type not in OWN_NOISE:
-            self._wake()
+    def on_any_event(self, _: FileSystemEvent) -> None:
+        self._wake()
 
     def stop(self) -> None:
         if self._observer:
