@@ -105,17 +105,17 @@ def test_a_folder_that_is_gone_raises_and_is_not_read_as_empty(tmp_path: Path) -
         watch.list_folder(str(tmp_path / "gone"))
 
 
-def nest(top: Path, depth: int, *beside: str) -> set[str]:
-    """Folders in folders, with what is `beside` each; the paths of them all."""
+def nest(top: Path, depth: int, *beside: str, name: str = "m") -> set[str]:
+    """Folders of one name in each other, with what is `beside` each; the paths of them all."""
     made, path = set[str](), ""
     here = os.open(top, os.O_RDONLY)
     for _ in range(depth):
-        for name in ("m", *beside):
-            os.mkdir(name, dir_fd=here)
-            made.add(path + name)
-        below = os.open("m", os.O_RDONLY, dir_fd=here)
+        for one in (name, *beside):
+            os.mkdir(one, dir_fd=here)
+            made.add(path + one)
+        below = os.open(name, os.O_RDONLY, dir_fd=here)
         os.close(here)
-        here, path = below, f"{path}m/"
+        here, path = below, f"{path}{name}/"
     os.close(here)
     return made
 
@@ -139,12 +139,13 @@ def test_folders_beside_nested_ones_are_listed_and_no_descriptor_is_kept(tmp_pat
 
 def test_a_folder_that_cannot_be_named_is_said_and_no_descriptor_is_kept(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
-    nest(tmp_path, opening.LONGEST // 2 + 1)
+    long = 250 * "m"
+    nest(tmp_path, opening.LONGEST // len(long) + 1, name=long)
     try:
         with pytest.raises(OSError, match="name too long"):
             watch.list_folder(str(tmp_path))
     finally:
-        subprocess.run(["rm", "-r", tmp_path / "m"], check=True)
+        subprocess.run(["rm", "-r", tmp_path / long], check=True)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
