@@ -2,11 +2,15 @@
 
     python benchmarks/alone.py [ROW ...]
 
-One line for each row, all in this machine's seconds and megabytes.
+A few lines for each row, all in this machine's seconds and megabytes.
 """
 
 import argparse
+import fcntl
+import json
 import os
+import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -21,16 +25,17 @@ from pathlib import Path
 
 import structlog
 
-from casedrop import roots, settle, watch
+from casedrop import opening, roots, settle, watch
 from casedrop.config import load
 from casedrop.logs import Names
+from casedrop.model import Json
 from casedrop.service import Service
 from peer_casedrop import CONFIG
-from run import IMAGE, Lab, Row, files, ours
+from run import HERE, IMAGE, Lab, Row, files, ours, rows
 
 PROGRAM = [sys.executable, "-c", "from casedrop.cli import main; main()"]
 IDLE_SECONDS = 30
-TICKS = os.sysconf("SC_CLK_TCK")
+MIB = 1 << 20
 
 
 def place(top: Path, url: str, quiet: float = 30) -> Path:
@@ -48,6 +53,17 @@ def fill(folder: Path, folders: int, each: int) -> None:
         made.mkdir()
         for file in range(each):
             (made / f"{file:05}.mha").touch()
+
+
+def fill_with_links(folder: Path, folders: int, each: int) -> None:
+    """Many names of few files: to make an inode takes ext4 up to a millisecond, a name a hundredth of that."""
+    for number in range(folders):
+        made = folder / f"P{number:05}"
+        made.mkdir()
+        first = made / "00000.mha"
+        first.touch()
+        for file in range(1, each):
+            os.link(first, made / f"{file:05}.mha")
 
 
 @contextmanager
@@ -75,8 +91,9 @@ def _status(process: subprocess.Popen[bytes], field: str) -> float:
 
 
 def _cpu(process: subprocess.Popen[bytes]) -> float:
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """Seconds, to the nanosecond, of all threads that there are."""
+    threads = Path(f"/proc/{process.pid}/task").glob("*/schedstat")
+    return sum(int(one.read_text().split()[0]) for one in threads) / 1e9
 
 
 def _help(_: Path, __: str) -> str:
@@ -97,7 +114,7 @@ def _ready(top: Path, url: str) -> str:
 
 def _waiting(top: Path, url: str) -> str:
     config = place(top, url, quiet=3600)
-    fill(top / "lung" / "drop", 100, 1000)
+    fill_with_links(top / "lung" / "drop", 100, 1000)
     with service(config) as (process, _):
         time.sleep(IDLE_SECONDS)
         return f"100,000 files waiting: {_status(process, 'VmHWM'):.0f} MB at most"
@@ -105,7 +122,7 @@ def _waiting(top: Path, url: str) -> str:
 
 def _idle(top: Path, url: str) -> str:
     config = place(top, url)
-    fill(top / "lung" / "done", 100, 1000)
+    fill_with_links(top / "lung" / "done", 100, 1000)
     with service(config) as (process, _):
         time.sleep(5)
         before = _cpu(process)
@@ -115,18 +132,43 @@ def _idle(top: Path, url: str) -> str:
 
 
 def _look(top: Path, _: str) -> str:
+    """Beside the system calls alone that it cannot do without, in turns, all by processor time."""
     fill(top, 1, 2000)
-    folder, took = str(top / "P00000"), []
+    folder = str(top / "P00000")
     there = watch.file_system(folder)
-    for _try in range(20):
-        began = time.perf_counter()
-        settle.signature(watch.list_folder(folder, there))
-        took.append(time.perf_counter() - began)
     listing = watch.list_folder(folder, there)
-    began = time.perf_counter()
-    watch.writers(folder, listing)
-    leases = time.perf_counter() - began
-    return f"a look at 2000 files: {1000 * statistics.median(took):.1f} ms, and leases once {1000 * leases:.1f} ms"
+    work: dict[str, Callable[[], object]] = {
+        "look": lambda: settle.signature(watch.list_folder(folder, there)),
+        "stat": lambda: _bare_stats(folder),
+        "asked": lambda: watch.writers(folder, listing),
+        "leases": lambda: _bare_leases(folder),
+    }
+    took: dict[str, list[float]] = {name: [] for name in work}
+    for _try in range(20):
+        for name, do in work.items():
+            began = time.process_time()
+            do()
+            took[name].append(1000 * (time.process_time() - began))
+    least = {name: min(all_tries) for name, all_tries in took.items()}
+    return (
+        f"a look at 2000 files: {least['look']:.1f} ms, scandir and stat alone {least['stat']:.1f} ms: "
+        f"{least['look'] / least['stat']:.1f} times; leases once {least['asked']:.1f} ms, "
+        f"open and lease alone {least['leases']:.1f} ms: {least['asked'] / least['leases']:.1f} times"
+    )
+
+
+def _bare_stats(folder: str) -> None:
+    with os.scandir(folder) as found:
+        for one in found:
+            one.stat(follow_symlinks=False)
+
+
+def _bare_leases(folder: str) -> None:
+    for name in os.listdir(folder):
+        descriptor = os.open(f"{folder}/{name}", opening.FLAGS)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        os.close(descriptor)
 
 
 def _first_byte(top: Path, url: str) -> str:
@@ -157,22 +199,114 @@ def _first_byte(top: Path, url: str) -> str:
 
 
 def _growth(top: Path, _: str) -> str:
-    """Of what sends, by the size and by the number of files."""
+    """Of what sends, by the size and by the number of files; a series goes through the whole service."""
+    sizes = {
+        f"one file of {size} MiB": Row("", files(1, size * MIB), {"": ours("files", "URL", "DATA", "on")})
+        for size in (1, 2048)
+    }
+    counts = {
+        f"{count} files of 64 KiB": Row("", files(count, MIB >> 4), {"": ours("small", "URL", "DATA", "32")})
+        for count in (100, 2000)
+    }
+    few, many = rows(0.5)["series-200-0"], rows(1)["series-2000-0"]
+    series = {f"series of {one.geometry[-1]} slices": one for one in (few, many)}
+    return "\n".join(_peaks(top, pair) for pair in (sizes, counts, series))
+
+
+def _peaks(top: Path, pair: dict[str, Row]) -> str:
     peaks = {}
-    for size in (1, 2048):
-        row = Row("", files(1, size << 20), {})
-        data = top / str(size)
+    for name, row in pair.items():
+        data = top / name
         data.mkdir()
         row.make(data)
-        peaks[size] = Lab(top).run(row, ours("files", "URL", "DATA", "on"), data)["peak"]
-    ratio = peaks[2048] / peaks[1]
-    return f"memory for one file of 2 GiB {peaks[2048]:.0f} MB, of 1 MiB {peaks[1]:.0f} MB: {ratio:.2f} times"
+        peaks[name] = Lab(top).run(row, next(iter(row.contenders.values())), data)["peak"]
+        shutil.rmtree(data)
+    (less, low), (more, high) = peaks.items()
+    return f"memory for {more} {high:.0f} MB, for {less} {low:.0f} MB: {high / low:.2f} times"
+
+
+@contextmanager
+def _watcher(way: str, root: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-W", "ignore", str(HERE / "watchers.py"), way, str(root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def _told(process: subprocess.Popen[str]) -> Json:
+    """What it says once nothing stirs any more."""
+    assert process.stdin
+    assert process.stdout
+    process.stdin.close()
+    return json.loads(process.stdout.readline())
+
+
+def _watching(top: Path, _: str) -> str:
+    fill(top, 1, 2000)
+    source, took = top / "P00000", dict[str, list[float]](wake=[], raw=[])
+    for turn in range(5):
+        for way, found in took.items():
+            found.append(_of_a_copy(way, source, top / f"{way}-{turn}"))
+    heard, least = (statistics.median(found) for found in took.values())
+    with_looks = _of_a_copy("scan", source, top / "scan")
+    return (
+        f"watching a copy of 2000 files: {heard:.2f} s of processor time, raw inotify {least:.2f} s: "
+        f"{heard / least:.1f} times; with all looks until 12 s later {with_looks:.2f} s\n"
+        f"names the scanner missed: {_missed_in_bursts(top)} in nested bursts, {_missed_after_overflow(top)}"
+    )
+
+
+def _of_a_copy(way: str, source: Path, root: Path) -> float:
+    (root / "drop").mkdir(parents=True)
+    with _watcher(way, root) as process:
+        subprocess.run(["cp", "-r", source, root / "drop"], check=True)
+        used: float = _told(process)["cpu"]
+    shutil.rmtree(root)
+    return used
+
+
+def _missed_in_bursts(top: Path) -> str:
+    """Folders in folders that are made as quickly as can be, ten files in each."""
+    root = top / "bursts"
+    (root / "drop").mkdir(parents=True)
+    with _watcher("scan", root) as process:
+        for burst in range(100):
+            folder = root / "drop" / f"P{burst:05}"
+            for name in "abcd":
+                folder /= name
+                folder.mkdir(parents=True)
+                for file in range(10):
+                    (folder / f"{file}.mha").touch()
+        return _missed(root, _told(process))
+
+
+def _missed_after_overflow(top: Path) -> str:
+    """The watching process is stopped while more happens than the kernel keeps for it."""
+    root = top / "overflow"
+    folder = root / "drop" / "P00000"
+    folder.mkdir(parents=True)
+    with _watcher("scan", root) as process:
+        process.send_signal(signal.SIGSTOP)
+        for file in range(9000):
+            (folder / f"{file}.mha").touch()
+        process.send_signal(signal.SIGCONT)
+        told = _told(process)
+        over = "after the queue ran over" if told["overflow"] else "though the queue DID NOT run over"
+        return f"{_missed(root, told)} {over}"
+
+
+def _missed(root: Path, told: Json) -> str:
+    there = {str(one.relative_to(root / "drop")) for one in (root / "drop").glob("*/**/*.mha")}
+    return f"{len(there - set(told['names']))} of {len(there)}"
 
 
 ROWS = {
     "help": _help,
     "ready": _ready,
     "look": _look,
+    "watching": _watching,
     "first-byte": _first_byte,
     "growth": _growth,
     "waiting": _waiting,

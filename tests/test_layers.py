@@ -118,6 +118,7 @@ EDGES = {
     "roots",
     "systemd",
     "upload",
+    "wake",
     "watch",
     "workbook",
 }
@@ -238,10 +239,69 @@ def test_edges_do_not_import_each_other(module: str) -> None:
     assert ours(module) <= PURE | SHARED
 
 
-def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
-    heavy = "httpx watchdog starlette pydantic structlog cattrs pydicom openpyxl prometheus_client apprise".split()
-    code = f"import sys, casedrop.cli; sys.exit(any(name in sys.modules for name in {heavy}))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+HEAVY = set(
+    "httpx watchdog starlette pydantic structlog cattrs pydicom openpyxl prometheus_client apprise rich wcmatch "
+    "sqlite3 ssl asyncio".split()
+)
+
+
+def loaded_by(*command: str) -> set[str]:
+    """Which of the heavy packages are there after a command."""
+    code = "\n".join(
+        (
+            "import sys; from casedrop.cli import main",
+            "try: main()",
+            f"finally: print('loaded', *({HEAVY} & sys.modules.keys()))",
+        )
+    )
+    ran = subprocess.run([sys.executable, "-c", code, *command], check=False, capture_output=True, text=True)
+    return set(ran.stdout.splitlines()[-1].split()[1:])
+
+
+@pytest.mark.parametrize("command", [("--help",), ("--version",), ()])
+def test_help_is_quick_because_it_imports_nothing_heavy(command: tuple[str, ...]) -> None:
+    assert loaded_by(*command) == set()
+
+
+CONFIG = """
+[platform]
+url = "http://127.0.0.1:9/"
+[state]
+directory = "{top}"
+[[drops]]
+name = "lung"
+root = "{top}"
+reader_study = "lung-2026"
+[[drops.sockets]]
+socket = "ct"
+files = "*.mha"
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "needed"),
+    [
+        (("schema",), {"pydantic", "wcmatch", "ssl", "asyncio"}),
+        (("status", "--health"), {"pydantic", "wcmatch", "ssl", "asyncio"}),
+        (("plan", "--offline", "P1"), {"pydantic", "wcmatch", "ssl", "asyncio", "cattrs", "sqlite3"}),
+    ],
+)
+def test_a_command_imports_only_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], needed: set[str]
+) -> None:
+    """To read a configuration takes pydantic-settings, which brings asyncio and with it ssl."""
+    (tmp_path / "casedrop.toml").write_text(CONFIG.format(top=tmp_path))
+    (tmp_path / "P1").mkdir()
+    (tmp_path / "P1" / "ct.mha").write_text("NDims = 3")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CASEDROP_CONFIG", str(tmp_path / "casedrop.toml"))
+    assert loaded_by(*command) <= needed
+
+
+def test_help_says_of_each_command_the_whole_of_what_it_does() -> None:
+    code = "from casedrop.cli import main; main()"
+    ran = subprocess.run([sys.executable, "-c", code, "--help"], check=True, capture_output=True, text=True)
+    assert "..." not in ran.stdout.partition("Commands:")[2]
 
 
 def test_the_version_stands_in_one_place() -> None:

@@ -4,6 +4,7 @@ import errno
 import gzip
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,6 +34,7 @@ from casedrop.model import (
 )
 from casedrop.scan import ScanLimits, Scanner
 from casedrop.table_watch import TableWatch
+from casedrop.titles import NAMELESS, Naming
 from casedrop.watched import Watched
 from lab import mha
 from waiting import wait_for
@@ -608,6 +610,27 @@ def test_an_event_wakes_the_scanner_long_before_the_rescan(tmp_path: Path) -> No
     root.write("P1/ct.mha")
     wait_for(lambda: state("P1") is FindingState.READY, what="the folder is ready")
     assert root.woken.is_set()
+    root.scanner.stop()
+
+
+def test_looks_at_a_slow_drop_take_a_quarter_of_the_time_while_people_copy(tmp_path: Path) -> None:
+    slow = 0.2
+    root, _ = running(tmp_path, quiet=30, rescan=3600)
+    began: list[float] = []
+    enough = threading.Event()
+
+    def naming() -> Naming:
+        began.append(time.monotonic())
+        if len(began) > 1:
+            enough.set()
+        threading.Event().wait(slow)
+        return NAMELESS
+
+    root.scanner.naming = naming
+    root.scanner._tell = root.scanner.stir
+    root.scanner.start()
+    assert enough.wait(30)
+    assert began[1] - began[0] > (1 + scan_module.REST) * slow
     root.scanner.stop()
 
 

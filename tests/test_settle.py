@@ -1,11 +1,13 @@
 """When a folder counts as settled."""
 
+import hashlib
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from casedrop import settle
 from casedrop.model import Entry, EntryKind, Listing
 from casedrop.settle import is_junk, is_placeholder, is_quiet, is_temporary, look, signature
 
@@ -65,6 +67,22 @@ def test_every_sign_of_a_change_counts(sign: str) -> None:
 def test_a_folders_own_times_do_not_count_since_junk_changes_them() -> None:
     before, after = (Entry("sub", EntryKind.FOLDER, 0, time, time, 1) for time in (1, 2))
     assert signature(listing(before)) == signature(listing(after))
+
+
+NUMBERS = st.integers(0, 2**63)
+NAMES = st.text(st.characters() | st.sampled_from("'\"\\{}\udcff\udc80é/"), min_size=1)
+ENTRIES = st.builds(Entry, NAMES, st.sampled_from(EntryKind), NUMBERS, NUMBERS, NUMBERS, NUMBERS)
+
+
+@given(st.lists(ENTRIES))
+def test_a_signature_is_what_older_journals_hold(entries: list[Entry]) -> None:
+    whole = hashlib.blake2b(digest_size=16)
+    for one in entries:
+        facts: tuple[object, ...] = (one.path, str(one.kind))
+        if one.kind is not EntryKind.FOLDER:
+            facts += (one.size, one.mtime_ns, one.ctime_ns, one.inode)
+        whole.update(repr(facts).encode("utf-8", "backslashreplace"))
+    assert settle.mark(listing(*entries)) == whole.hexdigest()
 
 
 @given(

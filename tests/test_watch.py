@@ -8,16 +8,21 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from casedrop import watch
+from casedrop import opening, watch
 from casedrop.model import EntryKind
+from casedrop.wake import Wake
 from waiting import wait_for
 
 DICOM = bytes(128) + b"DICM" + b"\2\0\0\0UL\4\0" + bytes(40)
@@ -100,19 +105,74 @@ def test_a_folder_that_is_gone_raises_and_is_not_read_as_empty(tmp_path: Path) -
         watch.list_folder(str(tmp_path / "gone"))
 
 
-@pytest.mark.long
-def test_a_folder_nested_deeper_than_our_stack_is_listed(tmp_path: Path) -> None:
-    here = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(1100):
-        os.mkdir("d", dir_fd=here)
-        below = os.open("d", os.O_RDONLY, dir_fd=here)
+def nest(top: Path, depth: int, *beside: str, name: str = "m") -> set[str]:
+    """Folders of one name in each other, with what is `beside` each; the paths of them all."""
+    made, path = set[str](), ""
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(depth):
+        for one in (name, *beside):
+            os.mkdir(one, dir_fd=here)
+            made.add(path + one)
+        below = os.open(name, os.O_RDONLY, dir_fd=here)
         os.close(here)
-        here = below
+        here, path = below, f"{path}{name}/"
     os.close(here)
+    return made
+
+
+def test_a_folder_nested_deeper_than_our_stack_is_listed(tmp_path: Path) -> None:
+    made = nest(tmp_path, 1100)
+    began = time.process_time()
     try:
-        assert len(watch.list_folder(str(tmp_path)).entries) == 1100
+        assert {one.path for one in watch.list_folder(str(tmp_path)).entries} == made
     finally:  # too deep for what clears temporary directories
-        subprocess.run(["rm", "-r", tmp_path / "d"], check=True)
+        subprocess.run(["rm", "-r", tmp_path / "m"], check=True)
+    assert time.process_time() - began < 1, "each folder was reached from the top"
+
+
+def test_folders_beside_nested_ones_are_listed_and_no_descriptor_is_kept(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    made = nest(tmp_path, 2 * opening.MOST_OPEN, "a", "z")
+    assert {one.path for one in watch.list_folder(str(tmp_path)).entries} == made
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_folder_that_cannot_be_named_is_said_and_no_descriptor_is_kept(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    long = 250 * "m"
+    nest(tmp_path, opening.LONGEST // len(long) + 1, name=long)
+    try:
+        with pytest.raises(OSError, match="name too long"):
+            watch.list_folder(str(tmp_path))
+    finally:
+        subprocess.run(["rm", "-r", tmp_path / long], check=True)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+TREES = st.recursive(
+    st.none(), lambda below: st.dictionaries(st.sampled_from("abc."), below, max_size=4), max_leaves=20
+)
+Tree = dict[str, "Tree | None"]
+
+
+def plant(top: Path, tree: Tree | None) -> None:
+    """None is a file."""
+    if tree is None:
+        top.touch()
+        return
+    top.mkdir()
+    for name, below in tree.items():
+        plant(top / f"{name}-", below)
+
+
+@given(st.dictionaries(st.sampled_from("abc."), TREES))
+@settings(max_examples=50)
+def test_a_listing_is_what_a_plain_walk_sees(tree: Tree) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        top = Path(directory) / "P1"
+        plant(top, tree)
+        seen = {str(one.relative_to(top)): one.lstat().st_ino for one in top.rglob("*")}
+        assert {one.path: one.inode for one in watch.list_folder(str(top)).entries} == seen
 
 
 def test_links_and_pipes_are_never_opened_for_reading(tmp_path: Path) -> None:
@@ -167,6 +227,19 @@ def test_readers_links_pipes_and_vanished_files_are_no_writers(tmp_path: Path) -
     (tmp_path / "gone.mha").unlink()
     with (tmp_path / "ct.mha").open("rb"):
         assert watch.writers(str(tmp_path), listing) == []
+
+
+def test_writers_are_named_in_whatever_folder_they_write(tmp_path: Path) -> None:
+    leases(tmp_path)
+    for name in ("a", "b/a", "b/c/a", "b/d", "e"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    listing = watch.list_folder(str(tmp_path))
+    with another_writer(tmp_path / "b" / "c" / "a"), another_writer(tmp_path / "b" / "d"):
+        assert watch.writers(str(tmp_path), listing) == ["b/c/a", "b/d"]
+        (tmp_path / "b" / "c").rename(tmp_path / "gone")
+        (tmp_path / "b" / "c").symlink_to(tmp_path / "gone")
+        assert watch.writers(str(tmp_path), listing) == ["b/d"]
 
 
 def test_a_lease_is_given_back_at_once_so_that_writers_are_not_held_up(tmp_path: Path) -> None:
@@ -353,7 +426,7 @@ def test_changes_wake_and_our_own_reading_does_not(tmp_path: Path) -> None:
     (tmp_path / "P1").mkdir()
     (tmp_path / "P1" / "old").write_bytes(b"data")
     woken = threading.Event()
-    wake = watch.Wake(str(tmp_path), woken.set)
+    wake = Wake(str(tmp_path), woken.set)
     try:
         watch.list_folder(str(tmp_path))
         watch.read_head(str(tmp_path / "P1"), "old", 4)
@@ -364,14 +437,28 @@ def test_changes_wake_and_our_own_reading_does_not(tmp_path: Path) -> None:
         wake.stop()
 
 
+def test_a_long_write_wakes_when_it_begins_and_ends_and_not_at_each_piece(tmp_path: Path) -> None:
+    woken: list[None] = []
+    wake = Wake(str(tmp_path), lambda: woken.append(None))
+    try:
+        with (tmp_path / "ct.mha").open("wb", buffering=0) as file:
+            for _ in range(1000):
+                file.write(b"piece")
+        (tmp_path / "last").mkdir()
+        wait_for(lambda: len(woken) >= 3, what="what was made and closed wakes")
+    finally:
+        wake.stop()
+    assert len(woken) == 3
+
+
 @pytest.mark.parametrize("limit", ["max_inotify_instances", "max_inotify_watches"])
 def test_without_inotify_there_are_no_events_one_log_line_and_no_error(limit: str) -> None:
     """In a user namespace of its own, where the limit can be set to none."""
     code = f"""
 import sys, tempfile
-from casedrop import watch
+from casedrop.wake import Wake
 open("/proc/sys/user/{limit}", "w").write("0")
-wake = watch.Wake(tempfile.mkdtemp(), lambda: None)
+wake = Wake(tempfile.mkdtemp(), lambda: None)
 wake.stop()
 """
     command = ["unshare", "-Ur", sys.executable, "-c", code]

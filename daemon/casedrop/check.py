@@ -1,16 +1,19 @@
 """Whether a drop's set-up is what its rules need: the token's user, the reader study or archive, the sockets."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from casedrop.answers import Meaning
 from casedrop.errors import Refused, SetupProblem
-from casedrop.grand_challenge import GrandChallenge, ReaderStudy
 from casedrop.group import check_rules
 from casedrop.model import Drop, SocketKind
 from casedrop.series_rules import IMAGE_SET
 
+if TYPE_CHECKING:
+    from casedrop.grand_challenge import GrandChallenge, ReaderStudy
 
-def check_platform(platform: GrandChallenge, drop: Drop) -> tuple[ReaderStudy, dict[str, SocketKind]]:
+
+def check_platform(platform: "GrandChallenge", drop: Drop) -> "tuple[ReaderStudy, dict[str, SocketKind]]":
     """The drop's reader study and sockets. Raises SetupProblem with everything that is wrong."""
     if platform.whoami() == "AnonymousUser":
         raise SetupProblem("Grand Challenge saw no token in the request: check how the token is given.")
@@ -50,7 +53,7 @@ def grid_mistakes(drop: Drop, kinds: Mapping[str, SocketKind | None]) -> list[st
     ]
 
 
-def _expect_listing(platform: GrandChallenge, study: ReaderStudy) -> None:
+def _expect_listing(platform: "GrandChallenge", study: "ReaderStudy") -> None:
     try:
         next(platform.display_sets(study.pk), None)
     except Refused as no:

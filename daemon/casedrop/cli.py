@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from casedrop.config import Settings
     from casedrop.running import Report
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # to import rich takes as long as all the rest of --help
+)
 
 DEFAULT_CONFIG = "/etc/casedrop/casedrop.toml"
 CONFIGURATION_EXIT = 78
@@ -42,6 +47,8 @@ def main() -> None:
 
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name the terminal has no letters for
+    for command in app.registered_commands:
+        command.short_help = command.callback and command.callback.__doc__  # whole, not cut to a line
     try:
         app()
     except ConfigurationError as error:
@@ -287,7 +294,7 @@ def status(
     import json  # noqa: PLC0415
     from contextlib import suppress  # noqa: PLC0415
 
-    from casedrop import live, running  # noqa: PLC0415
+    from casedrop import running  # noqa: PLC0415
 
     if as_json + watch + health > 1:
         raise typer.BadParameter("Say one of --json, --watch and --health.")
@@ -295,6 +302,8 @@ def status(
     for text in mistakes:
         typer.echo(f"ATTENTION: {text}", err=as_json or health)
     if watch:
+        from casedrop import live  # noqa: PLC0415
+
         with suppress(KeyboardInterrupt):
             live.watch(settings, every=every)
     try:
@@ -307,6 +316,8 @@ def status(
     if as_json:
         typer.echo(json.dumps(report, indent=2))
     elif not watch:
+        from casedrop import live  # noqa: PLC0415
+
         live.once(report, every=every)
     raise typer.Exit(0 if running.runs(report) else HELD_EXIT)
 

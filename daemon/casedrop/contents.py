@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from casedrop import watch
+from casedrop import settle, watch
 from casedrop.before_sending import with_checks
 from casedrop.compound import MAX_READ
 from casedrop.dicom_model import HEAD, DicomHeader, holds_dicom, looks_like_dicom
@@ -15,13 +15,41 @@ from casedrop.identity import identifier_problems
 from casedrop.model import Drop, Entry, EntryKind, Grouping, Listing, Problem, SocketKind, Weight
 from casedrop.near import several
 from casedrop.own_words import without_metadata
-from casedrop.settle import data
 from casedrop.split import WHOLE, Part, joined, parts, rules_of
 from casedrop.titles import NAMELESS, Naming
 from casedrop.unpacking import cut_off, is_cut_zip
 
 Headers = dict[Entry, DicomHeader | None]
 """What was read of a folder's files before, by how they looked then; None for those that are no DICOM."""
+
+
+def not_to_group(listing: Listing, most: int) -> Grouping | None:
+    """What is wrong with a folder before its rules are looked at; `most` files it may have."""
+    return _too_many(listing, most) or _half_copied(listing)
+
+
+def _too_many(listing: Listing, most: int) -> Grouping | None:
+    files = sum(one.kind is not EntryKind.FOLDER for one in listing.entries)
+    if files <= most:
+        return None
+    text = (
+        f"It has {files} files, and a folder of this drop may have {most} (limits.files): is it the folder of one "
+        "patient?"
+    )
+    return Grouping(None, (Problem("too-many-files", text),))
+
+
+def _half_copied(listing: Listing) -> Grouping | None:
+    """What copies write to before they are whole says nothing of the rules; it waits like all that lacks."""
+    temporary = [one.path for one in listing.entries if settle.is_temporary(one.path)]
+    if not temporary:
+        return None
+    verb = "has the name of a file that is" if len(temporary) == 1 else "have names of files that are"
+    text = (
+        f"{several(temporary)} {verb} still being copied. If that copy was broken off, copy again what it was "
+        "to be, and remove what it left."
+    )
+    return Grouping(None, (Problem("half-copied", text, Weight.LACKING),))
 
 
 def group_folder(
@@ -43,7 +71,7 @@ def group_folder(
     if drop.split is None:
         grouping = look(listing, drop, headers, WHOLE)
     else:
-        found, outside = parts(data(listing, drop.ignore), drop.split)
+        found, outside = parts(settle.data(listing, drop.ignore), drop.split)
         groupings = {
             name: look(within, rules_of(drop, part), _those_in(within, headers), part)
             for name, (part, within) in found.items()
@@ -105,7 +133,7 @@ def read_patients(folder: str, grouping: Grouping) -> dict[str, tuple[str, str]]
 def _headers(folder: str, listing: Listing, drop: Drop, known: Headers) -> dict[str, DicomHeader]:
     """Those of all files that are DICOM, claimed by a rule or not."""
     asked = dicom_keywords(drop), drop.identifier_check
-    files = [one for one in data(listing, drop.ignore).entries if one.kind is EntryKind.FILE]
+    files = [one for one in settle.data(listing, drop.ignore).entries if one.kind is EntryKind.FILE]
     read = {one: known[one] if one in known else _header(folder, one.path, *asked) for one in files}
     known.clear()
     known.update(read)

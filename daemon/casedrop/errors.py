@@ -1,7 +1,10 @@
 """The failure classes: who must act decides the class, never which library raised."""
 
-from casedrop.answers import Meaning
-from casedrop.model import Problem
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from casedrop.answers import Meaning
+    from casedrop.model import Problem
 
 
 class CasedropError(Exception):
@@ -11,7 +14,7 @@ class CasedropError(Exception):
 class CaseProblem(CasedropError):
     """The data of a folder: the case goes to failed/ with these problems as its reason."""
 
-    def __init__(self, *problems: Problem) -> None:
+    def __init__(self, *problems: "Problem") -> None:
         super().__init__(" ".join(problem.text for problem in problems))
         self.problems = problems
 
@@ -62,7 +65,7 @@ class Refused(CasedropError):
     `text` is the platform's own words: it may quote the data, so it goes to the reason, never to a log.
     """
 
-    def __init__(self, meaning: Meaning, status: int, text: str) -> None:
+    def __init__(self, meaning: "Meaning", status: int, text: str) -> None:
         super().__init__(f"Grand Challenge answered {status} ({meaning}).")
         self.meaning = meaning
         self.status = status
@@ -112,5 +115,5 @@ def kind(error: BaseException | None) -> str:
     if isinstance(error, Refused):
         return str(error.meaning)
     if isinstance(error, Unavailable) and error.host in ("quota", "uploads"):
-        return str(Meaning.QUOTA)
+        return "quota"
     return next((word for kind_of_error, word in KINDS if isinstance(error, kind_of_error)), "stopping")

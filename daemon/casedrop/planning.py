@@ -10,10 +10,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from casedrop import reach, rehearsal, roots
+from casedrop import rehearsal, roots
 from casedrop.check import check_platform
 from casedrop.config import Settings, drop_named, read_token
-from casedrop.contents import group_folder, read_patients
+from casedrop.contents import group_folder, not_to_group, read_patients
 from casedrop.errors import ConfigurationError, SetupProblem
 from casedrop.journal import Journal, of_service
 from casedrop.keys import KEY_BYTES
@@ -31,12 +31,10 @@ from casedrop.model import (
 )
 from casedrop.naming_check import naming_for_plan
 from casedrop.near import shown
-from casedrop.pack import named
 from casedrop.prepare import look_inside
 from casedrop.reading import open_below
 from casedrop.reports import paragraph, plan_json, plan_text, plans
 from casedrop.resend import only_what_changed
-from casedrop.scan import not_to_group
 from casedrop.settle import composed, data, is_junk, signature
 from casedrop.split import of_parts, of_whole
 from casedrop.table_changes import is_told_elsewhere
@@ -270,6 +268,7 @@ def _sockets(grouping: Grouping) -> tuple[PlannedSocket, ...]:
 
 def _try(folder: str, socket: PlannedSocket) -> Problem | None:
     from casedrop.deidentify import deidentify  # noqa: PLC0415  heavy, and only for DICOM
+    from casedrop.pack import named  # noqa: PLC0415  the same
 
     (file,) = socket.files
     source = file.packed[0]
@@ -283,6 +282,8 @@ def _try(folder: str, socket: PlannedSocket) -> Problem | None:
 
 
 def _kinds(settings: Settings, environ: Mapping[str, str], drop: Drop) -> dict[str, SocketKind]:
+    from casedrop import reach  # noqa: PLC0415  heavy, and never offline
+
     token = read_token(settings, environ)
     try:
         return check_platform(reach.platform(settings, lambda: token), drop)[1]

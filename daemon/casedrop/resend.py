@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from casedrop import file_away
 from casedrop.contents import group_folder
 from casedrop.errors import FolderChanged, SetupProblem
-from casedrop.grand_challenge import ReaderStudy
 from casedrop.journal import Journal
 from casedrop.model import Case, Drop, Listing, SocketKind
 from casedrop.model import Finding as Seen
@@ -20,6 +20,9 @@ from casedrop.settle import data, signature
 from casedrop.table_changes import Changed, compared, is_told_elsewhere, named, not_sent, why_not
 from casedrop.titles import Naming
 from casedrop.watch import list_folder
+
+if TYPE_CHECKING:
+    from casedrop.grand_challenge import ReaderStudy
 
 Finding = tuple[bool, str]
 
@@ -42,7 +45,7 @@ def with_new_row(
     journal: Journal,
     found: list[Case],
     naming: Naming,
-    goes_to: tuple[ReaderStudy, dict[str, SocketKind]],
+    goes_to: "tuple[ReaderStudy, dict[str, SocketKind]]",
 ) -> Finding:
     """Move a done folder back whose row has changed, where the drop lets its new values, and no more, be sent.
 

@@ -17,7 +17,8 @@ from casedrop.near import several
 from casedrop.rights import user_name
 from casedrop.settle import is_junk
 from casedrop.trying import tried
-from casedrop.watch import events_arrive, file_system, lease_works, movable
+from casedrop.wake import events_arrive
+from casedrop.watch import file_system, lease_works, movable
 
 DEFAULT_ACL = "system.posix_acl_default"
 PROC = "/proc/sys"

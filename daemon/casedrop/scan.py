@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from casedrop import roots, settle, status, watch
-from casedrop.contents import Headers, group_folder
+from casedrop.contents import Headers, group_folder, not_to_group
 from casedrop.errors import SetupProblem
 from casedrop.file_away import OWN_TEXTS
 from casedrop.group import There, nothing_there
@@ -31,9 +31,9 @@ from casedrop.model import (
     SocketKind,
     Weight,
 )
-from casedrop.near import several
 from casedrop.settle import Settling
 from casedrop.titles import NAMELESS, Naming
+from casedrop.wake import Wake
 from casedrop.watch import boot_clock
 
 WAITS_FOR_KINDS = "settled; waiting for Grand Challenge to tell which sockets there are"
@@ -45,6 +45,8 @@ STUCK = (
 MANY_LEFT = 20
 BURST = 0.2
 """Seconds over which a burst of events is one wake-up."""
+REST = 3
+"""Times as long as the last look took until the next, while something stirs all the time and many folders wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,8 @@ class Scanner:
         self._lacks: dict[str, tuple[str, tuple[Problem, ...]]] = {}
         self._puzzling: set[str] = set()
         self._stirred = threading.Event()
-        self._stopping = False
-        self._waker: watch.Wake | None = None
+        self._stopping = threading.Event()
+        self._waker: Wake | None = None
         self._heard = (0, 0)
         self._names: frozenset[str] = frozenset()
         self._left = 0
@@ -109,7 +111,7 @@ class Scanner:
         threading.Thread(target=self._turn, name=f"scan {self.drop.name}", daemon=True).start()
 
     def stop(self) -> None:
-        self._stopping = True
+        self._stopping.set()
         self._stirred.set()
 
     def stir(self) -> None:
@@ -161,9 +163,9 @@ class Scanner:
         return self.latest
 
     def _turn(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             self._stirred.clear()
-            self.looking_since = boot_clock()
+            self.looking_since = began = boot_clock()
             try:
                 os.stat(os.path.join(self.drop.root, roots.IDENTITY))
                 self.free = shutil.disk_usage(self.drop.root).free
@@ -177,13 +179,18 @@ class Scanner:
             except Exception as error:  # noqa: BLE001  this thread may not end, whatever a folder holds
                 structlog.get_logger().error("scan surprised us", drop=self.drop.name, exc_info=error)
                 self.problem = f"{self.drop.root} could not be looked through because of a fault in Casedrop."
-            self.looking_since = None
+            took, self.looking_since = boot_clock() - began, None
             self._tell()
-            if not self._stirred.wait(self._pause(boot_clock())):
-                continue
-            threading.Event().wait(min(BURST, self.limits.quiet_seconds / 4))
+            self._wait(took)
         if self._waker:
             self._waker.stop()
+
+    def _wait(self, took: float) -> None:
+        """Until the next look is due; after something stirred for the rest of a burst, longer where looks are."""
+        ended = boot_clock()
+        if self._stirred.wait(self._pause(ended)):
+            rest = min(REST * took, self.limits.rescan_seconds) - (boot_clock() - ended)
+            self._stopping.wait(max(rest, min(BURST, self.limits.quiet_seconds / 4)))
 
     def _listen(self) -> None:
         """Anew where another directory is mounted there since, and where many folders have left.
@@ -196,7 +203,7 @@ class Scanner:
             self._waker, self._left = None, 0
         if self._waker is None and watch.file_system(self._path).events:
             self._heard = (found.st_dev, found.st_ino)
-            self._waker = watch.Wake(self._path, self._stirred.set)
+            self._waker = Wake(self._path, self._stirred.set)
 
     def _pause(self, now: float) -> float:
         """A quarter of the quiet period while something settles, else the rescan interval."""
@@ -250,7 +257,7 @@ class Scanner:
         """`now` is when this look began, `listed` when it ended: on a slow share they are far apart."""
         name = listing.folder
         kept = settle.data(listing, self.drop.ignore)
-        mark = settle.signature(kept)
+        mark = settle.mark(kept)
         before = self._known.get(name)
         settling = settle.look(before.settling if before else None, mark, listed)
         same = before if before and before.settling.signature == mark else None
@@ -364,35 +371,6 @@ def _left_alone(name: str, kind: EntryKind) -> str:
         return "a text of Casedrop's about a folder that was filed: it may be deleted"
     what = "a loose file" if kind is EntryKind.FILE else f"a {kind}"
     return f"{what}: only folders are taken, so put it into one"
-
-
-def not_to_group(listing: Listing, most: int) -> Grouping | None:
-    """What is wrong with a folder before its rules are looked at; `most` files it may have."""
-    return _too_many(listing, most) or _half_copied(listing)
-
-
-def _too_many(listing: Listing, most: int) -> Grouping | None:
-    files = sum(one.kind is not EntryKind.FOLDER for one in listing.entries)
-    if files <= most:
-        return None
-    text = (
-        f"It has {files} files, and a folder of this drop may have {most} (limits.files): is it the folder of one "
-        "patient?"
-    )
-    return Grouping(None, (Problem("too-many-files", text),))
-
-
-def _half_copied(listing: Listing) -> Grouping | None:
-    """What copies write to before they are whole says nothing of the rules; it waits like all that lacks."""
-    temporary = [one.path for one in listing.entries if settle.is_temporary(one.path)]
-    if not temporary:
-        return None
-    verb = "has the name of a file that is" if len(temporary) == 1 else "have names of files that are"
-    text = (
-        f"{several(temporary)} {verb} still being copied. If that copy was broken off, copy again what it was "
-        "to be, and remove what it left."
-    )
-    return Grouping(None, (Problem("half-copied", text, Weight.LACKING),))
 
 
 def _names(path: str) -> Iterator[tuple[str, EntryKind]]:

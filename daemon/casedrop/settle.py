@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from wcmatch import glob
 
-from casedrop.model import Drop, EntryKind, Listing
+from casedrop.model import Drop, Entry, EntryKind, Listing
 
 JUNK = (
     "thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "._*", ".appledouble", ".spotlight-v100",
@@ -113,13 +113,21 @@ def is_ready_mark(path: str, drop: Drop) -> bool:
 
 def signature(listing: Listing, ignore: tuple[str, ...] = ()) -> str:
     """Hex; equal for equal trees. Of folders only the name counts: junk changes their times."""
-    whole = hashlib.blake2b(digest_size=16)
-    for entry in data(listing, ignore).entries:
-        facts: tuple[object, ...] = (entry.path, str(entry.kind))
-        if entry.kind is not EntryKind.FOLDER:
-            facts += (entry.size, entry.mtime_ns, entry.ctime_ns, entry.inode)
-        whole.update(repr(facts).encode("utf-8", "backslashreplace"))
-    return whole.hexdigest()
+    return mark(data(listing, ignore))
+
+
+def mark(kept: Listing) -> str:
+    """The signature of a listing without junk."""
+    facts = "".join(map(_facts, kept.entries))
+    return hashlib.blake2b(facts.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+
+
+def _facts(entry: Entry) -> str:
+    """As Python writes the tuple of them: in journals stand signatures that were made so."""
+    known = f"({entry.path!r}, '{entry.kind}'"
+    if entry.kind is EntryKind.FOLDER:
+        return f"{known})"
+    return f"{known}, {entry.size}, {entry.mtime_ns}, {entry.ctime_ns}, {entry.inode})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,28 +1,24 @@
-"""What is there: listings, who still writes, where data ends; and a wake-up when something stirs."""
+"""What is there: listings, who still writes, where data ends."""
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import gzip
 import lzma
 import os
 import re
-import select
 import signal
 import stat
 import struct
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import IO
-
-import structlog
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
-from watchdog.observers.inotify import InotifyObserver
 
 from casedrop import opening
 from casedrop.dicom_model import HEAD, holds_dicom
@@ -64,12 +60,6 @@ UNREADABLE = (
 """What zipfile and gzip raise on archives that are broken, encrypted or packed in an unknown way."""
 OF_THE_FILE = (None, errno.EINVAL)
 """What an OSError says that no disk has raised: bz2's word for broken data, or a place that no file has."""
-OWN_NOISE = frozenset({"opened", "closed_no_write"})
-"""Events that our own reading causes."""
-NAMES = 0x3C0
-"""inotify(7): IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE and IN_DELETE."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,37 +106,29 @@ def file_system(path: str) -> FileSystem:
 def list_folder(path: str, there: FileSystem | None = None) -> Listing:
     """Everything below a folder, links not followed. `there` is its file system, where known. Raises OSError."""
     own = os.lstat(path)
-    entries = sorted(_walk(path, (there or file_system(path)).inodes), key=lambda entry: entry.path)
+    entries = sorted(_walk(path, (there or file_system(path)).inodes), key=attrgetter("path"))
     return Listing(os.path.basename(path), tuple(entries), own.st_dev, own.st_ino)
 
 
 def _walk(top: str, inodes: bool) -> Iterator[Entry]:
     pending = [""]
-    while pending:
-        below = pending.pop()
-        with _listed(top, below) as found:
-            for one in found:
-                path = f"{below}/{one.name}" if below else one.name
-                looks = one.stat(follow_symlinks=False)
-                kind = kind_of(looks.st_mode)
-                inode = looks.st_ino if inodes else 0
-                yield Entry(path, kind, looks.st_size, looks.st_mtime_ns, looks.st_ctime_ns, inode)
-                if kind is EntryKind.FOLDER:
-                    pending.append(path)
-
-
-@contextlib.contextmanager
-def _listed(top: str, below: str) -> Iterator[Iterator[os.DirEntry[str]]]:
-    descriptor = opening.directory(top, below)
-    try:
-        with os.scandir(descriptor) as found:
-            yield found
-    finally:
-        os.close(descriptor)
+    with contextlib.closing(opening.Directories(top)) as directories:
+        while pending:
+            below = pending.pop()
+            before = f"{below}/" if below else ""
+            with os.scandir(directories.at(below)) as found:
+                for one in found:
+                    path = before + one.name
+                    looks = one.stat(follow_symlinks=False)
+                    kind = kind_of(looks.st_mode)
+                    inode = looks.st_ino if inodes else 0
+                    yield Entry(path, kind, looks.st_size, looks.st_mtime_ns, looks.st_ctime_ns, inode)
+                    if stat.S_ISDIR(looks.st_mode):
+                        pending.append(path)
 
 
 def kind_of(mode: int) -> EntryKind:
-    return KINDS.get(stat.S_IFMT(mode), EntryKind.DEVICE)
+    return KINDS.get(stat.S_IFMT(mode)) or EntryKind.DEVICE
 
 
 def movable(path: str) -> bool:
@@ -177,17 +159,32 @@ def read_head(folder: str, path: str, count: int) -> bytes:
 def writers(folder: str, listing: Listing) -> list[str]:
     """Files somebody has open for writing, asked by a read lease that is given back at once.
 
-    A file of another owner cannot be asked without CAP_LEASE; it is passed over.
+    A file of another owner cannot be asked without CAP_LEASE; it is passed over, as is one that is gone.
     """
-    return [
-        one.path for one in listing.entries if one.kind is EntryKind.FILE and _is_written(folder, one.path)
-    ]
+    found = []
+    files = [one.path.rpartition("/") for one in listing.entries if one.kind is EntryKind.FILE]
+    for above, beside in groupby(files, key=itemgetter(0)):
+        with contextlib.suppress(OSError), _opened_directory(folder, above) as at:
+            found += ["".join(path) for path in beside if _is_written(at, path[-1])]
+    return found
 
 
-def _is_written(folder: str, path: str) -> bool:
+@contextlib.contextmanager
+def _opened_directory(folder: str, path: str) -> Iterator[int]:
+    descriptor = opening.directory(folder, path)
     try:
-        with opened(folder, path) as descriptor:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _is_written(at: int, name: str) -> bool:
+    try:
+        descriptor = opening.regular_in(at, name)
+        try:
             _lease(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         return error.errno in (errno.EAGAIN, errno.EWOULDBLOCK)
     return False
@@ -322,49 +319,3 @@ def _member_holds_dicom(packed: zipfile.ZipFile, member: zipfile.ZipInfo, depth:
         if error.errno in OF_THE_FILE:
             return None
         raise
-
-
-def events_arrive(directory: str, stir: Callable[[], None], seconds: float = 2) -> bool:
-    """Whether inotify tells what `stir` changes in the directory.
-
-    Raises OSError where a limit of inotify is met, and what `stir` raises.
-    """
-    descriptor = _system(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
-    try:
-        _system(_libc.inotify_add_watch(descriptor, os.fsencode(directory), NAMES))
-        stir()
-        return bool(select.select([descriptor], [], [], seconds)[0])
-    finally:
-        os.close(descriptor)
-
-
-def _system(answer: int) -> int:
-    if answer < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return answer
-
-
-class Wake(FileSystemEventHandler):
-    """Calls back when something stirs below a folder. Only a wake-up: the scan is the truth."""
-
-    def __init__(self, path: str, wake: Callable[[], None]) -> None:
-        self._wake = wake
-        self._observer: InotifyObserver | None = None
-        try:
-            observer = InotifyObserver()  # already this meets the limit of instances
-            observer.schedule(self, path, recursive=True)
-            observer.start()
-            self._observer = observer
-        except OSError as error:
-            structlog.get_logger().warning(
-                "no events; rescans only", why=os.strerror(error.errno or errno.EIO)
-            )
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        if event.event_type not in OWN_NOISE:
-            self._wake()
-
-    def stop(self) -> None:
-        if self._observer:
-            self._observer.stop()
