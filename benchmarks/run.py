@@ -133,6 +133,7 @@ def rows(scale: float) -> dict[str, Row]:
             files(few(2000), MIB >> 4),
             {
                 OURS: ours("small", "URL", "DATA", "32"),
+                "httpx alone": [sys.executable, str(HERE / "peer_httpx.py"), "URL", "DATA", "32"],
                 "gcapi": _peer("peer_gcapi.py", "files", "URL", "DATA"),
             },
             latency=0.03,
