@@ -2,10 +2,12 @@
 
 import io
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 
 import pytest
@@ -15,7 +17,7 @@ from casedrop.grand_challenge import GrandChallenge
 from casedrop.model import PlannedFile, UploadRef
 from casedrop.sandbox import Sandbox
 from casedrop.sums import Sums
-from casedrop.upload import Lane, Source, upload_all
+from casedrop.upload import Lane, Made, Source, upload_all
 
 WINDOW = 3
 SECONDS = 30
@@ -48,13 +50,15 @@ class Folder:
     most: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     arrived: list[str] = field(default_factory=list)
+    made: weakref.WeakSet[Callable[[], io.BytesIO]] = field(default_factory=weakref.WeakSet)
+    most_made: int = 0
     met: threading.Barrier = field(init=False)
 
     def __post_init__(self) -> None:
         self.met = threading.Barrier(self.together)
 
-    def sources(self, count: int) -> list[Source]:
-        return [self._source(*planned(number)) for number in range(count)]
+    def sources(self, count: int) -> list[Made]:
+        return [partial(self._source, *planned(number)) for number in range(count)]
 
     def _source(self, file: PlannedFile, content: bytes) -> Source:
         def opened() -> io.BytesIO:
@@ -62,11 +66,14 @@ class Folder:
             with self.lock:
                 self.open += 1
                 self.most = max(self.most, self.open)
+                self.most_made = max(self.most_made, len(self.made))
             self.met.wait(SECONDS)
             if file.path == self.broken:
                 raise FolderChanged("A file is no longer there.")
             return Closing(content, self)
 
+        with self.lock:
+            self.made.add(opened)
         return Source(file, opened, lambda _: None, arrived=lambda: self.arrived.append(file.path))
 
     def note(self, path: str, ref: UploadRef) -> None:
@@ -106,6 +113,14 @@ def test_files_that_are_there_already_are_not_sent_again(sandbox: Sandbox) -> No
         upload_all(wide, again.sources(4), dict(again.noted), again.note)
     assert len(sandbox.state.uploads) == 5
     assert sorted(again.arrived) == sorted(folder.arrived)
+
+
+def test_a_copy_that_was_made_to_be_sent_goes_once_its_file_is_there(sandbox: Sandbox) -> None:
+    """One for each file of a case, all at once, would fill the disk of the state directory."""
+    folder = Folder()
+    with lane(sandbox) as wide:
+        upload_all(wide, folder.sources(60), {}, folder.note)
+    assert folder.most_made < 30
 
 
 def test_the_first_file_that_cannot_be_sent_ends_the_case_and_nothing_of_it_is_under_way_then(

@@ -2,7 +2,7 @@
 
 import io
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, replace
 from functools import partial
@@ -54,6 +54,10 @@ class Source:
     """Told once it is there whole."""
 
 
+Made = Callable[[], Source]
+"""Makes it when the file's turn comes: a copy may come with it, and goes with it."""
+
+
 class _Window(Executor):
     """The part threads for one case: who wants more of them than it may have waits, and small cases have room."""
 
@@ -73,7 +77,7 @@ class _Window(Executor):
 
 
 def upload_all(
-    lane: Lane, sources: list[Source], refs: Mapping[str, UploadRef], note: Callable[[str, UploadRef], None]
+    lane: Lane, sources: Sequence[Made], refs: Mapping[str, UploadRef], note: Callable[[str, UploadRef], None]
 ) -> None:
     """Bring the files of a case up, several at a time, going on where `refs` (by path) left off.
 
@@ -91,7 +95,8 @@ def upload_all(
         with noting:
             note(path, ref)
 
-    def send(source: Source) -> None:
+    def send(made: Made) -> None:
+        source = made()
         path = source.file.path
         upload(own, source, refs.get(path), partial(noted, path))
         source.arrived()
@@ -103,7 +108,7 @@ def upload_all(
         _each(lane, send, sources, ended.set)
 
 
-def _each(lane: Lane, send: Callable[[Source], None], sources: list[Source], end: Callable[[], None]) -> None:
+def _each(lane: Lane, send: Callable[[Made], None], sources: Sequence[Made], end: Callable[[], None]) -> None:
     waiting, running = iter(sources), set[Future[None]]()
     try:
         while True:
