@@ -12,7 +12,7 @@ from hashlib import sha256
 
 import pytest
 
-from casedrop.errors import FolderChanged
+from casedrop.errors import FolderChanged, Stopping
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.model import PlannedFile, UploadRef
 from casedrop.sandbox import Sandbox
@@ -121,6 +121,22 @@ def test_a_copy_that_was_made_to_be_sent_goes_once_its_file_is_there(sandbox: Sa
     with lane(sandbox) as wide:
         upload_all(wide, folder.sources(60), {}, folder.note)
     assert folder.most_made < 30
+
+
+def test_a_stop_ends_a_case_before_the_next_file_be_it_there_already_or_not(sandbox: Sandbox) -> None:
+    """Of a folder with a thousand files that are there the platform is asked a thousand times."""
+    folder = Folder()
+    with lane(sandbox) as wide:
+        upload_all(wide, folder.sources(4), {}, folder.note)
+        before = len(sandbox.requests)
+        for count in (1, 4, 9):
+            with pytest.raises(Stopping):
+                upload_all(replace(wide, check=stopping), folder.sources(count), folder.noted, folder.note)
+    assert len(sandbox.requests) == before
+
+
+def stopping() -> None:
+    raise Stopping("The service is stopping.")
 
 
 def test_the_first_file_that_cannot_be_sent_ends_the_case_and_nothing_of_it_is_under_way_then(

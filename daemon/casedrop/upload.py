@@ -96,6 +96,7 @@ def upload_all(
             note(path, ref)
 
     def send(made: Made) -> None:
+        check()
         source = made()
         path = source.file.path
         upload(own, source, refs.get(path), partial(noted, path))
