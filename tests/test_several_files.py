@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
+from itertools import count
 
 import pytest
 
@@ -57,8 +58,8 @@ class Folder:
     def __post_init__(self) -> None:
         self.met = threading.Barrier(self.together)
 
-    def sources(self, count: int) -> list[Made]:
-        return [partial(self._source, *planned(number)) for number in range(count)]
+    def sources(self, files: int) -> list[Made]:
+        return [partial(self._source, *planned(number)) for number in range(files)]
 
     def _source(self, file: PlannedFile, content: bytes) -> Source:
         def opened() -> io.BytesIO:
@@ -123,15 +124,27 @@ def test_a_copy_that_was_made_to_be_sent_goes_once_its_file_is_there(sandbox: Sa
     assert folder.most_made < 30
 
 
+@pytest.mark.parametrize(("between", "asked"), [(0, 1), (1000, 1), (4000, 1 + 3)])
+def test_no_part_goes_out_in_vain_to_an_address_that_has_run_out_meanwhile(
+    sandbox: Sandbox, between: float, asked: int
+) -> None:
+    """Sixteen for each of four files are asked for at once: more than an hour's work for a slow line."""
+    folder, looks = Folder(), count(step=between)
+    with lane(sandbox) as wide:
+        upload_all(replace(wide, clock=lambda: next(looks), window=1), folder.sources(1), {}, folder.note)
+    paths = [path for _, path, _ in sandbox.requests]
+    assert sum("presigned" in path for path in paths) == asked
+
+
 def test_a_stop_ends_a_case_before_the_next_file_be_it_there_already_or_not(sandbox: Sandbox) -> None:
     """Of a folder with a thousand files that are there the platform is asked a thousand times."""
     folder = Folder()
     with lane(sandbox) as wide:
         upload_all(wide, folder.sources(4), {}, folder.note)
         before = len(sandbox.requests)
-        for count in (1, 4, 9):
+        for files in (1, 4, 9):
             with pytest.raises(Stopping):
-                upload_all(replace(wide, check=stopping), folder.sources(count), folder.noted, folder.note)
+                upload_all(replace(wide, check=stopping), folder.sources(files), folder.noted, folder.note)
     assert len(sandbox.requests) == before
 
 
