@@ -4,12 +4,13 @@ import io
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,20 @@ def planned(number: int) -> tuple[PlannedFile, bytes]:
     sums.add(content)
     file = PlannedFile(f"{number:02}.mha", f"{number:02}.mha", len(content), 0, 0, 0)
     return replace(file, sha256=sums.sha256, part_size=sums.part_size, md5s=sums.md5s), content
+
+
+class TooFew(Executor):
+    """Threads of which no third can be started."""
+
+    def __init__(self, threads: Executor) -> None:
+        self._threads = threads
+        self.given: list[Future[Any]] = []
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if len(self.given) == WINDOW - 1:
+            raise RuntimeError("can't start new thread")
+        self.given.append(self._threads.submit(work, *args, **kwargs))
+        return self.given[-1]
 
 
 @dataclass(slots=True)
@@ -163,3 +178,13 @@ def test_the_first_file_that_cannot_be_sent_ends_the_case_and_nothing_of_it_is_u
         assert wide.files.submit(lambda: len(sandbox.state.uploads)).result() == made
     assert len(sandbox.state.uploads) == made < 40
     assert "00.mha" not in folder.arrived
+
+
+def test_where_no_thread_can_be_started_the_files_that_have_begun_end_first(sandbox: Sandbox) -> None:
+    """One that went on would journal its upload over what has become of the case since."""
+    folder = Folder()
+    with lane(sandbox) as wide:
+        few = TooFew(wide.files)
+        with pytest.raises(RuntimeError):
+            upload_all(replace(wide, files=few), folder.sources(7), {}, folder.note)
+        assert [one.done() for one in few.given] == [True, True]

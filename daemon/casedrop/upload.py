@@ -127,12 +127,13 @@ def _each(lane: Lane, send: Callable[[Made], None], sources: Sequence[Made], end
     waiting, running = iter(sources), set[Future[None]]()
     try:
         while True:
-            running |= {lane.files.submit(send, one) for one in islice(waiting, lane.window - len(running))}
+            for one in islice(waiting, lane.window - len(running)):
+                running.add(lane.files.submit(send, one))
             if not running:
                 return
             done, running = wait(running, return_when=FIRST_COMPLETED)
-            for one in done:
-                one.result()
+            for ended in done:
+                ended.result()
     finally:
         end()
         wait(running)
