@@ -153,7 +153,8 @@ class Service:
                 self._tick_or_hold(now)
                 self.manager.alive()
                 if once and (code := self._code(now)) is not None:
-                    self._write_status(now)
+                    with suppress(sqlite3.OperationalError):  # what is done is done
+                        self._write_status(now)
                     return code
                 self.wake.wait(self._pause(boot_clock()))
             return 0
