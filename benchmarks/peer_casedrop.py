@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -62,10 +63,14 @@ def files(url: str, folder: str, checks: str) -> None:
 
     def send() -> None:
         summed = planned if checks == "off" else [_summed(folder, file) for file in planned]
-        sources = [Source(file, opener(folder, file), lambda _: None) for file in summed]
+        sources = [partial(_source, folder, file) for file in summed]
         upload_all(lane, sources, {}, lambda *_: None)
 
     timed(send)
+
+
+def _source(folder: str, file: PlannedFile) -> Source:
+    return Source(file, opener(folder, file), lambda _: None)
 
 
 def _planned(path: Path) -> PlannedFile:

@@ -6,12 +6,13 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import httpx
 import pytest
 import trustme
 
 from casedrop.errors import CasedropError, SetupProblem, Unavailable
 from casedrop.grand_challenge import GrandChallenge, Upload
-from casedrop.route import Route, of_environment
+from casedrop.route import Clients, Route, of_environment
 from casedrop.sandbox import Sandbox
 from lab import Lab, mha
 from proxy import Connecting
@@ -308,6 +309,32 @@ def test_a_platform_may_have_an_ipv6_address(tmp_path: Path) -> None:
         assert lab.once() == 0
         assert lab.titles() == ["P001"]
         assert "http://[::1]:" in lab.receipt(lab.done / "P001.receipt.json")["display_set"]
+
+
+def test_there_are_no_more_connections_than_requests_at_once_whichever_threads_ask(sandbox: Sandbox) -> None:
+    """Otherwise each thread that ever asked would keep one for good, closed by the platform long since."""
+    made: list[httpx.Client] = []
+
+    class Counted(Route):
+        def client(self) -> httpx.Client:
+            made.append(super().client())
+            return made[-1]
+
+    platform = GrandChallenge(sandbox.url, lambda: sandbox.token, route=Counted())
+    of_platform_and_storage = list(made)
+    for _ in range(5):
+        asking = Thread(target=platform.whoami)
+        asking.start()
+        asking.join()
+    assert made == of_platform_and_storage
+    clients = Clients(Counted())
+    with clients.lent() as one, clients.lent() as other:
+        assert one is not other
+    with clients.lent() as again:
+        assert again is one
+    platform.close()
+    clients.close()
+    assert all(one.is_closed for one in made)
 
 
 class Elsewhere(BaseHTTPRequestHandler):

@@ -35,6 +35,7 @@ from casedrop.model import (
 from casedrop.scan import ScanLimits, Scanner
 from casedrop.table_watch import TableWatch
 from casedrop.titles import NAMELESS, Naming
+from casedrop.watch import boot_clock
 from casedrop.watched import Watched
 from lab import mha
 from waiting import wait_for
@@ -401,9 +402,22 @@ def test_a_folder_whose_case_came_to_rest_is_in_the_very_next_look(root: Root) -
     root.write("P1/ct.mha")
     root.scanner.in_hand = frozenset({"P1", "P2"})
     nobody = cast("Any", None)
-    Watched(root.scanner.drop, root.scanner, nobody, nobody, nobody).release("P1", 0)
+    Watched(root.scanner.drop, root.scanner, nobody, nobody, nobody).release("P1")
     assert [one.folder for one in root.scanner.scan(1).findings] == ["P1"]
     assert root.scanner.in_hand == {"P2"}
+
+
+def test_a_look_that_began_before_a_case_came_to_rest_says_nothing_of_its_folder(root: Root) -> None:
+    """It passed the folder over; `run --once` would end although the folder lies in drop/."""
+    root.write("P1/ct.mha")
+    root.scanner.in_hand = frozenset({"P1"})
+    nobody = cast("Any", None)
+    watched = Watched(root.scanner.drop, root.scanner, nobody, nobody, nobody)
+    look = root.scanner.scan(boot_clock())
+    watched.release("P1")
+    assert look.started <= watched.rested["P1"]
+    root.scanner.scan(boot_clock())
+    assert [one.folder for one in watched.fresh()] == ["P1"]
 
 
 def test_a_forgotten_folder_settles_from_the_beginning(root: Root) -> None:

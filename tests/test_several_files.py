@@ -2,20 +2,24 @@
 
 import io
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
+from itertools import count
+from typing import Any
 
 import pytest
 
-from casedrop.errors import FolderChanged
+from casedrop.errors import FolderChanged, Stopping
 from casedrop.grand_challenge import GrandChallenge
 from casedrop.model import PlannedFile, UploadRef
 from casedrop.sandbox import Sandbox
 from casedrop.sums import Sums
-from casedrop.upload import Lane, Source, upload_all
+from casedrop.upload import Lane, Made, Source, upload_all
 
 WINDOW = 3
 SECONDS = 30
@@ -36,6 +40,20 @@ def planned(number: int) -> tuple[PlannedFile, bytes]:
     return replace(file, sha256=sums.sha256, part_size=sums.part_size, md5s=sums.md5s), content
 
 
+class TooFew(Executor):
+    """Threads of which no third can be started."""
+
+    def __init__(self, threads: Executor) -> None:
+        self._threads = threads
+        self.given: list[Future[Any]] = []
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if len(self.given) == WINDOW - 1:
+            raise RuntimeError("can't start new thread")
+        self.given.append(self._threads.submit(work, *args, **kwargs))
+        return self.given[-1]
+
+
 @dataclass(slots=True)
 class Folder:
     """Its files are opened by part threads; `together` is how many are to meet before any goes on."""
@@ -48,13 +66,15 @@ class Folder:
     most: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     arrived: list[str] = field(default_factory=list)
+    made: weakref.WeakSet[Callable[[], io.BytesIO]] = field(default_factory=weakref.WeakSet)
+    most_made: int = 0
     met: threading.Barrier = field(init=False)
 
     def __post_init__(self) -> None:
         self.met = threading.Barrier(self.together)
 
-    def sources(self, count: int) -> list[Source]:
-        return [self._source(*planned(number)) for number in range(count)]
+    def sources(self, files: int) -> list[Made]:
+        return [partial(self._source, *planned(number)) for number in range(files)]
 
     def _source(self, file: PlannedFile, content: bytes) -> Source:
         def opened() -> io.BytesIO:
@@ -62,11 +82,14 @@ class Folder:
             with self.lock:
                 self.open += 1
                 self.most = max(self.most, self.open)
+                self.most_made = max(self.most_made, len(self.made))
             self.met.wait(SECONDS)
             if file.path == self.broken:
                 raise FolderChanged("A file is no longer there.")
             return Closing(content, self)
 
+        with self.lock:
+            self.made.add(opened)
         return Source(file, opened, lambda _: None, arrived=lambda: self.arrived.append(file.path))
 
     def note(self, path: str, ref: UploadRef) -> None:
@@ -108,6 +131,42 @@ def test_files_that_are_there_already_are_not_sent_again(sandbox: Sandbox) -> No
     assert sorted(again.arrived) == sorted(folder.arrived)
 
 
+def test_a_copy_that_was_made_to_be_sent_goes_once_its_file_is_there(sandbox: Sandbox) -> None:
+    """One for each file of a case, all at once, would fill the disk of the state directory."""
+    folder = Folder()
+    with lane(sandbox) as wide:
+        upload_all(wide, folder.sources(60), {}, folder.note)
+    assert folder.most_made < 30
+
+
+@pytest.mark.parametrize(("between", "asked"), [(0, 1), (1000, 1), (4000, 1 + 3)])
+def test_no_part_goes_out_in_vain_to_an_address_that_has_run_out_meanwhile(
+    sandbox: Sandbox, between: float, asked: int
+) -> None:
+    """Sixteen for each of four files are asked for at once: more than an hour's work for a slow line."""
+    folder, looks = Folder(), count(step=between)
+    with lane(sandbox) as wide:
+        upload_all(replace(wide, clock=lambda: next(looks), window=1), folder.sources(1), {}, folder.note)
+    paths = [path for _, path, _ in sandbox.requests]
+    assert sum("presigned" in path for path in paths) == asked
+
+
+def test_a_stop_ends_a_case_before_the_next_file_be_it_there_already_or_not(sandbox: Sandbox) -> None:
+    """Of a folder with a thousand files that are there the platform is asked a thousand times."""
+    folder = Folder()
+    with lane(sandbox) as wide:
+        upload_all(wide, folder.sources(4), {}, folder.note)
+        before = len(sandbox.requests)
+        for files in (1, 4, 9):
+            with pytest.raises(Stopping):
+                upload_all(replace(wide, check=stopping), folder.sources(files), folder.noted, folder.note)
+    assert len(sandbox.requests) == before
+
+
+def stopping() -> None:
+    raise Stopping("The service is stopping.")
+
+
 def test_the_first_file_that_cannot_be_sent_ends_the_case_and_nothing_of_it_is_under_way_then(
     sandbox: Sandbox,
 ) -> None:
@@ -119,3 +178,13 @@ def test_the_first_file_that_cannot_be_sent_ends_the_case_and_nothing_of_it_is_u
         assert wide.files.submit(lambda: len(sandbox.state.uploads)).result() == made
     assert len(sandbox.state.uploads) == made < 40
     assert "00.mha" not in folder.arrived
+
+
+def test_where_no_thread_can_be_started_the_files_that_have_begun_end_first(sandbox: Sandbox) -> None:
+    """One that went on would journal its upload over what has become of the case since."""
+    folder = Folder()
+    with lane(sandbox) as wide:
+        few = TooFew(wide.files)
+        with pytest.raises(RuntimeError):
+            upload_all(replace(wide, files=few), folder.sources(7), {}, folder.note)
+        assert [one.done() for one in few.given] == [True, True]

@@ -98,6 +98,34 @@ def test_a_surprise_in_what_only_shows_how_things_are_stops_nothing(
     assert 'would become the display set "P002"' in lab.case("P002")["why"]
 
 
+def test_a_journal_that_cannot_be_read_at_the_very_end_changes_nothing_of_how_a_run_ended(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last status is written once more, out of turn."""
+    lab.move_in("P001", ct__mha=mha())
+    lab.state.mkdir()
+    settings = load(lab.config, os.environ)
+    token = read_token(settings, os.environ)
+    service = Service(settings, lambda: token, Names("hidden", b"key"))
+    code, gather, ended = service._code, board.gather, threading.Event()
+
+    def told(now: float) -> int | None:
+        found = code(now)
+        if found is not None:
+            ended.set()
+        return found
+
+    def surprising(*facts: Any) -> dict[str, Any]:
+        if ended.is_set():
+            raise sqlite3.OperationalError("disk I/O error")
+        return gather(*facts)
+
+    monkeypatch.setattr(service, "_code", told)
+    monkeypatch.setattr(board, "gather", surprising)
+    assert service.run(once=True) == 0
+    assert lab.titles() == ["P001"]
+
+
 def test_a_folder_in_the_way_of_our_texts_stops_nothing(lab: Lab) -> None:
     lab.move_in("P001", r__pdf=b"%PDF")
     assert lab.once() == 1

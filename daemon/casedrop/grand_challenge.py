@@ -206,8 +206,8 @@ class GrandChallenge:
         """
         headers = {"Content-Length": str(size), "Content-MD5": b64encode(md5).decode()}
         with self._observed("put_part", size):
-            with line(self._route, "storage", url, writes=False):
-                response = self._storage.own().put(url, content=body, headers=headers)
+            with line(self._route, "storage", url, writes=False), self._storage.lent() as client:
+                response = client.put(url, content=body, headers=headers)
             self._expect_success("put_part", response)
             etag = str(response.headers.get("ETag", "")).strip('"')
             if not etag:
@@ -237,8 +237,8 @@ class GrandChallenge:
         """The bytes of a file value. The token goes to the platform only, never on to its storage."""
         if urlsplit(address)[:2] == self._origin:
             with self._observed("download"):
-                with line(self._route, "platform", self.url, writes=False):
-                    answer = self._platform.own().get(address, headers=self._bearer())
+                with line(self._route, "platform", self.url, writes=False), self._platform.lent() as client:
+                    answer = client.get(address, headers=self._bearer())
                 if not answer.has_redirect_location:
                     self._expect_success("download", answer)
             if not answer.has_redirect_location:
@@ -249,7 +249,8 @@ class GrandChallenge:
         with (
             self._observed("get_file"),
             line(self._route, "storage", address, writes=False),
-            self._storage.own().stream("GET", address) as response,
+            self._storage.lent() as client,
+            client.stream("GET", address) as response,
         ):
             if not response.is_success:
                 response.read()
@@ -292,10 +293,12 @@ class GrandChallenge:
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
         headers = self._bearer() | ({"Content-Type": "application/json"} if content is not None else {})
         with self._observed(request):
-            with line(self._route, "platform", self.url, writes=method != "GET"):
-                address = self.url + path
-                response = self._platform.own().request(
-                    method, address, content=content, headers=headers, params=params
+            with (
+                line(self._route, "platform", self.url, writes=method != "GET"),
+                self._platform.lent() as client,
+            ):
+                response = client.request(
+                    method, self.url + path, content=content, headers=headers, params=params
                 )
             self._expect_success(request, response)
         return response

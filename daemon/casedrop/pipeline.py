@@ -45,7 +45,7 @@ from casedrop.receipt_text import receipt_text
 from casedrop.settle import composed, signature
 from casedrop.stages import Stage
 from casedrop.throttle import Throttle
-from casedrop.upload import Lane, Source, upload_all, usable
+from casedrop.upload import Lane, Made, Source, upload_all, usable
 from casedrop.watch import boot_clock, boot_id
 
 TITLES_SECONDS = 30.0
@@ -441,7 +441,7 @@ class Pipeline:
             self.ledger.began(case, self.drop, wanted)
         self.progress[case.id] = progress
         try:
-            case = self._sent(case, [self._source(case, folder, file, progress) for file in files])
+            case = self._sent(case, [partial(self._source, case, folder, file, progress) for file in files])
         except Unavailable as pause:
             if pause.host == "quota":
                 self.admission.refused(case.id, self.platform.uploads_there())
@@ -472,7 +472,7 @@ class Pipeline:
     def _told(self, case: Case, percent: int) -> None:
         structlog.get_logger().info("uploading", drop=self.drop, case=case.called, percent=percent)
 
-    def _sent(self, case: Case, sources: list[Source]) -> Case:
+    def _sent(self, case: Case, sources: list[Made]) -> Case:
         """A new upload stands in the journal before its first part."""
 
         def note(path: str, ref: UploadRef) -> None:

@@ -153,7 +153,8 @@ class Service:
                 self._tick_or_hold(now)
                 self.manager.alive()
                 if once and (code := self._code(now)) is not None:
-                    self._write_status(now)
+                    with suppress(sqlite3.OperationalError):  # what is done is done
+                        self._write_status(now)
                     return code
                 self.wake.wait(self._pause(boot_clock()))
             return 0
@@ -392,9 +393,9 @@ class Service:
                 watched.pipeline.moved.pop(case_id, None)
                 self.judge.ended(watched, case, attempt, done, now)
                 self.meter.tried(watched.drop.name, kind(done.exception()))
-                self._release_at_rest(watched, case_id, now)
+                self._release_at_rest(watched, case_id)
 
-    def _release_at_rest(self, watched: Watched, case_id: int, now: float) -> None:
+    def _release_at_rest(self, watched: Watched, case_id: int) -> None:
         case = self.journal.case(case_id)
         watched.tally.note(case)
         if case.stage in AT_REST or case.stage is Stage.FILING:
@@ -409,7 +410,7 @@ class Service:
         elif case.stage in AT_REST:
             self.meter.ended(watched.drop.name, case.stage)
             watched.scanner.first_names = self.journal.first_names(case.root)
-            watched.release(case.folder, now)
+            watched.release(case.folder)
 
     def _look_late(self, watched: Watched) -> None:
         """In done/, one quiet period and ten minutes after filing, once each; in failed/ people are at work.

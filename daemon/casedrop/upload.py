@@ -2,7 +2,8 @@
 
 import io
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,6 +25,9 @@ FRESH = 20 * 3600
 
 URL_TRIES = 3
 
+URL_SECONDS = 3000.0
+"""An address lives one hour, and a part that is refused has gone out in vain: an older one is asked for anew."""
+
 MOST_EXPIRED = 2
 """Uploads of one file that may grow too old before they are whole: the third would too."""
 
@@ -40,6 +44,7 @@ class Lane:
     """Called before every read; raises Stopping."""
     allow: Callable[[int, Callable[[], None]], int] = lambda count, _: count
     """Waits until bytes of parts may go out: how many, at most so many; calls `check` meanwhile."""
+    clock: Callable[[], float] = time.monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,19 @@ class Source:
     moved: Callable[[int], None] = lambda _: None
     arrived: Callable[[], None] = lambda: None
     """Told once it is there whole."""
+
+
+Made = Callable[[], Source]
+"""Makes it when the file's turn comes: a copy may come with it, and goes with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """Where to PUT a part, and when that was asked (the lane's clock)."""
+
+    number: int
+    url: str
+    asked: float
 
 
 class _Window(Executor):
@@ -73,7 +91,7 @@ class _Window(Executor):
 
 
 def upload_all(
-    lane: Lane, sources: list[Source], refs: Mapping[str, UploadRef], note: Callable[[str, UploadRef], None]
+    lane: Lane, sources: Sequence[Made], refs: Mapping[str, UploadRef], note: Callable[[str, UploadRef], None]
 ) -> None:
     """Bring the files of a case up, several at a time, going on where `refs` (by path) left off.
 
@@ -91,7 +109,9 @@ def upload_all(
         with noting:
             note(path, ref)
 
-    def send(source: Source) -> None:
+    def send(made: Made) -> None:
+        check()
+        source = made()
         path = source.file.path
         upload(own, source, refs.get(path), partial(noted, path))
         source.arrived()
@@ -103,16 +123,17 @@ def upload_all(
         _each(lane, send, sources, ended.set)
 
 
-def _each(lane: Lane, send: Callable[[Source], None], sources: list[Source], end: Callable[[], None]) -> None:
+def _each(lane: Lane, send: Callable[[Made], None], sources: Sequence[Made], end: Callable[[], None]) -> None:
     waiting, running = iter(sources), set[Future[None]]()
     try:
         while True:
-            running |= {lane.files.submit(send, one) for one in islice(waiting, lane.window - len(running))}
+            for one in islice(waiting, lane.window - len(running)):
+                running.add(lane.files.submit(send, one))
             if not running:
                 return
             done, running = wait(running, return_when=FIRST_COMPLETED)
-            for one in done:
-                one.result()
+            for ended in done:
+                ended.result()
     finally:
         end()
         wait(running)
@@ -203,8 +224,8 @@ def _send_parts(lane: Lane, source: Source, upload: Upload, missing: list[int]) 
     etags: dict[int, str] = {}
     running: dict[Future[str], int] = {}
     try:
-        for number, url in _addresses(lane, upload, missing):
-            running[lane.parts.submit(_send_part, lane, source, upload, number, url)] = number
+        for to in _addresses(lane, upload, missing):
+            running[lane.parts.submit(_send_part, lane, source, upload, to)] = to.number
             etags |= _ended(running, 0)
         while running:
             etags |= _ended(running, None)
@@ -221,18 +242,23 @@ def _ended(running: dict[Future[str], int], timeout: float | None) -> dict[int, 
     return {running.pop(part): part.result() for part in done}
 
 
-def _addresses(lane: Lane, upload: Upload, missing: list[int]) -> Iterator[tuple[int, str]]:
-    """Addresses live one hour: they are asked for in batches, shortly before they are used."""
+def _addresses(lane: Lane, upload: Upload, missing: list[int]) -> Iterator[_Address]:
+    """Asked for in batches, shortly before they are used."""
     numbers = iter(missing)
     while batch := list(islice(numbers, 4 * lane.window)):
         if batch[0] != missing[0] and lane.platform.upload(upload.pk).age >= FRESH:
             raise Waits("The upload has grown too old before it was whole; it is begun anew.", 0)
-        yield from sorted(lane.platform.presign(upload, batch).items())
+        asked = lane.clock()
+        for number, url in sorted(lane.platform.presign(upload, batch).items()):
+            yield _Address(number, url, asked)
 
 
-def _send_part(lane: Lane, source: Source, upload: Upload, number: int, url: str) -> str:
-    file = source.file
+def _send_part(lane: Lane, source: Source, upload: Upload, to: _Address) -> str:
+    """The files of a case share a line, so that it may take long until the part's turn comes."""
+    file, number, url = source.file, to.number, to.url
     size, md5 = _size(file, number), bytes.fromhex(file.md5s[number - 1])
+    if lane.clock() - to.asked > URL_SECONDS:
+        url = lane.platform.presign(upload, [number])[number]
     for _ in range(URL_TRIES):
         try:
             etag = lane.platform.put_part(url, _bytes(lane, source, number), size, md5)

@@ -19,6 +19,7 @@ from casedrop.roots import Root
 from casedrop.scan import Scanner
 from casedrop.table_watch import TableWatch
 from casedrop.tally import Rested, Tally
+from casedrop.watch import boot_clock
 
 RECHECK = 30.0
 """Seconds until a held drop is checked again."""
@@ -155,11 +156,11 @@ class Watched:
             self.held = ""
         self.next_check = now + RECHECK
 
-    def release(self, folder: str, now: float) -> None:
-        """The folder is filed away, or it is the scanner's again."""
-        self.rested[folder] = now
+    def release(self, folder: str) -> None:
+        """The folder is filed away, or it is the scanner's again. A look under way has passed it over."""
         self.becomes.pop(folder, None)
         self.scanner.in_hand -= {folder}
+        self.rested[folder] = boot_clock()
         self.scanner.stir()
 
     def fresh(self) -> list[Finding]:
