@@ -75,6 +75,7 @@ PURE = {
     "pseudonyms",
     "receipt_text",
     "receipts",
+    "records",
     "redrop",
     "rehearsal",
     "reports",

@@ -12,17 +12,18 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import cattrs
 
-from casedrop import rights
+from casedrop import records, rights
 from casedrop.errors import ConfigurationError
 from casedrop.model import Case, Failure, Json, Plan, Problem
 from casedrop.near import shown
+from casedrop.records import Record
 from casedrop.redrop import held_now
 from casedrop.stages import AT_REST, Stage, move
 from casedrop.table_changes import Sent
@@ -78,8 +79,8 @@ CREATE UNIQUE INDEX titles ON cases (study, title) WHERE title IS NOT NULL;
 LATE_LOOKS = 2
 """So often a folder in done/ is looked at again; the index of SINCE_3 knows that."""
 
-DECODED = 256
-"""Cases kept decoded: more than the newest of a root, which are shown and asked for again and again."""
+KEPT = 256
+"""Records kept: more than the newest of a root, which are shown and asked for again and again."""
 
 WHOLE_SQL = "coalesce(json_extract(record, '$.head'), 0) = 0"
 """Cases of folders, not of their parts."""
@@ -169,7 +170,7 @@ class Journal:
         self._lock = threading.Lock()
         self._recent: dict[tuple[str, str, int], list[Case]] = {}
         self._ended: dict[str, dict[str, int]] = {}
-        self._decoded: dict[int, tuple[str, Case]] = {}
+        self._records: dict[int, Record] = {}
         self._path = path
         try:
             self._db = _open(path, looking=looking)
@@ -497,7 +498,8 @@ class Journal:
         files = case.plan.files if case.plan and there else ""
         files_hash = hashlib.sha256(files.encode()).hexdigest() if files else None
         names = (_name(case.folder), _name(case.filed_as))
-        row = (case.id, case.root, *names, case.stage, study, title, json.dumps(asdict(case)), files_hash)
+        kept = records.written(case, self._records.get(case.id))
+        row = (case.id, case.root, *names, case.stage, study, title, kept.text, files_hash)
         try:
             with self._lock, self._db:
                 self._db.execute(
@@ -514,6 +516,7 @@ class Journal:
             if not holders:
                 raise
             raise TitleHeldError(holders[0]) from None
+        self._keep(kept)
         if case.stage in AT_REST or any(
             one.id == case.id for known in self._recent.values() for one in known
         ):
@@ -525,18 +528,20 @@ class Journal:
         with self._lock:
             found = self._db.execute(f"SELECT id, record FROM cases WHERE {where}", names)  # noqa: S608
             rows = found.fetchall()
-        return [self._case(case_id, record) for case_id, record in rows]
+        return [self._case(case_id, text) for case_id, text in rows]
 
-    def _case(self, case_id: int, record: str) -> Case:
+    def _case(self, case_id: int, text: str) -> Case:
         """Records of folders with many files take long to decode, and the loop asks for the same ones."""
-        known = self._decoded.get(case_id)
-        if known and known[0] == record:
-            return known[1]
-        case = cattrs.structure(json.loads(record), Case)
-        if len(self._decoded) >= DECODED:
-            self._decoded = {}
-        self._decoded[case_id] = record, case
-        return case
+        known = self._records.get(case_id)
+        if known is None or known.text != text:
+            known = self._keep(records.read(text))
+        return known.case
+
+    def _keep(self, known: Record) -> Record:
+        if len(self._records) >= KEPT:
+            self._records = {}
+        self._records[known.case.id] = known
+        return known
 
     def _meta(self, key: str) -> str:
         with self._lock:
