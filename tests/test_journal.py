@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +73,15 @@ def test_a_title_belongs_to_one_folder_until_its_case_fails_with_nothing_sent(jo
     failing = journal.save(first, stage=Stage.FILING, target="failed")
     journal.save(failing, stage=Stage.FAILED, filed_as="x")
     journal.begin(replace(CASE, folder="other"))
+
+
+def test_cases_that_several_threads_begin_at_once_are_all_there(journal: Journal) -> None:
+    """A split folder's parts are begun by a case's thread, other folders by the loop."""
+    wanted = [replace(CASE, plan=replace(PLAN, title=str(number))) for number in range(40)]
+    with ThreadPoolExecutor(8) as threads:
+        begun = list(threads.map(journal.begin, wanted))
+    assert {case.id for case in begun} == set(range(1, 41))
+    assert journal.cases_of("root") == sorted(begun, key=lambda case: case.id)
 
 
 def test_an_illegal_move_raises_and_changes_nothing(journal: Journal) -> None:

@@ -124,6 +124,7 @@ EDGES = {
 }
 SHARED = {
     "allowance",
+    "database",
     "grand_challenge",
     "opening",
     "reading",

@@ -68,7 +68,7 @@ CASES = st.builds(
     sessions=st.dictionaries(NAMES, few(NAMES), max_size=2),
     held=st.dictionaries(NAMES, st.builds(Held), max_size=2),
     problems=few(st.builds(Problem)),
-    failed_before=few(st.builds(Failure)),
+    failed_before=few(st.builds(Failure, since=st.floats(0, 4e9))),
 )
 
 

@@ -1,6 +1,6 @@
 """How far each case got: one row per case, written before and after every step that cannot be undone.
 
-A case is changed by one thread at a time; the lock only keeps SQLite's connection to one caller.
+A case is changed by one thread at a time.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from typing import Any
 import cattrs
 
 from casedrop import records, rights
+from casedrop.database import Database
 from casedrop.errors import ConfigurationError
 from casedrop.model import Case, Failure, Json, Plan, Problem
 from casedrop.near import shown
@@ -118,6 +119,15 @@ SENT_BYTES_SQL = """(SELECT coalesce(sum(coalesce(
 
 FAILED_BEFORE_SQL = """instr(record, '"failed_before": [{') > 0"""
 
+PUT_SQL = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+
+SAVE_SQL = (
+    "INSERT OR ABORT INTO cases (id, root, folder, filed_as, stage, study, title, record, files)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET folder = excluded.folder,"
+    " filed_as = excluded.filed_as, stage = excluded.stage, study = excluded.study, title = excluded.title,"
+    " record = excluded.record, files = excluded.files"
+)
+
 BRIEF = (
     "since",
     "folder",
@@ -167,19 +177,18 @@ class Journal:
 
         Who is only `looking` leaves one of an older Casedrop, which may still run, as it is.
         """
-        self._lock = threading.Lock()
+        self._beginning = threading.Lock()
         self._recent: dict[tuple[str, str, int], list[Case]] = {}
         self._ended: dict[str, dict[str, int]] = {}
         self._records: dict[int, Record] = {}
         self._path = path
         try:
-            self._db = _open(path, looking=looking)
+            self._db = Database(_open(path, looking=looking), _connected(path))
         except (sqlite3.Error, OSError) as error:
             raise ConfigurationError([unusable(path, error)]) from None
 
     def close(self) -> None:
-        with self._lock:
-            self._db.close()
+        self._db.close()
 
     def keep_copy(self) -> None:
         """Replace the copy beside the journal by one of now.
@@ -192,9 +201,7 @@ class Journal:
 
     @property
     def schema(self) -> int:
-        with self._lock:
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        return int(version)
+        return int(self._db.read("PRAGMA user_version")[0][0])
 
     @property
     def copied(self) -> float:
@@ -215,8 +222,7 @@ class Journal:
         return int(self._meta(f"starts {root}") or 0)
 
     def count_start(self, root: str, starts: int) -> None:
-        with self._lock, self._db:
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"starts {root}", str(starts)))
+        self._db.write((PUT_SQL, (f"starts {root}", str(starts))))
 
     def ledger_head(self) -> str:
         """The last record of the ledger, as `note_ledger` was told; "" before the first."""
@@ -229,9 +235,8 @@ class Journal:
     def note_ledger(self, head: str, attempts: Mapping[int, str]) -> None:
         """The ledger's last record, and by case the attempt that is open now ("" for none), all at once."""
         noted = [("ledger", head), *((f"attempt {case}", attempt) for case, attempt in attempts.items())]
-        with self._lock, self._db:
-            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", noted)
-            self._db.execute("DELETE FROM meta WHERE value = '' AND key LIKE 'attempt %'")
+        ended = ("DELETE FROM meta WHERE value = '' AND key LIKE 'attempt %'", ())
+        self._db.write(*((PUT_SQL, one) for one in noted), ended)
 
     @property
     def pseudonym_key(self) -> str:
@@ -239,8 +244,7 @@ class Journal:
         return self._meta("pseudonym key")
 
     def keep_pseudonym_key(self, fingerprint: str) -> None:
-        with self._lock, self._db:
-            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('pseudonym key', ?)", (fingerprint,))
+        self._db.write(("INSERT OR IGNORE INTO meta VALUES ('pseudonym key', ?)", (fingerprint,)))
 
     @property
     def storage(self) -> str:
@@ -261,26 +265,23 @@ class Journal:
     def released(self, root: str) -> dict[str, str]:
         """By folder (near.shown), what a person let go (status.released)."""
         start = f"released {root} "
-        with self._lock:
-            found = self._db.execute(
-                "SELECT key, value FROM meta WHERE key >= ? AND key < ?", (start, f"{start}\U0010ffff")
-            )
-            return {key.removeprefix(start): value for key, value in found}
+        found = self._db.read(
+            "SELECT key, value FROM meta WHERE key >= ? AND key < ?", (start, f"{start}\U0010ffff")
+        )
+        return {key.removeprefix(start): value for key, value in found}
 
     def release(self, root: str, folder: str, released: str) -> None:
         """`released` is what the person saw (status.released); "" takes it back."""
         self._remember(f"released {root} {shown(folder)}", released)
 
     def _remember(self, key: str, value: str) -> None:
-        with self._lock, self._db:
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-            self._db.execute("DELETE FROM meta WHERE key = ? AND value = ''", (key,))
+        self._db.write((PUT_SQL, (key, value)), ("DELETE FROM meta WHERE key = ? AND value = ''", (key,)))
 
     def begin(self, case: Case) -> Case:
         """Add a case, giving it its id. Raises TitleHeldError."""
-        with self._lock, self._db:
-            (highest,) = self._db.execute("SELECT coalesce(max(id), 0) FROM cases").fetchone()
-        return self._put(replace(case, id=highest + 1))
+        with self._beginning:
+            ((highest,),) = self._db.read("SELECT coalesce(max(id), 0) FROM cases")
+            return self._put(replace(case, id=highest + 1))
 
     def save(self, case: Case, **changes: Any) -> Case:
         """The case with these changes, once they are on disk. Raises TitleHeldError, IllegalMoveError."""
@@ -334,16 +335,13 @@ class Journal:
             "WHERE", "INDEXED BY cases_by_head WHERE json_extract(record, '$.head') > 0 AND"
         )
         known = self._ended
-        with self._lock:
-            if root not in known:
-                found = {}
-                for stage in (Stage.DONE, Stage.FAILED):
-                    counts = [
-                        self._db.execute(query, (root, stage)).fetchone()[0] for query in (every, parts)
-                    ]
-                    found[str(stage)] = counts[0] - counts[1]
-                known[root] = found
-            return known[root]
+        if root not in known:
+            found = {}
+            for stage in (Stage.DONE, Stage.FAILED):
+                counts = [self._db.read(query, (root, stage))[0][0] for query in (every, parts)]
+                found[str(stage)] = counts[0] - counts[1]
+            known[root] = found
+        return known[root]
 
     def ended(self, since: float, root: str = "") -> list[Ended]:
         """What came to rest in done/ or failed/ since then (seconds since 1970), in order; of one root or all.
@@ -370,16 +368,15 @@ class Journal:
     def sets_of_parts(self, head: Case) -> dict[str, tuple[str, int]]:
         """Of the committed parts of a split folder, by name: its display set's pk, and the bytes sent in all."""
         sets: dict[str, tuple[str, int]] = {}
-        with self._lock:
-            found = self._db.execute(
-                f"SELECT json_extract(record, '$.plan.part', '$.set_pk'), {SENT_BYTES_SQL}"  # noqa: S608
-                " FROM cases WHERE json_extract(record, '$.head') > 0 AND json_extract(record, '$.head') = ?"
-                " AND json_extract(record, '$.committed') ORDER BY id",
-                (head.id,),
-            )
-            for facts, size in found:
-                part, pk = json.loads(facts)
-                sets[part] = pk, size + sets.get(part, ("", 0))[1]
+        found = self._db.read(
+            f"SELECT json_extract(record, '$.plan.part', '$.set_pk'), {SENT_BYTES_SQL}"  # noqa: S608
+            " FROM cases WHERE json_extract(record, '$.head') > 0 AND json_extract(record, '$.head') = ?"
+            " AND json_extract(record, '$.committed') ORDER BY id",
+            (head.id,),
+        )
+        for facts, size in found:
+            part, pk = json.loads(facts)
+            sets[part] = pk, size + sets.get(part, ("", 0))[1]
         return sets
 
     def to_look_at(self, root: str, looks: int, before: float) -> list[Case]:
@@ -407,19 +404,15 @@ class Journal:
 
     def wish(self, case_id: int, wish: Json) -> None:
         """What a person has decided about a case that waits; the service, which alone changes cases, does it."""
-        with self._lock, self._db:
-            self._db.execute(
-                "INSERT OR REPLACE INTO wishes (case_id, wish) VALUES (?, ?)", (case_id, json.dumps(wish))
-            )
+        wished = case_id, json.dumps(wish)
+        self._db.write(("INSERT OR REPLACE INTO wishes (case_id, wish) VALUES (?, ?)", wished))
 
     def wishes(self) -> dict[int, Json]:
-        with self._lock:
-            found = self._db.execute("SELECT case_id, wish FROM wishes").fetchall()
+        found = self._db.read("SELECT case_id, wish FROM wishes")
         return {case_id: json.loads(wish) for case_id, wish in found}
 
     def granted(self, case_id: int) -> None:
-        with self._lock, self._db:
-            self._db.execute("DELETE FROM wishes WHERE case_id = ?", (case_id,))
+        self._db.write(("DELETE FROM wishes WHERE case_id = ?", (case_id,)))
 
     def same_files(self, case: Case) -> list[Case]:
         """Other cases, done or under way, of another display set with the very same files, images among them."""
@@ -454,8 +447,7 @@ class Journal:
         return _merged(self._sent_rows(SENT_TO_SQL, set_pk))
 
     def _sent_rows(self, query: str, *values: str | int) -> list[Any]:
-        with self._lock:
-            return self._db.execute(query, values).fetchall()
+        return self._db.read(query, values)
 
     def there(self, platform: str, study_pk: str, title: str) -> frozenset[str]:
         """The sockets that the finished display set of this title holds by the journal."""
@@ -472,13 +464,12 @@ class Journal:
 
     def stages_of_parts(self, head: Case) -> list[str]:
         """Of the parts begun in the head's round, each once; asked often, so nothing is decoded."""
-        with self._lock:
-            found = self._db.execute(
-                "SELECT stage FROM cases WHERE json_extract(record, '$.head') > 0"
-                " AND json_extract(record, '$.head') = ? AND json_extract(record, '$.round') = ?",
-                (head.id, head.round),
-            )
-            return [stage for (stage,) in found]
+        found = self._db.read(
+            "SELECT stage FROM cases WHERE json_extract(record, '$.head') > 0"
+            " AND json_extract(record, '$.head') = ? AND json_extract(record, '$.round') = ?",
+            (head.id, head.round),
+        )
+        return [stage for (stage,) in found]
 
     def first_names(self, root: str) -> dict[str, str]:
         """What folders were called that may come to drop/ under a name we gave them."""
@@ -501,16 +492,7 @@ class Journal:
         kept = records.written(case, self._records.get(case.id))
         row = (case.id, case.root, *names, case.stage, study, title, kept.text, files_hash)
         try:
-            with self._lock, self._db:
-                self._db.execute(
-                    "INSERT OR ABORT INTO cases"
-                    " (id, root, folder, filed_as, stage, study, title, record, files)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-                    " folder = excluded.folder, filed_as = excluded.filed_as, stage = excluded.stage,"
-                    " study = excluded.study, title = excluded.title, record = excluded.record,"
-                    " files = excluded.files",
-                    row,
-                )
+            self._db.write((SAVE_SQL, row))
         except sqlite3.IntegrityError:
             holders = self._cases("study = ? AND title = ?", study, title)
             if not holders:
@@ -525,9 +507,7 @@ class Journal:
 
     def _cases(self, where: str, *values: str | float | None) -> list[Case]:
         names = [_name(value) if isinstance(value, str) else value for value in values]
-        with self._lock:
-            found = self._db.execute(f"SELECT id, record FROM cases WHERE {where}", names)  # noqa: S608
-            rows = found.fetchall()
+        rows = self._db.read(f"SELECT id, record FROM cases WHERE {where}", names)  # noqa: S608
         return [self._case(case_id, text) for case_id, text in rows]
 
     def _case(self, case_id: int, text: str) -> Case:
@@ -544,9 +524,8 @@ class Journal:
         return known
 
     def _meta(self, key: str) -> str:
-        with self._lock:
-            found = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return str(found[0]) if found else ""
+        found = self._db.read("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(found[0][0]) if found else ""
 
 
 def _merged(rows: list[Any]) -> Iterator[Sent]:
@@ -692,7 +671,7 @@ def _name(text: str) -> str:
 
 def _open(path: Path, *, looking: bool) -> sqlite3.Connection:
     os.close(os.open(path, (0 if looking else os.O_CREAT) | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    db = sqlite3.connect(path, check_same_thread=False, timeout=10)
+    db = _connected(path)
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if looking and version == 0:
         raise sqlite3.DatabaseError("it is empty")
@@ -716,6 +695,10 @@ def _open(path: Path, *, looking: bool) -> sqlite3.Connection:
     with db:
         db.execute("INSERT OR REPLACE INTO meta VALUES ('oldest', ?)", (str(OLDEST),))
     return db
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, check_same_thread=False, timeout=10)
 
 
 def _oldest(db: sqlite3.Connection) -> int:
