@@ -72,6 +72,7 @@ CASES = st.builds(
 )
 
 
+@settings(max_examples=30)
 @given(CASES)
 def test_a_case_comes_back_from_its_text_with_everything_in_it(case: Case) -> None:
     written = records.written(case)
@@ -79,7 +80,7 @@ def test_a_case_comes_back_from_its_text_with_everything_in_it(case: Case) -> No
     assert json.loads(written.text) == json.loads(json.dumps(asdict(case)))
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(CASES, CASES, st.booleans())
 def test_a_record_that_takes_over_a_plan_is_the_same_to_the_letter(
     case: Case, other: Case, same: bool

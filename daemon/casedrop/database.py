@@ -34,6 +34,10 @@ class Database:
         with self._reading:
             return self._reader.execute(sql, values).fetchall()
 
+    def version(self) -> int:
+        """Another number than before where anything was written meanwhile, by whomever."""
+        return int(self.read("PRAGMA data_version")[0][0])
+
     def write(self, *statements: Statement) -> None:
         """All of them or none; they are on the disk when it returns. Raises sqlite3.Error.
 

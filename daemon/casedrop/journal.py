@@ -33,7 +33,7 @@ from casedrop.writing import give_like_directory
 NAME = "journal.sqlite"
 """In the state directory."""
 
-SCHEMA = 4
+SCHEMA = 5
 
 SINCE_2 = """
 CREATE TABLE wishes (case_id INTEGER PRIMARY KEY, wish TEXT NOT NULL) STRICT;
@@ -51,7 +51,11 @@ SINCE_4 = """
 CREATE INDEX cases_by_head ON cases (json_extract(record, '$.head')) WHERE json_extract(record, '$.head') > 0;
 """
 
-SINCE = {2: SINCE_2, 3: SINCE_3, 4: SINCE_4}
+SINCE_5 = """
+CREATE INDEX cases_filed_as ON cases (root, filed_as) WHERE filed_as NOT IN ('', folder);
+"""
+
+SINCE = {2: SINCE_2, 3: SINCE_3, 4: SINCE_4, 5: SINCE_5}
 """What each schema adds to the one before."""
 
 OLDEST = 4
@@ -85,6 +89,18 @@ KEPT = 256
 
 WHOLE_SQL = "coalesce(json_extract(record, '$.head'), 0) = 0"
 """Cases of folders, not of their parts."""
+
+NAMED_SQL = (
+    "id IN (SELECT id FROM cases WHERE root = ?1 AND folder = ?2 UNION ALL"
+    " SELECT id FROM cases WHERE root = ?1 AND filed_as = ?2 AND filed_as NOT IN ('', folder))"
+)
+"""Of a root (1) and a name (2) in drop/ or where it was filed: by two indexes, not by looking at every case."""
+
+FIRST_NAMES_SQL = (
+    "id IN (SELECT id FROM cases WHERE root = ?1 AND stage IN ('failed', 'settling')"
+    " AND json_extract(record, '$.first_name') <> '' UNION SELECT id FROM cases WHERE root = ?1"
+    " AND +stage IN ('done', 'failed') AND filed_as NOT IN ('', folder))"
+)
 
 AT_ONCE = 20
 """Cases read between two of others' turns at the journal."""
@@ -146,7 +162,7 @@ BRIEF = (
 )
 """What is read of a record where its plan is not needed."""
 
-AT_REST_SQL = ", ".join(f"'{stage}'" for stage in sorted(AT_REST))
+UNDER_WAY_SQL = ", ".join(f"'{stage}'" for stage in Stage if stage not in AT_REST)
 
 
 class TitleHeldError(Exception):
@@ -178,6 +194,7 @@ class Journal:
         Who is only `looking` leaves one of an older Casedrop, which may still run, as it is.
         """
         self._beginning = threading.Lock()
+        self._under_way: dict[str, tuple[int, list[Case]]] = {}
         self._recent: dict[tuple[str, str, int], list[Case]] = {}
         self._ended: dict[str, dict[str, int]] = {}
         self._records: dict[int, Record] = {}
@@ -300,21 +317,21 @@ class Journal:
         return self._cases("root = ? ORDER BY id", root)
 
     def under_way(self, root: str) -> list[Case]:
-        """All cases of a root that are not at rest, oldest first."""
-        return self._cases(f"root = ? AND stage NOT IN ({AT_REST_SQL}) ORDER BY id", root)
+        """All cases of a root that are not at rest, oldest first; read again only where anything was written."""
+        version = self._db.version()
+        known = self._under_way.get(root)
+        if known is None or known[0] != version:
+            found = self._cases(f"root = ? AND stage IN ({UNDER_WAY_SQL}) ORDER BY id", root)
+            self._under_way[root] = known = version, found
+        return known[1]
 
     def unfinished(self) -> list[Case]:
         """All cases that are not at rest, of every root."""
-        return self._cases(f"stage NOT IN ({AT_REST_SQL})")
+        return self._cases(f"stage IN ({UNDER_WAY_SQL})")
 
     def latest(self, root: str, folder: str) -> Case | None:
         """The newest case of a folder, by its name in drop/ or by the name it was filed under."""
-        found = self._cases(
-            f"root = ? AND (folder = ? OR filed_as = ?) AND {WHOLE_SQL} ORDER BY id DESC LIMIT 1",
-            root,
-            folder,
-            folder,
-        )
+        found = self._cases(f"{NAMED_SQL} AND {WHOLE_SQL} ORDER BY id DESC LIMIT 1", root, folder)
         return found[0] if found else None
 
     def recent(self, root: str, stage: str, count: int) -> list[Case]:
@@ -381,13 +398,13 @@ class Journal:
 
     def to_look_at(self, root: str, looks: int, before: float) -> list[Case]:
         """Cases done `before` (seconds since 1970) whose folder was looked at so often since."""
-        found = self._cases(
+        return self._cases(
             "root = ? AND json_extract(record, '$.since') <= ? AND stage = 'done'"
-            " AND json_extract(record, '$.late_looks') < 2",
+            " AND json_extract(record, '$.late_looks') < 2 AND json_extract(record, '$.late_looks') = ?",
             root,
             before,
+            looks,
         )
-        return [case for case in found if case.late_looks == looks]
 
     def failed(self, root: str) -> dict[str, Case]:
         """All failed cases of a root by the name they were filed under."""
@@ -427,10 +444,7 @@ class Journal:
 
     def done(self, root: str, name: str) -> list[Case]:
         """The done cases of folders of that name, in drop/ or in done/, the newest first."""
-        where = (
-            f"root = ? AND stage = 'done' AND (folder = ? OR filed_as = ?) AND {WHOLE_SQL} ORDER BY id DESC"
-        )
-        return self._cases(where, root, name, name)
+        return self._cases(f"{NAMED_SQL} AND stage = 'done' AND {WHOLE_SQL} ORDER BY id DESC", root, name)
 
     def sent(self, root: str, platform: str, study_pk: str) -> Iterator[Sent]:
         """Every finished display set that folders of this root became there. It holds nobody up for long."""
@@ -473,12 +487,7 @@ class Journal:
 
     def first_names(self, root: str) -> dict[str, str]:
         """What folders were called that may come to drop/ under a name we gave them."""
-        found = self._cases(
-            f"root = ? AND {WHOLE_SQL}"
-            " AND (stage IN ('failed', 'settling') AND json_extract(record, '$.first_name') <> ''"
-            " OR stage IN ('done', 'failed') AND filed_as NOT IN ('', folder))",
-            root,
-        )
+        found = self._cases(f"{FIRST_NAMES_SQL} AND {WHOLE_SQL} ORDER BY id", root)
         names = {(case.filed_as or case.folder): case.name for case in found}
         return {name: first for name, first in names.items() if name != first}
 
