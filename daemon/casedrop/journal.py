@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +230,7 @@ class Journal:
     def copy_path(self) -> Path:
         return copy_of(self._path)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Made with the journal: roots remember which journal is theirs."""
         return self._meta("id")

@@ -45,6 +45,8 @@ STUCK = (
 MANY_LEFT = 20
 BURST = 0.2
 """Seconds over which a burst of events is one wake-up."""
+REST = 3
+"""Times as long as the last look took until the next, while something stirs all the time and many folders wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class Scanner:
         self._lacks: dict[str, tuple[str, tuple[Problem, ...]]] = {}
         self._puzzling: set[str] = set()
         self._stirred = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._waker: watch.Wake | None = None
         self._heard = (0, 0)
         self._names: frozenset[str] = frozenset()
@@ -109,7 +111,7 @@ class Scanner:
         threading.Thread(target=self._turn, name=f"scan {self.drop.name}", daemon=True).start()
 
     def stop(self) -> None:
-        self._stopping = True
+        self._stopping.set()
         self._stirred.set()
 
     def stir(self) -> None:
@@ -161,9 +163,9 @@ class Scanner:
         return self.latest
 
     def _turn(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             self._stirred.clear()
-            self.looking_since = boot_clock()
+            self.looking_since = began = boot_clock()
             try:
                 os.stat(os.path.join(self.drop.root, roots.IDENTITY))
                 self.free = shutil.disk_usage(self.drop.root).free
@@ -177,13 +179,18 @@ class Scanner:
             except Exception as error:  # noqa: BLE001  this thread may not end, whatever a folder holds
                 structlog.get_logger().error("scan surprised us", drop=self.drop.name, exc_info=error)
                 self.problem = f"{self.drop.root} could not be looked through because of a fault in Casedrop."
-            self.looking_since = None
+            took, self.looking_since = boot_clock() - began, None
             self._tell()
-            if not self._stirred.wait(self._pause(boot_clock())):
-                continue
-            threading.Event().wait(min(BURST, self.limits.quiet_seconds / 4))
+            self._wait(took)
         if self._waker:
             self._waker.stop()
+
+    def _wait(self, took: float) -> None:
+        """Until the next look is due; after something stirred for the rest of a burst, longer where looks are."""
+        ended = boot_clock()
+        if self._stirred.wait(self._pause(ended)):
+            rest = min(REST * took, self.limits.rescan_seconds) - (boot_clock() - ended)
+            self._stopping.wait(max(rest, min(BURST, self.limits.quiet_seconds / 4)))
 
     def _listen(self) -> None:
         """Anew where another directory is mounted there since, and where many folders have left.

@@ -62,7 +62,10 @@ CLOSE_SECONDS = 5.0
 
 FAULT = "It met a fault in Casedrop; its log says where."
 
-STATUS_SECONDS = 0.1
+LATE_SECONDS = 1.0
+"""Between two looks whether a late look is due: each case that was done in the last ten minutes is asked."""
+
+STATUS_SECONDS = 0.25
 """Between two statuses: while many cases move, to write one at each step would take more than all steps."""
 
 COPY_SECONDS = 3600.0
@@ -204,7 +207,7 @@ class Service:
             self._reap(watched, now)
             self._take_findings(watched, now)
             self._start_due(watched, now)
-            self._look_late(watched)
+            self._look_late(watched, now)
             self._look_at_tables(watched)
 
     def _tick_or_hold(self, now: float) -> None:
@@ -411,13 +414,15 @@ class Service:
             watched.scanner.first_names = self.journal.first_names(case.root)
             watched.release(case.folder, now)
 
-    def _look_late(self, watched: Watched) -> None:
+    def _look_late(self, watched: Watched, now: float) -> None:
         """In done/, one quiet period and ten minutes after filing, once each; in failed/ people are at work.
 
         The looks are counted here and not in the filing thread: meanwhile the folder may have come back,
         and its case begun again.
         """
-        assert watched.root is not None
+        if watched.root is None or now < watched.next_late:
+            return
+        watched.next_late = now + LATE_SECONDS
         place = _place(watched)
         for looks, age in enumerate((self.settings.settle.quiet_seconds, LATE_SECOND_LOOK)):
             for case in self.journal.to_look_at(watched.root.id, looks, time.time() - age):
