@@ -22,7 +22,14 @@ from pathlib import Path
 from typing import IO
 
 import structlog
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.events import (
+    DirModifiedEvent,
+    FileClosedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
 from watchdog.observers.inotify import InotifyObserver
 
 from casedrop import opening
@@ -65,8 +72,13 @@ UNREADABLE = (
 """What zipfile and gzip raise on archives that are broken, encrypted or packed in an unknown way."""
 OF_THE_FILE = (None, errno.EINVAL)
 """What an OSError says that no disk has raised: bz2's word for broken data, or a place that no file has."""
-OWN_NOISE = frozenset({"opened", "closed_no_write"})
-"""Events that our own reading causes."""
+STIRS: list[type[FileSystemEvent]] = [
+    FileSystemEvent, DirModifiedEvent, FileClosedEvent, FileDeletedEvent, FileModifiedEvent,
+]  # fmt: skip
+"""What the kernel is asked for: all but what our own reading causes (opened, closed without a write).
+
+These classes stand for whatever inotify tells of them; the first lets pass all that comes.
+"""
 NAMES = 0x3C0
 """inotify(7): IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE and IN_DELETE."""
 
@@ -366,7 +378,7 @@ class Wake(FileSystemEventHandler):
         self._observer: InotifyObserver | None = None
         try:
             observer = InotifyObserver()  # already this meets the limit of instances
-            observer.schedule(self, path, recursive=True)
+            observer.schedule(self, path, recursive=True, event_filter=STIRS)
             observer.start()
             self._observer = observer
         except OSError as error:
@@ -374,9 +386,8 @@ class Wake(FileSystemEventHandler):
                 "no events; rescans only", why=os.strerror(error.errno or errno.EIO)
             )
 
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        if event.event_type not in OWN_NOISE:
-            self._wake()
+    def on_any_event(self, _: FileSystemEvent) -> None:
+        self._wake()
 
     def stop(self) -> None:
         if self._observer:
