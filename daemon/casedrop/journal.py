@@ -509,6 +509,8 @@ class Journal:
                 raise
             raise TitleHeldError(holders[0]) from None
         self._keep(kept)
+        if case.stage in AT_REST:
+            self._records.pop(case.id, None)  # it is asked for less often from now on
         if case.stage in AT_REST or any(
             one.id == case.id for known in self._recent.values() for one in known
         ):
@@ -523,15 +525,17 @@ class Journal:
     def _case(self, case_id: int, text: str) -> Case:
         """Records of folders with many files take long to decode, and the loop asks for the same ones."""
         known = self._records.get(case_id)
-        if known is None or known.text != text:
-            known = self._keep(records.read(text))
-        return known.case
+        if known and known.text == text:
+            return known.case
+        found = records.read(text)
+        if known is None or not known.plan_at:  # what was written meanwhile is newer
+            self._keep(found)
+        return found.case
 
-    def _keep(self, known: Record) -> Record:
+    def _keep(self, known: Record) -> None:
         if len(self._records) >= KEPT:
             self._records = {}
         self._records[known.case.id] = known
-        return known
 
     def _meta(self, key: str) -> str:
         found = self._db.read("SELECT value FROM meta WHERE key = ?", (key,))
