@@ -110,13 +110,14 @@ def configured(place: Path, url: str, **options: str | float) -> Path:
 def cases(url: str, top: str, image: str, *options: str) -> None:
     """Each folder of `top` by the service: from the moment the first has settled until all are filed away.
 
-    `options` are NAME=VALUE, of `configured`.
+    `options` are NAME=VALUE, of `configured`; `state` is where the state directory is made.
     """
-    with tempfile.TemporaryDirectory() as place:
-        given = dict(option.split("=") for option in options)
+    given = dict(option.split("=") for option in options)
+    within = given.pop("state", None)
+    with tempfile.TemporaryDirectory() as place, tempfile.TemporaryDirectory(dir=within) as state:
         config = configured(Path(place), url, image=image, **given)
         roots.init(Path(place) / "lung")
-        (Path(place) / "state").mkdir(mode=0o700)
+        (Path(place) / "state").symlink_to(state)
         for folder in Path(top).iterdir():
             shutil.copytree(folder, Path(place) / "lung" / "drop" / folder.name)
         _run(load(config, {}), len(list(Path(top).iterdir())), dicom="dicom" in image)

@@ -90,6 +90,9 @@ def _cases(count: int) -> Callable[[Path], None]:
 
 DICOM = 'dicom = { Modality = "CT" }'
 IMAGE = 'files = "*.mha"'
+WIDE = ("cases=16", "connections=32")
+MEMORY = "/dev/shm"
+"""A file system that keeps nothing on a disk (tmpfs), so that fsync costs nothing there."""
 AS_IT_IS = "deidentify=send-identifiable"
 
 
@@ -142,9 +145,18 @@ def rows(scale: float) -> dict[str, Row]:
             "100 cases of one 8 MiB image and one value, settled to filed away, 30 ms",
             _cases(few(100)),
             {
-                OURS: ours("cases", "URL", "DATA", IMAGE, "cases=16", "connections=32"),
+                OURS: ours("cases", "URL", "DATA", IMAGE, *WIDE),
                 "casedrop, as configured by default": ours("cases", "URL", "DATA", IMAGE),
                 "gcapi": _peer("peer_gcapi.py", "cases", "URL", "DATA"),
+            },
+            latency=0.03,
+        ),
+        "journal": Row(
+            "the same 100 cases, beside one whose journal, ledger and status lie in memory, where no write waits",
+            _cases(few(100)),
+            {
+                OURS: ours("cases", "URL", "DATA", IMAGE, *WIDE),
+                "casedrop, state in memory": ours("cases", "URL", "DATA", IMAGE, *WIDE, f"state={MEMORY}"),
             },
             latency=0.03,
         ),

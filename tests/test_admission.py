@@ -21,7 +21,7 @@ def test_what_is_in_always_fits_and_somebody_can_always_go_on(moves: list[tuple[
             continue
         known = admission.inside.get(case_id)
         try:
-            admission.enter(case_id, known or Need(1, size), 0)
+            admission.enter(case_id, known or Need(1, size), lambda: 0)
         except Waits:
             assert len(admission.inside) > 0
         assert sum(one.size for one in admission.inside.values()) <= 100
@@ -29,18 +29,38 @@ def test_what_is_in_always_fits_and_somebody_can_always_go_on(moves: list[tuple[
 
 def test_a_limit_is_learned_from_a_refusal_and_what_never_fits_is_refused_with_the_number() -> None:
     admission = Admission()
-    admission.enter(1, Need(1, 60), 0)
-    admission.enter(2, Need(1, 50), 1)
+    admission.enter(1, Need(1, 60), lambda: 0)
+    admission.enter(2, Need(1, 50), lambda: 1)
     admission.refused(2, 2)
     with pytest.raises(Waits):
-        admission.enter(2, Need(1, 50), 1)
+        admission.enter(2, Need(1, 50), lambda: 1)
     admission.leave(1)
-    admission.enter(2, Need(1, 50), 1)
+    admission.enter(2, Need(1, 50), lambda: 1)
     admission.leave(2)
     with pytest.raises(CaseProblem, match="GB at once"):
-        admission.enter(3, Need(1, 110), 0)
+        admission.enter(3, Need(1, 110), lambda: 0)
     with pytest.raises(CaseProblem, match="uploads"):
-        admission.enter(4, Need(MOST_ROWS + 1, 1), 0)
+        admission.enter(4, Need(MOST_ROWS + 1, 1), lambda: 0)
+
+
+def test_the_platform_is_asked_for_its_count_again_only_where_the_last_one_leaves_no_room() -> None:
+    admission, asked = Admission(), list[int]()
+
+    def count() -> int:
+        asked.append(MOST_ROWS - 10)
+        return asked[-1]
+
+    admission.enter(1, Need(4, 1), count)
+    admission.enter(2, Need(4, 1), count)
+    assert len(asked) == 1
+    admission.leave(1)  # its uploads may be there still
+    admission.enter(3, Need(4, 1), count)
+    assert len(asked) == 2
+    admission.leave(2)
+    with pytest.raises(Waits):
+        admission.enter(4, Need(10, 1), lambda: MOST_ROWS - 13)
+    admission.enter(4, Need(10, 1), lambda: MOST_ROWS - 14)
+    assert admission.inside.keys() == {3, 4}
 
 
 @pytest.mark.long
@@ -57,6 +77,8 @@ def test_more_cases_than_fit_at_once_all_go_through_one_after_the_other(lab: Lab
 @pytest.mark.long
 def test_a_case_that_can_never_fit_is_refused_with_the_number(lab: Lab) -> None:
     lab.sandbox.state.most_bytes = 4 * MIB
+    two_at_once = "[limits]\nconnections = 2"
+    lab.config.write_text(lab.config.read_text().replace("[limits]", two_at_once))
     lab.move_in("P1", a_airways__mha=mha(200), ct__mha=mha(201), r__pdf=b"%PDF")
     assert lab.once() == 1
     assert "less than 0.0161 GB at once" in lab.wait_failed("P1")

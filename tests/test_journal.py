@@ -2,7 +2,9 @@
 
 import os
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,15 @@ def test_a_title_belongs_to_one_folder_until_its_case_fails_with_nothing_sent(jo
     journal.begin(replace(CASE, folder="other"))
 
 
+def test_cases_that_several_threads_begin_at_once_are_all_there(journal: Journal) -> None:
+    """A split folder's parts are begun by a case's thread, other folders by the loop."""
+    wanted = [replace(CASE, plan=replace(PLAN, title=str(number))) for number in range(40)]
+    with ThreadPoolExecutor(8) as threads:
+        begun = list(threads.map(journal.begin, wanted))
+    assert {case.id for case in begun} == set(range(1, 41))
+    assert journal.cases_of("root") == sorted(begun, key=lambda case: case.id)
+
+
 def test_an_illegal_move_raises_and_changes_nothing(journal: Journal) -> None:
     case = journal.begin(CASE)
     with pytest.raises(IllegalMoveError):
@@ -97,6 +108,39 @@ def test_folders_at_rest_are_counted_whole_and_no_longer_when_they_come_again(jo
 def test_a_failed_case_is_found_by_the_name_it_was_filed_under(journal: Journal) -> None:
     case = journal.save(journal.begin(CASE), stage=Stage.FILING, target="failed", filed_as="Jane 2026")
     assert journal.latest("root", "Jane 2026") == case
+
+
+def test_a_folder_is_found_by_any_name_it_has_or_had_whatever_else_is_there(journal: Journal) -> None:
+    stages = (Stage.UPLOADING, Stage.DONE, Stage.FAILED, Stage.SETTLING)
+    known: list[Case] = []
+    for folder, filed_as, first, head, stage in product("AB", ("", "A", "B"), ("", "A"), (0, 1), stages):
+        case = replace(CASE, folder=folder, filed_as=filed_as, first_name=first, head=head, stage=stage)
+        known.append(journal.begin(replace(case, plan=None)))
+        for name in "ABC":
+            named = [one for one in known if name in (one.folder, one.filed_as) and not one.head]
+            assert journal.latest("root", name) == (named[-1] if named else None)
+            assert journal.done("root", name) == [one for one in named[::-1] if one.stage is Stage.DONE]
+    renamed = [one for one in known if one.first_name and one.stage in (Stage.FAILED, Stage.SETTLING)]
+    renamed += [one for one in known if one.filed_as not in ("", one.folder) and one.stage in stages[1:3]]
+    whole = sorted((one for one in renamed if not one.head), key=lambda case: case.id)
+    names = {one.filed_as or one.folder: one.name for one in whole}
+    assert journal.first_names("root") == {name: first for name, first in names.items() if name != first}
+    assert journal.latest("another", "A") is None
+
+
+def test_what_another_process_writes_is_seen_among_the_cases_under_way(
+    journal: Journal, tmp_path: Path
+) -> None:
+    assert journal.under_way("root") == []
+    other = Journal(tmp_path / "journal.sqlite")
+    case = other.begin(CASE)
+    assert journal.under_way("root") == [case]
+    assert journal.under_way("another") == []
+    moved = other.save(case, stage=Stage.UPLOADING)
+    assert journal.under_way("root") == [moved]
+    journal.save(journal.save(moved, stage=Stage.FILING), stage=Stage.DONE)
+    assert other.under_way("root") == journal.under_way("root") == []
+    other.close()
 
 
 @pytest.mark.parametrize("damage", [b"no database at all, but long enough to be one" * 50, None])
@@ -183,6 +227,7 @@ def test_an_older_casedrop_goes_on_with_a_journal_to_which_a_newer_one_only_adde
 
 UNDO = {3: "DROP INDEX cases_by_set; DROP INDEX cases_to_look_at;"}
 UNDO[4] = "DROP INDEX cases_by_head;"
+UNDO[5] = "DROP INDEX cases_filed_as;"
 UNDO[2] = "DROP TABLE wishes; DROP INDEX cases_by_files; ALTER TABLE cases DROP COLUMN files;"
 
 

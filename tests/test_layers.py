@@ -75,6 +75,7 @@ PURE = {
     "pseudonyms",
     "receipt_text",
     "receipts",
+    "records",
     "redrop",
     "rehearsal",
     "reports",
@@ -124,6 +125,7 @@ EDGES = {
 }
 SHARED = {
     "allowance",
+    "database",
     "grand_challenge",
     "opening",
     "reading",

@@ -451,6 +451,31 @@ def test_a_long_write_wakes_when_it_begins_and_ends_and_not_at_each_piece(tmp_pa
     assert len(woken) == 3
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "new").touch(),
+        lambda folder: (folder / "old").write_bytes(b"more"),
+        lambda folder: (folder / "old").unlink(),
+        lambda folder: (folder / "old").rename(folder / "new"),
+        lambda folder: (folder / "below").mkdir(),
+        lambda folder: (folder / "empty").rmdir(),
+        lambda folder: folder.rename(folder.parent.parent / "out"),
+    ],
+)
+def test_whatever_changes_in_a_folder_wakes(tmp_path: Path, change: Callable[[Path], object]) -> None:
+    folder = tmp_path / "drop" / "P1"
+    (folder / "empty").mkdir(parents=True)
+    (folder / "old").write_bytes(b"data")
+    woken = threading.Event()
+    wake = Wake(str(tmp_path / "drop"), woken.set)
+    try:
+        change(folder)
+        wait_for(woken.is_set, what="it wakes")
+    finally:
+        wake.stop()
+
+
 @pytest.mark.parametrize("limit", ["max_inotify_instances", "max_inotify_watches"])
 def test_without_inotify_there_are_no_events_one_log_line_and_no_error(limit: str) -> None:
     """In a user namespace of its own, where the limit can be set to none."""

@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from casedrop.errors import CaseProblem, Waits
@@ -16,6 +18,9 @@ MOST_BYTES = 128 << 30
 SECONDS = 20.0
 """Until a case that does not fit yet is looked at again."""
 
+
+COUNT_SECONDS = 10.0
+"""How long the platform's count of uploads is gone by, where it leaves room."""
 
 FORGET = 86400.0
 """Seconds after which a learned limit is tried again: uploads of the day before are gone by then."""
@@ -37,13 +42,29 @@ class Admission:
     most_bytes: int = MOST_BYTES
     learned: float = field(default_factory=time.monotonic)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    counted: float = -COUNT_SECONDS
+    """When the platform was last asked how many uploads there are."""
+    rows_there: int = 0
+    """What it said, and what has left since: that may have been made later, and be there still."""
+    left: int = 0
+    """Uploads of all that ever left."""
 
-    def enter(self, case_id: int, need: Need, rows_there: int) -> None:
+    def enter(self, case_id: int, need: Need, count: Callable[[], int]) -> None:
         """Let a case in, or raise Waits where it does not fit yet, CaseProblem where it never can.
 
-        `rows_there` is how many uploads the platform counts; who is in already stays in. Rows that others
+        `count` asks the platform how many uploads it counts; who is in already stays in. Rows that others
         inside have made already are counted twice: better too few are let in than too many.
         """
+        if time.monotonic() - self.counted < COUNT_SECONDS:
+            with suppress(Waits):
+                self._enter(case_id, need)
+                return
+        left, found = self.left, count()
+        with self.lock:
+            self.counted, self.rows_there = time.monotonic(), found + self.left - left
+        self._enter(case_id, need)
+
+    def _enter(self, case_id: int, need: Need) -> None:
         with self.lock:
             if time.monotonic() - self.learned > FORGET:
                 self.most_bytes = MOST_BYTES
@@ -51,7 +72,7 @@ class Admission:
                 raise CaseProblem(_never_fits(need, self.most_bytes))
             others = [one for known, one in self.inside.items() if known != case_id]
             size = need.size + sum(one.size for one in others)
-            rows = rows_there + need.rows + sum(one.rows for one in others)
+            rows = self.rows_there + need.rows + sum(one.rows for one in others)
             if case_id not in self.inside and (size > self.most_bytes or rows > MOST_ROWS):
                 raise Waits(
                     "Waits until Grand Challenge has taken in earlier uploads: it limits how much may be there at "
@@ -62,7 +83,11 @@ class Admission:
 
     def leave(self, case_id: int) -> None:
         with self.lock:
-            self.inside.pop(case_id, None)
+            self._left(self.inside.pop(case_id, Need(0, 0)))
+
+    def _left(self, need: Need) -> None:
+        self.left += need.rows
+        self.rows_there += need.rows
 
     def refused(self, case_id: int, rows_there: int) -> None:
         """The platform took no more bytes: the limit is lower than what is in. The case steps back.
@@ -72,6 +97,7 @@ class Admission:
         """
         with self.lock:
             need = self.inside.pop(case_id)
+            self._left(need)
             total = need.size + sum(one.size for one in self.inside.values())
             if rows_there <= need.rows + sum(one.rows for one in self.inside.values()):
                 self.most_bytes, self.learned = min(self.most_bytes, total - 1), time.monotonic()

@@ -1,6 +1,6 @@
 """How far each case got: one row per case, written before and after every step that cannot be undone.
 
-A case is changed by one thread at a time; the lock only keeps SQLite's connection to one caller.
+A case is changed by one thread at a time.
 """
 
 import hashlib
@@ -12,17 +12,20 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import cattrs
 
-from casedrop import rights
+from casedrop import records, rights
+from casedrop.database import Database
 from casedrop.errors import ConfigurationError
 from casedrop.model import Case, Failure, Json, Plan, Problem
 from casedrop.near import shown
+from casedrop.records import Record
 from casedrop.redrop import held_now
 from casedrop.stages import AT_REST, Stage, move
 from casedrop.table_changes import Sent
@@ -31,7 +34,7 @@ from casedrop.writing import give_like_directory
 NAME = "journal.sqlite"
 """In the state directory."""
 
-SCHEMA = 4
+SCHEMA = 5
 
 SINCE_2 = """
 CREATE TABLE wishes (case_id INTEGER PRIMARY KEY, wish TEXT NOT NULL) STRICT;
@@ -49,7 +52,11 @@ SINCE_4 = """
 CREATE INDEX cases_by_head ON cases (json_extract(record, '$.head')) WHERE json_extract(record, '$.head') > 0;
 """
 
-SINCE = {2: SINCE_2, 3: SINCE_3, 4: SINCE_4}
+SINCE_5 = """
+CREATE INDEX cases_filed_as ON cases (root, filed_as) WHERE filed_as NOT IN ('', folder);
+"""
+
+SINCE = {2: SINCE_2, 3: SINCE_3, 4: SINCE_4, 5: SINCE_5}
 """What each schema adds to the one before."""
 
 OLDEST = 4
@@ -78,11 +85,23 @@ CREATE UNIQUE INDEX titles ON cases (study, title) WHERE title IS NOT NULL;
 LATE_LOOKS = 2
 """So often a folder in done/ is looked at again; the index of SINCE_3 knows that."""
 
-DECODED = 256
-"""Cases kept decoded: more than the newest of a root, which are shown and asked for again and again."""
+KEPT = 256
+"""Records kept: more than the newest of a root, which are shown and asked for again and again."""
 
 WHOLE_SQL = "coalesce(json_extract(record, '$.head'), 0) = 0"
 """Cases of folders, not of their parts."""
+
+NAMED_SQL = (
+    "id IN (SELECT id FROM cases WHERE root = ?1 AND folder = ?2 UNION ALL"
+    " SELECT id FROM cases WHERE root = ?1 AND filed_as = ?2 AND filed_as NOT IN ('', folder))"
+)
+"""Of a root (1) and a name (2) in drop/ or where it was filed: by two indexes, not by looking at every case."""
+
+FIRST_NAMES_SQL = (
+    "id IN (SELECT id FROM cases WHERE root = ?1 AND stage IN ('failed', 'settling')"
+    " AND json_extract(record, '$.first_name') <> '' UNION SELECT id FROM cases WHERE root = ?1"
+    " AND +stage IN ('done', 'failed') AND filed_as NOT IN ('', folder))"
+)
 
 AT_ONCE = 20
 """Cases read between two of others' turns at the journal."""
@@ -117,6 +136,15 @@ SENT_BYTES_SQL = """(SELECT coalesce(sum(coalesce(
 
 FAILED_BEFORE_SQL = """instr(record, '"failed_before": [{') > 0"""
 
+PUT_SQL = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+
+SAVE_SQL = (
+    "INSERT OR ABORT INTO cases (id, root, folder, filed_as, stage, study, title, record, files)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET folder = excluded.folder,"
+    " filed_as = excluded.filed_as, stage = excluded.stage, study = excluded.study, title = excluded.title,"
+    " record = excluded.record, files = excluded.files"
+)
+
 BRIEF = (
     "since",
     "folder",
@@ -135,7 +163,7 @@ BRIEF = (
 )
 """What is read of a record where its plan is not needed."""
 
-AT_REST_SQL = ", ".join(f"'{stage}'" for stage in sorted(AT_REST))
+UNDER_WAY_SQL = ", ".join(f"'{stage}'" for stage in Stage if stage not in AT_REST)
 
 
 class TitleHeldError(Exception):
@@ -166,19 +194,19 @@ class Journal:
 
         Who is only `looking` leaves one of an older Casedrop, which may still run, as it is.
         """
-        self._lock = threading.Lock()
+        self._beginning = threading.Lock()
+        self._under_way: dict[str, tuple[int, list[Case]]] = {}
         self._recent: dict[tuple[str, str, int], list[Case]] = {}
         self._ended: dict[str, dict[str, int]] = {}
-        self._decoded: dict[int, tuple[str, Case]] = {}
+        self._records: dict[int, Record] = {}
         self._path = path
         try:
-            self._db = _open(path, looking=looking)
+            self._db = Database(_open(path, looking=looking), _connected(path))
         except (sqlite3.Error, OSError) as error:
             raise ConfigurationError([unusable(path, error)]) from None
 
     def close(self) -> None:
-        with self._lock:
-            self._db.close()
+        self._db.close()
 
     def keep_copy(self) -> None:
         """Replace the copy beside the journal by one of now.
@@ -191,9 +219,7 @@ class Journal:
 
     @property
     def schema(self) -> int:
-        with self._lock:
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        return int(version)
+        return int(self._db.read("PRAGMA user_version")[0][0])
 
     @property
     def copied(self) -> float:
@@ -204,7 +230,7 @@ class Journal:
     def copy_path(self) -> Path:
         return copy_of(self._path)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Made with the journal: roots remember which journal is theirs."""
         return self._meta("id")
@@ -214,8 +240,7 @@ class Journal:
         return int(self._meta(f"starts {root}") or 0)
 
     def count_start(self, root: str, starts: int) -> None:
-        with self._lock, self._db:
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"starts {root}", str(starts)))
+        self._db.write((PUT_SQL, (f"starts {root}", str(starts))))
 
     def ledger_head(self) -> str:
         """The last record of the ledger, as `note_ledger` was told; "" before the first."""
@@ -228,9 +253,8 @@ class Journal:
     def note_ledger(self, head: str, attempts: Mapping[int, str]) -> None:
         """The ledger's last record, and by case the attempt that is open now ("" for none), all at once."""
         noted = [("ledger", head), *((f"attempt {case}", attempt) for case, attempt in attempts.items())]
-        with self._lock, self._db:
-            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", noted)
-            self._db.execute("DELETE FROM meta WHERE value = '' AND key LIKE 'attempt %'")
+        ended = ("DELETE FROM meta WHERE value = '' AND key LIKE 'attempt %'", ())
+        self._db.write(*((PUT_SQL, one) for one in noted), ended)
 
     @property
     def pseudonym_key(self) -> str:
@@ -238,8 +262,7 @@ class Journal:
         return self._meta("pseudonym key")
 
     def keep_pseudonym_key(self, fingerprint: str) -> None:
-        with self._lock, self._db:
-            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('pseudonym key', ?)", (fingerprint,))
+        self._db.write(("INSERT OR IGNORE INTO meta VALUES ('pseudonym key', ?)", (fingerprint,)))
 
     @property
     def storage(self) -> str:
@@ -260,26 +283,23 @@ class Journal:
     def released(self, root: str) -> dict[str, str]:
         """By folder (near.shown), what a person let go (status.released)."""
         start = f"released {root} "
-        with self._lock:
-            found = self._db.execute(
-                "SELECT key, value FROM meta WHERE key >= ? AND key < ?", (start, f"{start}\U0010ffff")
-            )
-            return {key.removeprefix(start): value for key, value in found}
+        found = self._db.read(
+            "SELECT key, value FROM meta WHERE key >= ? AND key < ?", (start, f"{start}\U0010ffff")
+        )
+        return {key.removeprefix(start): value for key, value in found}
 
     def release(self, root: str, folder: str, released: str) -> None:
         """`released` is what the person saw (status.released); "" takes it back."""
         self._remember(f"released {root} {shown(folder)}", released)
 
     def _remember(self, key: str, value: str) -> None:
-        with self._lock, self._db:
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-            self._db.execute("DELETE FROM meta WHERE key = ? AND value = ''", (key,))
+        self._db.write((PUT_SQL, (key, value)), ("DELETE FROM meta WHERE key = ? AND value = ''", (key,)))
 
     def begin(self, case: Case) -> Case:
         """Add a case, giving it its id. Raises TitleHeldError."""
-        with self._lock, self._db:
-            (highest,) = self._db.execute("SELECT coalesce(max(id), 0) FROM cases").fetchone()
-        return self._put(replace(case, id=highest + 1))
+        with self._beginning:
+            ((highest,),) = self._db.read("SELECT coalesce(max(id), 0) FROM cases")
+            return self._put(replace(case, id=highest + 1))
 
     def save(self, case: Case, **changes: Any) -> Case:
         """The case with these changes, once they are on disk. Raises TitleHeldError, IllegalMoveError."""
@@ -298,21 +318,21 @@ class Journal:
         return self._cases("root = ? ORDER BY id", root)
 
     def under_way(self, root: str) -> list[Case]:
-        """All cases of a root that are not at rest, oldest first."""
-        return self._cases(f"root = ? AND stage NOT IN ({AT_REST_SQL}) ORDER BY id", root)
+        """All cases of a root that are not at rest, oldest first; read again only where anything was written."""
+        version = self._db.version()
+        known = self._under_way.get(root)
+        if known is None or known[0] != version:
+            found = self._cases(f"root = ? AND stage IN ({UNDER_WAY_SQL}) ORDER BY id", root)
+            self._under_way[root] = known = version, found
+        return known[1]
 
     def unfinished(self) -> list[Case]:
         """All cases that are not at rest, of every root."""
-        return self._cases(f"stage NOT IN ({AT_REST_SQL})")
+        return self._cases(f"stage IN ({UNDER_WAY_SQL})")
 
     def latest(self, root: str, folder: str) -> Case | None:
         """The newest case of a folder, by its name in drop/ or by the name it was filed under."""
-        found = self._cases(
-            f"root = ? AND (folder = ? OR filed_as = ?) AND {WHOLE_SQL} ORDER BY id DESC LIMIT 1",
-            root,
-            folder,
-            folder,
-        )
+        found = self._cases(f"{NAMED_SQL} AND {WHOLE_SQL} ORDER BY id DESC LIMIT 1", root, folder)
         return found[0] if found else None
 
     def recent(self, root: str, stage: str, count: int) -> list[Case]:
@@ -333,16 +353,13 @@ class Journal:
             "WHERE", "INDEXED BY cases_by_head WHERE json_extract(record, '$.head') > 0 AND"
         )
         known = self._ended
-        with self._lock:
-            if root not in known:
-                found = {}
-                for stage in (Stage.DONE, Stage.FAILED):
-                    counts = [
-                        self._db.execute(query, (root, stage)).fetchone()[0] for query in (every, parts)
-                    ]
-                    found[str(stage)] = counts[0] - counts[1]
-                known[root] = found
-            return known[root]
+        if root not in known:
+            found = {}
+            for stage in (Stage.DONE, Stage.FAILED):
+                counts = [self._db.read(query, (root, stage))[0][0] for query in (every, parts)]
+                found[str(stage)] = counts[0] - counts[1]
+            known[root] = found
+        return known[root]
 
     def ended(self, since: float, root: str = "") -> list[Ended]:
         """What came to rest in done/ or failed/ since then (seconds since 1970), in order; of one root or all.
@@ -369,27 +386,26 @@ class Journal:
     def sets_of_parts(self, head: Case) -> dict[str, tuple[str, int]]:
         """Of the committed parts of a split folder, by name: its display set's pk, and the bytes sent in all."""
         sets: dict[str, tuple[str, int]] = {}
-        with self._lock:
-            found = self._db.execute(
-                f"SELECT json_extract(record, '$.plan.part', '$.set_pk'), {SENT_BYTES_SQL}"  # noqa: S608
-                " FROM cases WHERE json_extract(record, '$.head') > 0 AND json_extract(record, '$.head') = ?"
-                " AND json_extract(record, '$.committed') ORDER BY id",
-                (head.id,),
-            )
-            for facts, size in found:
-                part, pk = json.loads(facts)
-                sets[part] = pk, size + sets.get(part, ("", 0))[1]
+        found = self._db.read(
+            f"SELECT json_extract(record, '$.plan.part', '$.set_pk'), {SENT_BYTES_SQL}"  # noqa: S608
+            " FROM cases WHERE json_extract(record, '$.head') > 0 AND json_extract(record, '$.head') = ?"
+            " AND json_extract(record, '$.committed') ORDER BY id",
+            (head.id,),
+        )
+        for facts, size in found:
+            part, pk = json.loads(facts)
+            sets[part] = pk, size + sets.get(part, ("", 0))[1]
         return sets
 
     def to_look_at(self, root: str, looks: int, before: float) -> list[Case]:
         """Cases done `before` (seconds since 1970) whose folder was looked at so often since."""
-        found = self._cases(
+        return self._cases(
             "root = ? AND json_extract(record, '$.since') <= ? AND stage = 'done'"
-            " AND json_extract(record, '$.late_looks') < 2",
+            " AND json_extract(record, '$.late_looks') < 2 AND json_extract(record, '$.late_looks') = ?",
             root,
             before,
+            looks,
         )
-        return [case for case in found if case.late_looks == looks]
 
     def failed(self, root: str) -> dict[str, Case]:
         """All failed cases of a root by the name they were filed under."""
@@ -406,19 +422,15 @@ class Journal:
 
     def wish(self, case_id: int, wish: Json) -> None:
         """What a person has decided about a case that waits; the service, which alone changes cases, does it."""
-        with self._lock, self._db:
-            self._db.execute(
-                "INSERT OR REPLACE INTO wishes (case_id, wish) VALUES (?, ?)", (case_id, json.dumps(wish))
-            )
+        wished = case_id, json.dumps(wish)
+        self._db.write(("INSERT OR REPLACE INTO wishes (case_id, wish) VALUES (?, ?)", wished))
 
     def wishes(self) -> dict[int, Json]:
-        with self._lock:
-            found = self._db.execute("SELECT case_id, wish FROM wishes").fetchall()
+        found = self._db.read("SELECT case_id, wish FROM wishes")
         return {case_id: json.loads(wish) for case_id, wish in found}
 
     def granted(self, case_id: int) -> None:
-        with self._lock, self._db:
-            self._db.execute("DELETE FROM wishes WHERE case_id = ?", (case_id,))
+        self._db.write(("DELETE FROM wishes WHERE case_id = ?", (case_id,)))
 
     def same_files(self, case: Case) -> list[Case]:
         """Other cases, done or under way, of another display set with the very same files, images among them."""
@@ -433,10 +445,7 @@ class Journal:
 
     def done(self, root: str, name: str) -> list[Case]:
         """The done cases of folders of that name, in drop/ or in done/, the newest first."""
-        where = (
-            f"root = ? AND stage = 'done' AND (folder = ? OR filed_as = ?) AND {WHOLE_SQL} ORDER BY id DESC"
-        )
-        return self._cases(where, root, name, name)
+        return self._cases(f"{NAMED_SQL} AND stage = 'done' AND {WHOLE_SQL} ORDER BY id DESC", root, name)
 
     def sent(self, root: str, platform: str, study_pk: str) -> Iterator[Sent]:
         """Every finished display set that folders of this root became there. It holds nobody up for long."""
@@ -453,8 +462,7 @@ class Journal:
         return _merged(self._sent_rows(SENT_TO_SQL, set_pk))
 
     def _sent_rows(self, query: str, *values: str | int) -> list[Any]:
-        with self._lock:
-            return self._db.execute(query, values).fetchall()
+        return self._db.read(query, values)
 
     def there(self, platform: str, study_pk: str, title: str) -> frozenset[str]:
         """The sockets that the finished display set of this title holds by the journal."""
@@ -471,22 +479,16 @@ class Journal:
 
     def stages_of_parts(self, head: Case) -> list[str]:
         """Of the parts begun in the head's round, each once; asked often, so nothing is decoded."""
-        with self._lock:
-            found = self._db.execute(
-                "SELECT stage FROM cases WHERE json_extract(record, '$.head') > 0"
-                " AND json_extract(record, '$.head') = ? AND json_extract(record, '$.round') = ?",
-                (head.id, head.round),
-            )
-            return [stage for (stage,) in found]
+        found = self._db.read(
+            "SELECT stage FROM cases WHERE json_extract(record, '$.head') > 0"
+            " AND json_extract(record, '$.head') = ? AND json_extract(record, '$.round') = ?",
+            (head.id, head.round),
+        )
+        return [stage for (stage,) in found]
 
     def first_names(self, root: str) -> dict[str, str]:
         """What folders were called that may come to drop/ under a name we gave them."""
-        found = self._cases(
-            f"root = ? AND {WHOLE_SQL}"
-            " AND (stage IN ('failed', 'settling') AND json_extract(record, '$.first_name') <> ''"
-            " OR stage IN ('done', 'failed') AND filed_as NOT IN ('', folder))",
-            root,
-        )
+        found = self._cases(f"{FIRST_NAMES_SQL} AND {WHOLE_SQL} ORDER BY id", root)
         names = {(case.filed_as or case.folder): case.name for case in found}
         return {name: first for name, first in names.items() if name != first}
 
@@ -497,23 +499,18 @@ class Journal:
         files = case.plan.files if case.plan and there else ""
         files_hash = hashlib.sha256(files.encode()).hexdigest() if files else None
         names = (_name(case.folder), _name(case.filed_as))
-        row = (case.id, case.root, *names, case.stage, study, title, json.dumps(asdict(case)), files_hash)
+        kept = records.written(case, self._records.get(case.id))
+        row = (case.id, case.root, *names, case.stage, study, title, kept.text, files_hash)
         try:
-            with self._lock, self._db:
-                self._db.execute(
-                    "INSERT OR ABORT INTO cases"
-                    " (id, root, folder, filed_as, stage, study, title, record, files)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-                    " folder = excluded.folder, filed_as = excluded.filed_as, stage = excluded.stage,"
-                    " study = excluded.study, title = excluded.title, record = excluded.record,"
-                    " files = excluded.files",
-                    row,
-                )
+            self._db.write((SAVE_SQL, row))
         except sqlite3.IntegrityError:
             holders = self._cases("study = ? AND title = ?", study, title)
             if not holders:
                 raise
             raise TitleHeldError(holders[0]) from None
+        self._keep(kept)
+        if case.stage in AT_REST:
+            self._records.pop(case.id, None)  # it is asked for less often from now on
         if case.stage in AT_REST or any(
             one.id == case.id for known in self._recent.values() for one in known
         ):
@@ -522,26 +519,27 @@ class Journal:
 
     def _cases(self, where: str, *values: str | float | None) -> list[Case]:
         names = [_name(value) if isinstance(value, str) else value for value in values]
-        with self._lock:
-            found = self._db.execute(f"SELECT id, record FROM cases WHERE {where}", names)  # noqa: S608
-            rows = found.fetchall()
-        return [self._case(case_id, record) for case_id, record in rows]
+        rows = self._db.read(f"SELECT id, record FROM cases WHERE {where}", names)  # noqa: S608
+        return [self._case(case_id, text) for case_id, text in rows]
 
-    def _case(self, case_id: int, record: str) -> Case:
+    def _case(self, case_id: int, text: str) -> Case:
         """Records of folders with many files take long to decode, and the loop asks for the same ones."""
-        known = self._decoded.get(case_id)
-        if known and known[0] == record:
-            return known[1]
-        case = cattrs.structure(json.loads(record), Case)
-        if len(self._decoded) >= DECODED:
-            self._decoded = {}
-        self._decoded[case_id] = record, case
-        return case
+        known = self._records.get(case_id)
+        if known and known.text == text:
+            return known.case
+        found = records.read(text)
+        if known is None or not known.plan_at:  # what was written meanwhile is newer
+            self._keep(found)
+        return found.case
+
+    def _keep(self, known: Record) -> None:
+        if len(self._records) >= KEPT:
+            self._records = {}
+        self._records[known.case.id] = known
 
     def _meta(self, key: str) -> str:
-        with self._lock:
-            found = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return str(found[0]) if found else ""
+        found = self._db.read("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(found[0][0]) if found else ""
 
 
 def _merged(rows: list[Any]) -> Iterator[Sent]:
@@ -687,7 +685,7 @@ def _name(text: str) -> str:
 
 def _open(path: Path, *, looking: bool) -> sqlite3.Connection:
     os.close(os.open(path, (0 if looking else os.O_CREAT) | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    db = sqlite3.connect(path, check_same_thread=False, timeout=10)
+    db = _connected(path)
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if looking and version == 0:
         raise sqlite3.DatabaseError("it is empty")
@@ -711,6 +709,10 @@ def _open(path: Path, *, looking: bool) -> sqlite3.Connection:
     with db:
         db.execute("INSERT OR REPLACE INTO meta VALUES ('oldest', ?)", (str(OLDEST),))
     return db
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, check_same_thread=False, timeout=10)
 
 
 def _oldest(db: sqlite3.Connection) -> int:

@@ -228,9 +228,7 @@ class Pipeline:
             for name, (socket, outcome) in outcomes.items()
             if isinstance(outcome, look.Arrived)
         }
-        if held:
-            case = self.journal.save(case, held=case.held | held)
-        return self._decided(case, [outcome for _, outcome in outcomes.values()])
+        return self._decided(case, case.held | held, [outcome for _, outcome in outcomes.values()])
 
     def file(self, case: Case, place: Place) -> Case:
         """The rename to done/ or failed/ with its text; DONE or FAILED afterwards."""
@@ -436,7 +434,7 @@ class Pipeline:
         if files:
             self._expect_hours(case, files, lambda: total - progress.sent)
             need = Need(len(files), total)
-            self.admission.enter(case.id, need, self.platform.uploads_there())
+            self.admission.enter(case.id, need, self.platform.uploads_there)
         if wanted:
             self.ledger.began(case, self.drop, wanted)
         self.progress[case.id] = progress
@@ -539,7 +537,9 @@ class Pipeline:
     def _upload_address(self, case: Case, path: str) -> str:
         return f"{self.platform.url}uploads/{case.uploads[path].pk}/"
 
-    def _decided(self, case: Case, outcomes: list[look.Arrived | look.Pending | Problem]) -> Case:
+    def _decided(self, before: Case, held: dict[str, Held], outcomes: list[look.Outcome]) -> Case:
+        """What is confirmed is written with what follows from it, or before more is waited for."""
+        case = replace(before, held=held)
         bad = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
         pending = [outcome for outcome in outcomes if isinstance(outcome, look.Pending)]
         if case.boot != boot_id():  # how long the machine was off is not known: the time begins anew
@@ -549,6 +549,8 @@ class Pipeline:
             under_way = any(outcome.under_way for outcome in pending)
             if case.unclear and waited > self.reassign_seconds and not under_way:
                 return self.journal.save(case, stage=Stage.UPLOADING, unclear=False)
+            if case != before:
+                self.journal.save(case)
             raise Waits("", 0)
         case = self._given_up(case, [one for one in pending if one.late.weight is Weight.NOTE])
         problems = (*bad, *(one.late for one in pending if one.late.weight is not Weight.NOTE))

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import structlog
@@ -62,7 +62,10 @@ CLOSE_SECONDS = 5.0
 
 FAULT = "It met a fault in Casedrop; its log says where."
 
-STATUS_SECONDS = 0.1
+LATE_SECONDS = 1.0
+"""Between two looks whether a late look is due: each case that was done in the last ten minutes is asked."""
+
+STATUS_SECONDS = 0.25
 """Between two statuses: while many cases move, to write one at each step would take more than all steps."""
 
 COPY_SECONDS = 3600.0
@@ -203,9 +206,8 @@ class Service:
             watched.paused = self.journal.paused(watched.root.id)
             watched.released = self.journal.released(watched.root.id) if watched.drop.release == "ask" else {}
             self._reap(watched, now)
-            self._take_findings(watched, now)
-            self._start_due(watched, now)
-            self._look_late(watched)
+            self._start_due(watched, self._take_findings(watched, now), now)
+            self._look_late(watched, now)
             self._look_at_tables(watched)
 
     def _tick_or_hold(self, now: float) -> None:
@@ -285,18 +287,23 @@ class Service:
         if self.stopping.is_set():
             raise Stopping("The service is stopping.")
 
-    def _take_findings(self, watched: Watched, now: float) -> None:
-        """Few at a time: the brake comes before all have failed, and the rest may still change in drop/."""
+    def _take_findings(self, watched: Watched, now: float) -> list[Case]:
+        """All that is under way then.
+
+        Few at a time: the brake comes before all have failed, and the rest may still change in drop/.
+        """
         under_way = self._under_way(watched)
         in_hand = {case.folder for case in under_way}
+        taken = []
         if not watched.held and watched.study:
             busy = sum(case.stage is not Stage.CONFIRMING and self._moves(case, now) for case in under_way)
             room = max(IN_A_ROW, self.settings.limits.cases) - busy
             found = [one for one in watched.fresh() if one.folder not in in_hand]
             for finding in [one for one in found if self._may_be_taken(watched, one)][: max(room, 0)]:
-                self._take(watched, finding, now)
+                taken.append(self._take(watched, finding, now))
                 in_hand.add(finding.folder)
         watched.scanner.in_hand = frozenset(in_hand)
+        return [*under_way, *taken]
 
     def _moves(self, case: Case, now: float) -> bool:
         attempt = self.attempts.get(case.id, Attempt())
@@ -313,7 +320,7 @@ class Service:
         before = self._known(watched, finding)
         return before is not None and before.stage is Stage.FAILED
 
-    def _take(self, watched: Watched, finding: Finding, now: float) -> None:
+    def _take(self, watched: Watched, finding: Finding, now: float) -> Case:
         assert watched.root is not None
         assert watched.study is not None
         to = Destination(watched.root.id, self.settings.platform.url, watched.study)
@@ -328,6 +335,7 @@ class Service:
         self.log.info(
             "case begun", drop=watched.drop.name, case=self.names.of(case.folder), again=bool(again)
         )
+        return case
 
     def _known(self, watched: Watched, finding: Finding) -> Case | None:
         assert watched.root is not None
@@ -336,8 +344,8 @@ class Service:
     def _under_way(self, watched: Watched) -> list[Case]:
         return self.journal.under_way(watched.root.id) if watched.root else []
 
-    def _start_due(self, watched: Watched, now: float) -> None:
-        for case in self._under_way(watched):
+    def _start_due(self, watched: Watched, under_way: list[Case], now: float) -> None:
+        for case in under_way:
             attempt = self.attempts.setdefault(case.id, Attempt())
             if attempt.running or attempt.next_look > now or watched.held:
                 continue
@@ -412,13 +420,15 @@ class Service:
             watched.scanner.first_names = self.journal.first_names(case.root)
             watched.release(case.folder)
 
-    def _look_late(self, watched: Watched) -> None:
+    def _look_late(self, watched: Watched, now: float) -> None:
         """In done/, one quiet period and ten minutes after filing, once each; in failed/ people are at work.
 
         The looks are counted here and not in the filing thread: meanwhile the folder may have come back,
         and its case begun again.
         """
-        assert watched.root is not None
+        if watched.root is None or now < watched.next_late:
+            return
+        watched.next_late = now + LATE_SECONDS
         place = _place(watched)
         for looks, age in enumerate((self.settings.settle.quiet_seconds, LATE_SECOND_LOOK)):
             for case in self.journal.to_look_at(watched.root.id, looks, time.time() - age):
@@ -494,11 +504,12 @@ def _not_yet(name: str, count: int) -> str:
 def _place(watched: Watched) -> Place:
     drop, path, root = watched.drop, watched.path, watched.root
     assert root is not None
+    there = cache(lambda: file_system(str(path)))
     return Place(
         path,
-        lambda folder, plan: data(list_folder(str(folder)), plan.ignore if plan else drop.ignore),
+        lambda folder, plan: data(list_folder(str(folder), there()), plan.ignore if plan else drop.ignore),
         lambda: roots.expect_there(path, root.id),
-        lambda folder, listing: file_system(str(folder)).lease and bool(writers(str(folder), listing)),
+        lambda folder, listing: there().lease and bool(writers(str(folder), listing)),
     )
 
 

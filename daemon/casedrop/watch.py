@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from pathlib import Path
@@ -93,14 +94,26 @@ def ignore_lease_signals() -> None:
 
 def file_system(path: str) -> FileSystem:
     """By the type of the longest mount point that holds `path` (/proc/self/mountinfo)."""
-    real = os.fsencode(os.path.realpath(path))
+    below = os.fsencode(os.path.realpath(path)) + b"/"
     best, kind = b"", ""
-    for line in Path(MOUNTS).read_bytes().splitlines():
+    for point, its_kind in _mounts(Path(MOUNTS).read_bytes()):
+        if len(point) > len(best) and below.startswith(point):
+            best, kind = point, its_kind
+    return FileSystem(kind, kind in LEASES or kind == OVERLAY, kind in LEASES, kind in HOLES, kind in LEASES)
+
+
+@lru_cache(maxsize=1)
+def _mounts(mountinfo: bytes) -> list[tuple[bytes, str]]:
+    """Mount points, with a slash behind them, and types; the last first, since it hides others on its point.
+
+    It is asked for each case many times, and changes hardly ever.
+    """
+    found = []
+    for line in reversed(mountinfo.splitlines()):
         before, _, after = line.partition(b" - ")
         point = re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), before.split(b" ")[4])
-        if len(point) >= len(best) and (real + b"/").startswith(point.rstrip(b"/") + b"/"):
-            best, kind = point, os.fsdecode(after.split(b" ")[0])
-    return FileSystem(kind, kind in LEASES or kind == OVERLAY, kind in LEASES, kind in HOLES, kind in LEASES)
+        found.append((point.rstrip(b"/") + b"/", os.fsdecode(after.split(b" ")[0])))
+    return found
 
 
 def list_folder(path: str, there: FileSystem | None = None) -> Listing:

@@ -78,6 +78,8 @@ class Watched:
     rested: dict[str, float] = field(default_factory=dict)
     """When a folder's case came to rest: only a scan begun later speaks of that name again."""
 
+    next_late: float = 0.0
+    """When done/ is next asked for folders that are to be looked at again."""
     tally: Tally = field(default_factory=Tally)
     counting: Future[list[Rested]] | None = None
     """What came to rest before this start, being read from the journal."""
