@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from functools import partial
 from typing import Any
@@ -312,6 +313,13 @@ def test_uploads_the_platform_has_dropped_before_the_commit_are_sent_anew(lab: L
     assert lab.once() == 0, lab.log.read_text()
     assert lab.titles() == ["P001"]
     assert lab.values("P001")["report-pdf"]["sha256"] == hashlib.sha256(b"%PDF").hexdigest()
+
+
+def test_an_upload_that_was_just_said_to_be_whole_is_not_asked_after_again(lab: Lab) -> None:
+    lab.move_in("P001", ct__mha=mha(), r__pdf=b"%PDF")
+    assert lab.once() == 0, lab.log.read_text()
+    asked = [path for method, path, _ in lab.sandbox.requests if method == "GET"]
+    assert [path for path in asked if re.search("uploads/[^/]+/$", path)] == []
 
 
 def _answers_to_parts(lab: Lab) -> list[int]:

@@ -90,7 +90,7 @@ class Folder:
 
         with self.lock:
             self.made.add(opened)
-        return Source(file, opened, lambda _: None, arrived=lambda: self.arrived.append(file.path))
+        return Source(file, opened, lambda _: None, arrived=lambda _: self.arrived.append(file.path))
 
     def note(self, path: str, ref: UploadRef) -> None:
         assert self.noting.acquire(blocking=False)

@@ -45,13 +45,16 @@ from casedrop.receipt_text import receipt_text
 from casedrop.settle import composed, signature
 from casedrop.stages import Stage
 from casedrop.throttle import Throttle
-from casedrop.upload import Lane, Made, Source, upload_all, usable
+from casedrop.upload import Lane, Made, Source, is_whole, upload_all, usable
 from casedrop.watch import boot_clock, boot_id
 
 TITLES_SECONDS = 30.0
 """How long a study's list of titles is good for; the commit checks the title again, for certain."""
 
 SESSION_SECONDS = 10.0
+
+SEEN_SECONDS = 600.0
+"""How long an upload that was seen whole counts as whole: to ask for a thousand of them again takes a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,8 @@ class Progress:
     uploads: int = 1
     files: int = 1
     sent_files: int = 0
+    whole: dict[str, float] = field(default_factory=dict)
+    """When the platform said of which file's upload that it can be committed (boot clock)."""
     sent: int = 0
     moved: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -109,9 +114,16 @@ class Progress:
         with self.lock:
             self.moved += count
 
-    def arrive(self, files: int) -> None:
+    def arrive(self, path: str, files: int, found: Upload) -> None:
+        """The upload of `path`, in which so many of the folder's files are, is there."""
         with self.lock:
             self.sent_files += files
+            if is_whole(found):
+                self.whole[path] = boot_clock()
+
+    def saw_whole(self, path: str) -> bool:
+        """Whether the platform said within SEEN_SECONDS that the upload of this file can be committed."""
+        return boot_clock() - self.whole.get(path, -SEEN_SECONDS) < SEEN_SECONDS
 
     def figures(self, now: float) -> dict[str, int]:
         """As `pace.figures`, and of several uploads sent_files and total_files; for the status alone."""
@@ -450,7 +462,7 @@ class Pipeline:
         return case
 
     def _source(self, case: Case, folder: str, file: PlannedFile, progress: Progress) -> Source:
-        there = partial(progress.arrive, len(file.packed) or 1)
+        there = partial(progress.arrive, file.path, len(file.packed) or 1)
         return Source(file, self._opener(case, folder, file), progress.add, progress.move, there)
 
     def _expect_hours(self, case: Case, files: list[PlannedFile], left: Callable[[], int]) -> None:
@@ -464,6 +476,7 @@ class Pipeline:
                 self.throttle.enter(case.id, left, begun=any(there))
 
     def _there(self, case: Case, file: PlannedFile) -> Upload | None:
+        self._moves(case.id)
         ref = case.uploads.get(file.path)
         return usable(self.platform, ref) if ref and ref.sha256 == file.sha256 else None
 
@@ -508,10 +521,13 @@ class Pipeline:
         self.expect_sending()
 
     def _expect_uploads(self, case: Case) -> None:
-        """Just before the commit every upload is seen complete and young enough."""
+        """Before the commit every upload is seen complete and young enough: just now, or as its sending ended."""
+        progress = self.progress[case.id]
         for file in (file for socket in commit.to_send(case) for file in socket.files):
-            found = usable(self.platform, case.uploads[file.path])
-            if found is None or found.status != "Completed":
+            self._moves(case.id)
+            if not progress.saw_whole(file.path) and not is_whole(
+                usable(self.platform, case.uploads[file.path])
+            ):
                 raise Waits("An upload has grown too old; it is sent anew.", 0)
 
     def _frozen(self, case: Case) -> Case:

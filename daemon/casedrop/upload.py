@@ -55,8 +55,8 @@ class Source:
     open: Callable[[], io.RawIOBase | io.BytesIO]
     sent: Callable[[int], None]
     moved: Callable[[int], None] = lambda _: None
-    arrived: Callable[[], None] = lambda: None
-    """Told once it is there whole."""
+    arrived: Callable[[Upload], None] = lambda _: None
+    """Told once it is there whole, with what the platform said of it."""
 
 
 Made = Callable[[], Source]
@@ -113,8 +113,7 @@ def upload_all(
         check()
         source = made()
         path = source.file.path
-        upload(own, source, refs.get(path), partial(noted, path))
-        source.arrived()
+        source.arrived(upload(own, source, refs.get(path), partial(noted, path)))
 
     own = replace(lane, parts=_Window(lane.parts, lane.window), check=check)
     if len(sources) == 1:
@@ -142,9 +141,12 @@ def _each(lane: Lane, send: Callable[[Made], None], sources: Sequence[Made], end
 def usable(platform: GrandChallenge, ref: UploadRef) -> Upload | None:
     """The upload as the platform knows it, None where it is gone or too old to build on."""
     upload = _known(platform, ref)
-    if upload is None or upload.status not in ("Initialized", "Completed") or upload.age >= FRESH:
-        return None
-    return upload
+    return upload if upload and upload.status in ("Initialized", "Completed") and upload.age < FRESH else None
+
+
+def is_whole(upload: Upload | None) -> bool:
+    """Whether it may be named in a commit: complete, and young enough."""
+    return upload is not None and upload.status == "Completed" and upload.age < FRESH
 
 
 def _known(platform: GrandChallenge, ref: UploadRef) -> Upload | None:
@@ -156,11 +158,11 @@ def _known(platform: GrandChallenge, ref: UploadRef) -> Upload | None:
         return None
 
 
-def upload(lane: Lane, source: Source, ref: UploadRef | None, note: Callable[[UploadRef], None]) -> None:
+def upload(lane: Lane, source: Source, ref: UploadRef | None, note: Callable[[UploadRef], None]) -> Upload:
     """Bring one file up, going on where `ref` left off; `note` journals a new upload before its parts.
 
-    Raises FolderChanged where the file has become shorter, Refused with DAMAGED where it has other bytes,
-    Waits where the line is too slow for it.
+    Returns it as the platform last told of it. Raises FolderChanged where the file has become shorter, Refused
+    with DAMAGED where it has other bytes, Waits where the line is too slow for it.
     """
     file = source.file
     before = ref if ref and ref.sha256 == file.sha256 else None
@@ -173,11 +175,11 @@ def upload(lane: Lane, source: Source, ref: UploadRef | None, note: Callable[[Up
         note(replace(new, expired=slow.expired, hours=slow.hours) if slow else new)
     if found.status == "Completed":
         source.sent(file.sent_size)
-        return
+        return found
     source.sent(sum(_size(file, number) for number in etags))
     missing = [number for number in range(1, len(file.md5s) + 1) if number not in etags]
     etags |= _send_parts(lane, source, found, missing)
-    _complete(lane.platform, found, etags)
+    return _complete(lane.platform, found, etags)
 
 
 def _slowness(
@@ -290,10 +292,12 @@ def _size(file: PlannedFile, number: int) -> int:
     return min(file.part_size, file.sent_size - (number - 1) * file.part_size)
 
 
-def _complete(platform: GrandChallenge, upload: Upload, etags: dict[int, str]) -> None:
+def _complete(platform: GrandChallenge, upload: Upload, etags: dict[int, str]) -> Upload:
     """A second "complete" is answered 500 although the first was done, so a doubt is settled by looking."""
     try:
-        platform.complete(upload, etags)
+        return platform.complete(upload, etags)
     except Unclear:
-        if platform.upload(upload.pk).status != "Completed":
+        found = platform.upload(upload.pk)
+        if found.status != "Completed":
             raise
+        return found
