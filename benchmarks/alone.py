@@ -30,8 +30,8 @@ from casedrop.config import load
 from casedrop.logs import Names
 from casedrop.model import Json
 from casedrop.service import Service
-from peer_casedrop import CONFIG
-from run import HERE, IMAGE, Lab, Row, files, ours, rows
+from peer_casedrop import configured
+from run import DICOM, HERE, IMAGE, Lab, Row, files, ours, rows, series
 
 PROGRAM = [sys.executable, "-c", "from casedrop.cli import main; main()"]
 IDLE_SECONDS = 30
@@ -40,11 +40,9 @@ MIB = 1 << 20
 
 def place(top: Path, url: str, quiet: float = 30) -> Path:
     """A root and a configuration; its path."""
-    config = top / "casedrop.toml"
-    config.write_text(CONFIG.format(url=url, top=top, image=IMAGE, cases=4, connections=16, quiet=quiet))
     roots.init(top / "lung")
     (top / "state").mkdir(mode=0o700)
-    return config
+    return configured(top, url, image=IMAGE, quiet=quiet)
 
 
 def fill(folder: Path, folders: int, each: int) -> None:
@@ -198,6 +196,21 @@ def _first_byte(top: Path, url: str) -> str:
     return f"settled to the first byte of a case of 20 MB: {1000 * (at['byte'] - at['case begun']):.0f} ms"
 
 
+def _overlap(top: Path, _: str) -> str:
+    """Twice as long if the next series were packed only once the one before is there."""
+    took = {}
+    for count in (1, 2):
+        data = top / str(count)
+        data.mkdir()
+        series(200, count)(data)
+        row = Row("", series(200, count), {}, latency=0.3, geometry=(180, 180, 200))
+        took[count] = Lab(top).run(row, ours("cases", "URL", "DATA", DICOM), data)["wall"]
+    return (
+        f"two series of 200 slices, 300 ms a request: {took[2]:.1f} s, one {took[1]:.1f} s: "
+        f"{took[2] / took[1]:.2f} times"
+    )
+
+
 def _growth(top: Path, _: str) -> str:
     """Of what sends, by the size and by the number of files; a series goes through the whole service."""
     sizes = {
@@ -209,8 +222,8 @@ def _growth(top: Path, _: str) -> str:
         for count in (100, 2000)
     }
     few, many = rows(0.5)["series-200-0"], rows(1)["series-2000-0"]
-    series = {f"series of {one.geometry[-1]} slices": one for one in (few, many)}
-    return "\n".join(_peaks(top, pair) for pair in (sizes, counts, series))
+    slices = {f"series of {one.geometry[-1]} slices": one for one in (few, many)}
+    return "\n".join(_peaks(top, pair) for pair in (sizes, counts, slices))
 
 
 def _peaks(top: Path, pair: dict[str, Row]) -> str:
@@ -308,6 +321,7 @@ ROWS = {
     "look": _look,
     "watching": _watching,
     "first-byte": _first_byte,
+    "overlap": _overlap,
     "growth": _growth,
     "waiting": _waiting,
     "idle": _idle,

@@ -63,12 +63,15 @@ def files(count: int, size: int) -> Callable[[Path], None]:
     return make
 
 
-def _series(count: int) -> Callable[[Path], None]:
+def series(count: int, folders: int = 1) -> Callable[[Path], None]:
+    """So many slices in each folder."""
+
     def make(top: Path) -> None:
-        folder = top / "P001"
-        folder.mkdir()
-        for number in range(1, count + 1):
-            (folder / f"{number:05}.dcm").write_bytes(ct(number, side=180))
+        for one in range(1, folders + 1):
+            folder = top / f"P{one:03}"
+            folder.mkdir()
+            for number in range(1, count + 1):
+                (folder / f"{number:05}.dcm").write_bytes(ct(one * count + number, side=180))
 
     return make
 
@@ -165,7 +168,7 @@ def rows(scale: float) -> dict[str, Row]:
         for latency in (0.0, 0.03):
             found[f"series-{count}-{latency * 1000:.0f}"] = Row(
                 f"CT series of {count} slices of 64 KiB, settled to attached, {latency * 1000:.0f} ms",
-                _series(few(count)),
+                series(few(count)),
                 {
                     OURS: ours("cases", "URL", "DATA", DICOM),
                     "casedrop, not de-identified": ours("cases", "URL", "DATA", DICOM, AS_IT_IS),
