@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from grand_challenge_dicom_de_identifier.deidentifier import VR_DUMMY_VALUES, DicomDeidentifier
 from pydicom import DataElement, Dataset
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 
 from casedrop import annex_e
@@ -49,16 +50,17 @@ NUMBERS = frozenset({"AS", "DA", "DS", "DT", "IS", "TM", "UI"})
 """Where a patient's number may be met by chance."""
 
 
-def words_of_patient(dataset: Dataset) -> frozenset[Needle]:
-    """What names or numbers the patient."""
-    found = elements(dataset, NAMES_AND_NUMBERS)
-    return _needles(
-        tuple(HeaderText(one.keyword, one.VR, text) for _, one in found for text in texts_of(one))
-    )
+def named_in(dataset: Dataset) -> list[tuple[int, HeaderText]]:
+    """What names or numbers the patient, each by the tag of its attribute or of the outermost sequence."""
+    return [
+        (tag_for_keyword(str(place[0])) or 0, HeaderText(one.keyword, one.VR, text))
+        for place, one in elements(dataset, NAMES_AND_NUMBERS)
+        for text in texts_of(one)
+    ]
 
 
 @lru_cache(8)
-def _needles(texts: tuple[HeaderText, ...]) -> frozenset[Needle]:
+def words_of_patient(texts: frozenset[HeaderText]) -> frozenset[Needle]:
     """The files of a series say the same."""
     return needles(texts, {one.keyword for one in texts}, removed=False)
 

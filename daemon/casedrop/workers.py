@@ -18,14 +18,18 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from casedrop.errors import Stopping
 from casedrop.model import Problem, Procedure
 from casedrop.slices import Deidentified
+
+if TYPE_CHECKING:
+    from casedrop.in_common import InCommon
 
 START_SECONDS = 120.0
 LEAST_SECONDS = 120.0
@@ -88,10 +92,17 @@ def largest_file() -> int:
 
 
 def deidentified(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -> Deidentified | Problem:
-    """`deidentify.deidentify`, which is imported in workers only."""
+    """`deidentify.deidentify`, which is imported in workers only, with what they keep in mind."""
     from casedrop.deidentify import deidentify  # noqa: PLC0415
 
-    return deidentify(data, procedure, key, alone=alone)
+    return deidentify(data, procedure, key, alone=alone, in_common=_in_common())
+
+
+@cache
+def _in_common() -> "InCommon":
+    from casedrop.in_common import InCommon  # noqa: PLC0415
+
+    return InCommon()
 
 
 class Workers:

@@ -1,0 +1,95 @@
+"""A de-identified data set as the bytes of a file: a head of our own, and each attribute by itself. Pure.
+
+The head is preamble and file meta information (PS3.10, 7.1): nothing of the old ones goes along. Deflated is
+written inflated, since another zlib would give other bytes.
+"""
+
+import io
+import struct
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from pydicom import Dataset
+from pydicom.filebase import DicomIO
+from pydicom.filereader import read_dataset
+from pydicom.filewriter import write_dataset
+from pydicom.tag import SequenceDelimiterTag
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+
+from casedrop.new_uids import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
+
+COMMANDS, META = 0x0000, 0x0002
+"""Groups that stand in no data set (PS3.5, 7.1)."""
+
+Written = Mapping[int, Sequence[bytes]]
+"""The bytes of attributes, in pieces, by their tags."""
+
+
+class _ByTag(DicomIO):
+    """Takes what pydicom writes, which begins each attribute of a data set with its tag."""
+
+    def __init__(self, syntax: UID) -> None:
+        super().__init__(io.BytesIO())
+        self.is_implicit_VR, self.is_little_endian = syntax.is_implicit_VR, syntax.is_little_endian
+        self.written: dict[int, list[bytes]] = {}
+
+    def write_tag(self, tag: int) -> None:
+        if tag != SequenceDelimiterTag:
+            pieces = self.written[int(tag)] = []
+            self.write = pieces.append  # type: ignore[assignment]
+        super().write_tag(tag)
+
+
+def of_the_file(syntax: UID) -> UID:
+    """The transfer syntax that is written for this one."""
+    return ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else syntax
+
+
+def written(dataset: Dataset, syntax: UID) -> Written:
+    """Each attribute as pydicom writes it. Raises ValueError and what else pydicom does where it cannot."""
+    if any(tag >> 16 in (COMMANDS, META) for tag in dataset.keys()):  # noqa: SIM118
+        raise ValueError("a group that stands in no data set")
+    if "PixelData" in dataset:  # PS3.5, A.4
+        dataset["PixelData"].is_undefined_length = syntax.is_compressed
+    out = _ByTag(of_the_file(syntax))
+    write_dataset(out, dataset)
+    return out.written
+
+
+def head(dataset: Dataset, syntax: UID) -> bytes:
+    """What stands before a data set. Raises AttributeError where it does not say what it is."""
+    meta = b"".join(
+        (
+            struct.pack("<HH2sHLH", META, 1, b"OB", 0, 2, 0x0100),
+            _meta(0x02, b"UI", _said(dataset.SOPClassUID)),
+            _meta(0x03, b"UI", _said(dataset.SOPInstanceUID)),
+            _meta(0x10, b"UI", of_the_file(syntax).encode()),
+            _meta(0x12, b"UI", IMPLEMENTATION_UID.encode()),
+            _meta(0x13, b"SH", IMPLEMENTATION_NAME.encode()),
+        )
+    )
+    return bytes(128) + b"DICM" + _meta(0x00, b"UL", struct.pack("<L", len(meta))) + meta
+
+
+def joined(begin: bytes, attributes: Written) -> bytes:
+    """The file, in the order of tags (PS3.5, 7.1)."""
+    return b"".join((begin, *chain.from_iterable(attributes[tag] for tag in sorted(attributes))))
+
+
+def read_behind(begin: bytes, data: bytes, syntax: UID) -> Dataset:
+    """The data set of a file that begins so."""
+    file, read_as = io.BytesIO(data), of_the_file(syntax)
+    file.seek(len(begin))
+    return read_dataset(file, read_as.is_implicit_VR, read_as.is_little_endian)
+
+
+def _said(uid: Any) -> bytes:
+    if not isinstance(uid, UID) or not uid:
+        raise AttributeError("a UID that is none")
+    return uid.encode("latin-1")
+
+
+def _meta(number: int, vr: bytes, value: bytes) -> bytes:
+    value += b"\0" * (len(value) % 2)
+    return struct.pack("<HH2sH", META, number, vr, len(value)) + value

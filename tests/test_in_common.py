@@ -1,0 +1,179 @@
+"""What is kept in mind from slice to slice changes nothing: the same bytes, the same words, the same refusals."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom import Dataset, dcmread, dcmwrite
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
+
+from casedrop.deidentify import deidentify
+from casedrop.dicom_file import head, joined, of_the_file, written
+from casedrop.in_common import LONGEST, MOST_SERIES, InCommon
+from casedrop.model import Problem, Procedure
+from casedrop.new_uids import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
+from casedrop.slices import Deidentified
+from identifying import CT, MR, image, items, nested, reference, spliced
+from identifying import written as as_file
+
+KEY = bytes(range(32))
+SYNTAXES = [
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+    RLELossless,
+]
+PROCEDURES = [
+    Procedure("grand-challenge"),
+    Procedure("grand-challenge", allow=("names-in-text", "changed-values", "changed-size")),
+    Procedure("dicom-standard"),
+    Procedure("dicom-standard", options=("retain-full-dates", "retain-uids")),
+    Procedure("already-done"),
+]
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def undefined_length(made: Dataset) -> None:
+    made["RequestAttributesSequence"].is_undefined_length = True
+
+
+CHANGES: dict[str, Callable[[Dataset], Any]] = {
+    "another patient": lambda made: setattr(made, "PatientName", "Thorax^Siemens"),
+    "no patient": lambda made: setattr(made, "PatientName", None),
+    "a name in a text that is kept": lambda made: setattr(made, "ConvolutionKernel", "Zwaardvis"),
+    "another patient's name in a text that is kept": lambda made: setattr(
+        made, "ConvolutionKernel", "SIEMENS B"
+    ),
+    "a name only in a sequence": lambda made: setattr(
+        made, "OtherPatientIDsSequence", [nested() for _ in range(made.InstanceNumber % 2 + 1)]
+    ),
+    "another character set": lambda made: setattr(made, "SpecificCharacterSet", "ISO_IR 100"),
+    "no character set": lambda made: made.pop("SpecificCharacterSet", None),
+    "another sign of numbers": lambda made: setattr(made, "PixelRepresentation", 1),
+    "numbers of either kind": lambda made: made.add_new("SmallestImagePixelValue", "US", 40000),
+    "a lookup table": lambda made: made.add_new("RedPaletteColorLookupTableDescriptor", "US", [8, 0, 16]),
+    "another class": lambda made: setattr(made, "SOPClassUID", MR if made.SOPClassUID == CT else CT),
+    "a class that is not known": lambda made: setattr(made, "SOPClassUID", "1.2.3.4"),
+    "writing in the picture": lambda made: setattr(made, "BurnedInAnnotation", "YES"),
+    "a picture of a screen": lambda made: setattr(made, "ImageType", ["DERIVED", "SCREEN SAVE"]),
+    "another size": lambda made: setattr(made, "Rows", 4),
+    "cut off": lambda made: setattr(made, "PixelData", made.PixelData[:40]),
+    "something behind the pixels": lambda made: setattr(made, "PixelData", made.PixelData + b"MEERVAL"),
+    "no place": lambda made: made.pop("ImagePositionPatient", None),
+    "another spacing": lambda made: setattr(made, "PixelSpacing", [0.5, 0.5]),
+    "values on another scale": lambda made: setattr(made, "RescaleSlope", 2),
+    "other references": lambda made: setattr(made, "ReferencedImageSequence", [reference(77), reference(78)]),
+    "a sequence without a length": undefined_length,
+    "said to be de-identified": lambda made: setattr(made, "DeidentificationMethod", "by hand"),
+    "said to be de-identified twice": lambda made: setattr(
+        made, "DeidentificationMethod", ["by hand", "again"]
+    ),
+    "nobody to be removed": lambda made: setattr(made, "PatientIdentityRemoved", "NO"),
+    "private of another kind": lambda made: made.add_new(0x00091003, "OB", b"\0\1" * 5),
+    "a long value": lambda made: made.add_new("ICCProfile", "OB", b"\1\2" * LONGEST),
+    "tables of offsets": lambda made: made.add_new("ExtendedOffsetTable", "OV", bytes(8)),
+}
+"""What a slice may have that those before it had not."""
+
+SLICES = st.tuples(
+    st.integers(1, 4), st.lists(st.sampled_from(sorted(CHANGES)), max_size=3), st.booleans(), st.booleans()
+)
+
+
+def a_slice(number: int, changes: list[str], syntax: UID, *, twisted: bool) -> bytes:
+    made = image(number)
+    for change in changes:
+        CHANGES[change](made)
+    data = as_file(made, syntax)
+    if twisted and syntax == ExplicitVRLittleEndian:  # a sequence that is said to be bytes, as UN
+        return spliced(data, 0x00400260, "UN", items([nested()]))
+    return data
+
+
+def answers(files: list[tuple[bytes, Procedure]], in_common: InCommon | None) -> list[Deidentified | Problem]:
+    return [deidentify(data, procedure, KEY, alone=False, in_common=in_common) for data, procedure in files]
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(SLICES, min_size=2, max_size=7),
+    st.sampled_from(SYNTAXES),
+    st.sampled_from(PROCEDURES),
+    st.data(),
+)
+def test_a_slice_is_sent_as_if_none_had_been_before_it(
+    slices: list[tuple[int, list[str], bool, bool]], syntax: UID, procedure: Procedure, data: st.DataObject
+) -> None:
+    files = []
+    for number, changes, twisted, elsewhere in slices:
+        other = data.draw(st.sampled_from(SYNTAXES)) if elsewhere else syntax
+        by = data.draw(st.sampled_from(PROCEDURES)) if elsewhere else procedure
+        files.append((a_slice(number, changes, other, twisted=twisted), by))
+    assert answers(files, InCommon()) == answers(files, None)
+
+
+def test_a_name_is_found_in_what_stood_harmlessly_in_the_slice_before() -> None:
+    """Only the third slice says whose name the kernel is, in a sequence that the others have not."""
+    made = [image(number, ConvolutionKernel="MEERVALKERN") for number in (1, 2, 3)]
+    made[2].OtherPatientIDsSequence = [Dataset()]
+    made[2].OtherPatientIDsSequence[0].PatientName = "Meervalkern^Olga"
+    first, second, third = answers([(as_file(one), PROCEDURES[2]) for one in made], InCommon())
+    assert isinstance(first, Deidentified)
+    assert isinstance(second, Deidentified)
+    assert isinstance(third, Problem)
+    assert third.word == "names-in-text"
+
+
+def test_series_that_come_in_turns_do_not_disturb_each_other() -> None:
+    in_common = InCommon()
+    files = [
+        as_file(image(number, SeriesInstanceUID=f"1.2.3.{series}", PatientName=f"Zeester{series}^Ab"))
+        for number in (1, 2)
+        for series in range(MOST_SERIES + 2)
+    ]
+    by = [(data, PROCEDURES[2]) for data in files]
+    assert answers(by, in_common) == answers(by, None)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_file_is_written_as_pydicom_writes_it(syntax: UID) -> None:
+    ours, theirs = (dcmread(io.BytesIO(as_file(image(), syntax))) for _ in range(2))
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = of_the_file(syntax)
+    meta.ImplementationClassUID, meta.ImplementationVersionName = UID(IMPLEMENTATION_UID), IMPLEMENTATION_NAME
+    theirs.file_meta, theirs.preamble = meta, None
+    out = io.BytesIO()
+    dcmwrite(out, theirs, enforce_file_format=True)
+    assert joined(head(ours, syntax), written(ours, syntax)) == out.getvalue()
+
+
+@pytest.mark.parametrize("keyword", ["SOPClassUID", "SOPInstanceUID"])
+@pytest.mark.parametrize("empty", [False, True])
+def test_what_does_not_say_what_it_is_has_no_head(keyword: str, *, empty: bool) -> None:
+    made = image()
+    setattr(made, keyword, "")
+    if not empty:
+        delattr(made, keyword)
+    with pytest.raises(AttributeError):
+        head(made, ExplicitVRLittleEndian)
+
+
+@pytest.mark.parametrize("tag", [0x00000002, 0x00020010])
+def test_what_stands_in_no_data_set_is_not_written(tag: int) -> None:
+    made = image()
+    made.add_new(tag, "UI", "1.2.3")
+    with pytest.raises(ValueError, match="no data set"):
+        written(made, ExplicitVRLittleEndian)
