@@ -205,15 +205,21 @@ def _expect_whole(dataset: Dataset, syntax: UID, procedure: Procedure) -> None:
     pixels = PIXEL_TAGS & set(dataset.keys())
     if len(pixels) > 1:
         raise CaseProblem(TWO_PIXELS)
-    if not pixels or (not syntax.is_compressed and "cut-off" not in procedure.allow and _is_short(dataset)):
+    if not pixels:
         raise CaseProblem(CUT_OFF)
-    if not syntax.is_compressed and procedure.name != "send-identifiable":
-        _expect_nothing_behind(dataset)
+    may_be_short, may_be_long = "cut-off" in procedure.allow, procedure.name == "send-identifiable"
+    if syntax.is_compressed or "PixelData" not in dataset or (may_be_short and may_be_long):
+        return
+    length, said = len(dataset.PixelData), get_expected_length(dataset)
+    if length < said and not may_be_short:
+        raise CaseProblem(CUT_OFF)
+    if not may_be_long:
+        _expect_nothing_behind(dataset.PixelData, said)
 
 
-def _expect_nothing_behind(dataset: Dataset) -> None:
+def _expect_nothing_behind(pixels: bytes, length: int) -> None:
     """At most the byte that makes their length even (PS3.5, 8.1.1), or zeros."""
-    if "PixelData" in dataset and dataset.PixelData[get_expected_length(dataset) + 1 :].strip(b"\0"):
+    if pixels[length + 1 :].strip(b"\0"):
         raise CaseProblem(
             Problem(
                 "not-deidentified",
@@ -221,10 +227,6 @@ def _expect_nothing_behind(dataset: Dataset) -> None:
                 "sent. Export it anew.",
             )
         )
-
-
-def _is_short(dataset: Dataset) -> bool:
-    return "PixelData" in dataset and len(dataset.PixelData) < get_expected_length(dataset)
 
 
 def _straighten(dataset: Dataset) -> None:
