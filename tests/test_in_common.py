@@ -2,8 +2,10 @@
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ from pydicom.uid import (
 )
 
 from casedrop.deidentify import deidentify
-from casedrop.dicom_file import head, joined, of_the_file, written
+from casedrop.dicom_file import head, joined, of_the_file, read, written
 from casedrop.in_common import LONGEST, MOST_SERIES, InCommon
 from casedrop.model import Problem, Procedure
 from casedrop.new_uids import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
@@ -177,3 +179,29 @@ def test_what_stands_in_no_data_set_is_not_written(tag: int) -> None:
     made.add_new(tag, "UI", "1.2.3")
     with pytest.raises(ValueError, match="no data set"):
         written(made, ExplicitVRLittleEndian)
+
+
+FILES = sorted((Path(pydicom.__file__).parent / "data" / "test_files").rglob("*.dcm"))
+
+
+@settings(max_examples=80)
+@given(st.sampled_from(FILES), st.booleans(), st.integers(128, 400), st.integers(-1, 255))
+def test_a_file_is_read_as_pydicom_reads_it(path: Path, pixels: bool, at: int, damage: int) -> None:
+    data = bytearray(path.read_bytes())
+    if damage >= 0 and at < len(data):
+        data[at] = damage
+    ours, theirs = io.BytesIO(data), io.BytesIO(data)
+    try:
+        expected = dcmread(theirs, stop_before_pixels=not pixels, force=True)
+    except Exception:  # noqa: BLE001
+        with pytest.raises(Exception):  # noqa: B017, PT011
+            read(ours, pixels=pixels)
+        return
+    found = read(ours, pixels=pixels)
+    assert ours.tell() == theirs.tell()
+    assert found.original_encoding == expected.original_encoding
+    assert found.original_character_set == expected.original_character_set
+    assert list(found.items()) == list(expected.items())
+    said = [dict(one.items()) for one in (found.file_meta, expected.file_meta)]
+    assert said[0].keys() == said[1].keys()
+    assert found.file_meta.get("TransferSyntaxUID") == expected.file_meta.get("TransferSyntaxUID")

@@ -10,7 +10,6 @@ import re
 from grand_challenge_dicom_de_identifier.deidentifier import DicomDeidentifier
 from grand_challenge_dicom_de_identifier.exceptions import RejectedDICOMFileError
 from pydicom import Dataset, dcmread
-from pydicom.dataset import FileDataset
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import (
     UID,
@@ -20,7 +19,7 @@ from pydicom.uid import (
 )
 
 from casedrop import annex_e
-from casedrop.dicom_file import head, joined, read_behind, written
+from casedrop.dicom_file import head, joined, read, read_behind, written
 from casedrop.dicom_model import Needle
 from casedrop.done_before import expect_done
 from casedrop.errors import CaseProblem
@@ -103,7 +102,7 @@ def deidentify(
 def _deidentify(
     data: bytes, procedure: Procedure, key: bytes, *, alone: bool, in_common: InCommon
 ) -> Deidentified:
-    dataset = dcmread(io.BytesIO(data), force=True)
+    dataset = read(io.BytesIO(data))
     if "SOPClassUID" not in dataset:
         raise CaseProblem(CUT_OFF if "MediaStorageSOPClassUID" in dataset.file_meta else NO_DICOM)
     syntax = _transfer_syntax(dataset)
@@ -120,7 +119,7 @@ def _deidentify(
 
 
 def _by_procedure(
-    dataset: FileDataset, procedure: Procedure, key: bytes, *, alone: bool, series: Series
+    dataset: Dataset, procedure: Procedure, key: bytes, *, alone: bool, series: Series
 ) -> Deidentified:
     """What is known of the series is not looked at again; what is to be sent is read whole all the same."""
     syntax = _transfer_syntax(dataset)

@@ -24,7 +24,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from casedrop import header_texts
+from casedrop import dicom_file, header_texts
 from casedrop.dicom_model import ENHANCED, HEAD, DicomHeader, Needle, looks_like_dicom
 from casedrop.identifiers import HeaderText, needles
 from casedrop.slices import normal_of
@@ -127,7 +127,7 @@ def _data_set(
     file.seek(0)
     if DeflatedExplicitVRLittleEndian.encode() in head:
         return _deflated(file, tags)
-    data = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags)
+    data = dicom_file.read(file, tags, pixels=False)
     implicit, little = data.original_encoding
     return data, _pixels_whole(file, size, implicit=bool(implicit), little=little is not False)
 

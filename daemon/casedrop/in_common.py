@@ -14,7 +14,7 @@ from types import MappingProxyType
 from pydicom import DataElement
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import Dataset
 
 from casedrop.dicom_file import Written
 from casedrop.dicom_model import Needle
@@ -99,7 +99,7 @@ class InCommon:
     def __init__(self) -> None:
         self._series: dict[object, Series] = {}
 
-    def of(self, dataset: FileDataset, procedure: Procedure, key: bytes, syntax: str) -> Series:
+    def of(self, dataset: Dataset, procedure: Procedure, key: bytes, syntax: str) -> Series:
         """For a data set that was just read."""
         beside = tuple(_said(dataset, tag) for tag in (_SERIES, *sorted(BESIDE)))
         kind = (procedure, key, syntax, dataset.original_encoding, beside)
