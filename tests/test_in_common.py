@@ -139,6 +139,25 @@ def test_a_name_is_found_in_what_stood_harmlessly_in_the_slice_before() -> None:
     assert third.word == "names-in-text"
 
 
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("sequence", [0x00091002, 0x00087001, 0x50002600])
+def test_a_name_is_looked_for_that_stands_only_in_a_sequence_without_a_keyword(
+    syntax: UID, sequence: int
+) -> None:
+    """Private, unknown, and one of a group that repeats; and again where the slice before had it too."""
+    named, unnamed = (image(number, ConvolutionKernel="KWALLENBEET") for number in (1, 2))
+    named.add_new(sequence, "SQ", [Dataset()])
+    named[sequence].value[0].PatientName = "Kwallenbeet^Bo"
+    harmless = image(3)
+    harmless.add_new(sequence, "SQ", [Dataset()])
+    harmless[sequence].value[0].PatientName = "Kwallenbeet^Bo"
+    in_common = InCommon()
+    found = answers([(as_file(one, syntax), PROCEDURES[2]) for one in (unnamed, harmless, named)], in_common)
+    assert [isinstance(one, Deidentified) for one in found] == [True, True, False]
+    assert isinstance(found[2], Problem)
+    assert found[2].word == "names-in-text"
+
+
 def test_series_that_come_in_turns_do_not_disturb_each_other() -> None:
     in_common = InCommon()
     files = [

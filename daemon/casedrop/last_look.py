@@ -7,7 +7,6 @@ from functools import lru_cache
 
 from grand_challenge_dicom_de_identifier.deidentifier import VR_DUMMY_VALUES, DicomDeidentifier
 from pydicom import DataElement, Dataset
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 
 from casedrop import annex_e
@@ -17,6 +16,7 @@ from casedrop.essence import (
     PIXEL_TAGS,
     Values,
     elements,
+    elements_at,
     known_vr,
     name_of,
     tags,
@@ -51,10 +51,14 @@ NUMBERS = frozenset({"AS", "DA", "DS", "DT", "IS", "TM", "UI"})
 
 
 def named_in(dataset: Dataset) -> list[tuple[int, HeaderText]]:
-    """What names or numbers the patient, each by the tag of its attribute or of the outermost sequence."""
+    """What names or numbers the patient, each by the tag of its attribute or of the outermost sequence.
+
+    That may be a private one, which no keyword tells.
+    """
     return [
-        (tag_for_keyword(str(place[0])) or 0, HeaderText(one.keyword, one.VR, text))
-        for place, one in elements(dataset, NAMES_AND_NUMBERS)
+        (int(raw.tag), HeaderText(one.keyword, one.VR, text))
+        for raw in list(dataset.values())
+        for _, one in elements_at(dataset, raw, NAMES_AND_NUMBERS)
         for text in texts_of(one)
     ]
 
