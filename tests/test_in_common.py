@@ -21,7 +21,7 @@ from pydicom.uid import (
 )
 
 from casedrop.deidentify import deidentify
-from casedrop.dicom_file import head, joined, of_the_file, read, written
+from casedrop.dicom_file import head, joined, of_the_file, read, read_behind, written
 from casedrop.in_common import LONGEST, MOST_SERIES, InCommon
 from casedrop.model import Problem, Procedure
 from casedrop.new_uids import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
@@ -181,6 +181,16 @@ def test_a_file_is_written_as_pydicom_writes_it(syntax: UID) -> None:
     assert joined(head(ours, syntax), written(ours, syntax)) == out.getvalue()
 
 
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_what_is_sent_is_read_again_as_pydicom_reads_it(syntax: UID) -> None:
+    made = dcmread(io.BytesIO(as_file(image(), syntax)))
+    begin = head(made, syntax)
+    sent = joined(begin, written(made, syntax))
+    found, expected = read_behind(begin, sent, syntax), dcmread(io.BytesIO(sent))
+    assert found.original_encoding == expected.original_encoding
+    assert list(found.items()) == list(expected.items())
+
+
 @pytest.mark.parametrize("keyword", ["SOPClassUID", "SOPInstanceUID"])
 @pytest.mark.parametrize("empty", [False, True])
 def test_what_does_not_say_what_it_is_has_no_head(keyword: str, *, empty: bool) -> None:
@@ -198,6 +208,23 @@ def test_what_stands_in_no_data_set_is_not_written(tag: int) -> None:
     made.add_new(tag, "UI", "1.2.3")
     with pytest.raises(ValueError, match="no data set"):
         written(made, ExplicitVRLittleEndian)
+
+
+@pytest.mark.parametrize("said", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_a_file_that_lies_of_its_transfer_syntax_is_read_as_pydicom_reads_it(said: UID) -> None:
+    syntaxes = {ExplicitVRLittleEndian, ImplicitVRLittleEndian}
+    files = [as_file(image(), said), *(as_file(image(), other) for other in syntaxes - {said})]
+    starts = [data.index(b"\x08\0\x05\0") for data in files]
+    lie = files[0][: starts[0]] + files[1][starts[1] :]
+    found, expected = read(io.BytesIO(lie)), dcmread(io.BytesIO(lie))
+    assert found.original_encoding == expected.original_encoding
+    assert list(found.items()) == list(expected.items())
+
+
+def test_a_file_without_a_data_set_is_read_as_pydicom_reads_it() -> None:
+    data = as_file(image())
+    alone = data[: data.index(b"\x08\0\x05\0CS")]
+    assert read(io.BytesIO(alone)).original_encoding == dcmread(io.BytesIO(alone)).original_encoding
 
 
 FILES = sorted((Path(pydicom.__file__).parent / "data" / "test_files").rglob("*.dcm"))

@@ -62,11 +62,10 @@ def read(file: BinaryIO, tags: list[BaseTag | int] | None = None, *, pixels: boo
         implicit = ORDINARY.get(UID(str(meta.get("TransferSyntaxUID"))))
         group = file.read(2)
         file.seek(-len(group), io.SEEK_CUR)
-        if implicit is not None and group != b"\0\0":
+        if implicit is not None and group not in (b"", b"\0\0"):
             stop = None if pixels else lambda tag, *_: tag in PIXEL_TAGS
-            data = read_dataset(file, implicit, True, stop_when=stop, specific_tags=tags)
+            data = _data_set(file, implicit=implicit, little=True, stop_when=stop, specific_tags=tags)
             data.file_meta = FileMetaDataset(meta)
-            data.get("SpecificCharacterSet")  # is decoded where it stands, as dcmread leaves it
             return data
     file.seek(0)
     return dcmread(file, stop_before_pixels=not pixels, force=True, specific_tags=cast("Any", tags))
@@ -112,7 +111,15 @@ def read_behind(begin: bytes, data: bytes, syntax: UID) -> Dataset:
     """The data set of a file that begins so."""
     file, read_as = io.BytesIO(data), of_the_file(syntax)
     file.seek(len(begin))
-    return read_dataset(file, read_as.is_implicit_VR, read_as.is_little_endian)
+    return _data_set(file, implicit=read_as.is_implicit_VR, little=read_as.is_little_endian)
+
+
+def _data_set(file: BinaryIO, *, implicit: bool, little: bool, **how: Any) -> Dataset:
+    """As dcmread leaves it: encoded as the file says, whatever it was read as; its character set is decoded."""
+    data = read_dataset(file, implicit, little, **how)
+    data.set_original_encoding(implicit, little)
+    data.get("SpecificCharacterSet")
+    return data
 
 
 def _said(uid: Any) -> bytes:
