@@ -158,6 +158,30 @@ def test_a_name_is_looked_for_that_stands_only_in_a_sequence_without_a_keyword(
     assert found[2].word == "names-in-text"
 
 
+def test_a_number_of_no_certain_kind_is_not_the_same_beside_pixels() -> None:
+    """Nobody can tell its kind where there are pixels that do not say whether they have a sign."""
+    without, beside = image(1, SmallestImagePixelValue=40000), image(2, SmallestImagePixelValue=40000)
+    for made in (without, beside):
+        del made.Rows, made.PixelRepresentation
+    del without.PixelData
+    files = [(as_file(made, ImplicitVRLittleEndian), PROCEDURES[2]) for made in (without, beside)]
+    found = answers(files, InCommon())
+    assert found == answers(files, None)
+    assert [isinstance(one, Deidentified) for one in found] == [True, False]
+
+
+def test_pixels_without_a_size_that_are_said_to_be_unknown_are_read_by_the_bits_of_each_file() -> None:
+    files = []
+    for number in (1, 2):
+        made = image(number)
+        pixels = made.PixelData
+        del made.Rows, made.PixelData
+        files.append((spliced(as_file(made), 0x7FE00010, "UN", pixels), PROCEDURES[2]))
+    found = answers(files, InCommon())
+    assert found == answers(files, None)
+    assert all(isinstance(one, Deidentified) for one in found)
+
+
 def test_series_that_come_in_turns_do_not_disturb_each_other() -> None:
     in_common = InCommon()
     files = [

@@ -23,9 +23,13 @@ from casedrop.identifiers import HeaderText
 from casedrop.model import Procedure
 
 BESIDE = tags(
-    ("SpecificCharacterSet", "SOPClassUID", "PixelRepresentation", "LUTDescriptor", "WaveformBitsAllocated")
+    (
+        *("SpecificCharacterSet", "SOPClassUID", "BitsAllocated", "PixelRepresentation", "LUTDescriptor"),
+        "WaveformBitsAllocated",
+    )
 )
-"""What other attributes are read by: texts by their character set, numbers of no certain kind by the others."""
+"""What other attributes are read by: texts by their character set, numbers of no certain kind by the others and by
+whether there are pixels."""
 
 LOOKED_AT = tags(
     (
@@ -34,7 +38,6 @@ LOOKED_AT = tags(
             "Columns",
             "NumberOfFrames",
             "SamplesPerPixel",
-            "BitsAllocated",
             "PhotometricInterpretation",
         ),
         *("ImageType", "BurnedInAnnotation", "SpecimenLabelInImage"),
@@ -102,7 +105,7 @@ class InCommon:
     def of(self, dataset: Dataset, procedure: Procedure, key: bytes, syntax: str) -> Series:
         """For a data set that was just read."""
         beside = tuple(_said(dataset, tag) for tag in (_SERIES, *sorted(BESIDE)))
-        kind = (procedure, key, syntax, dataset.original_encoding, beside)
+        kind = (procedure, key, syntax, dataset.original_encoding, beside, "PixelData" in dataset)
         found = self._series.pop(kind, None) or Series()
         self._series[kind] = found
         if len(self._series) > MOST_SERIES:
