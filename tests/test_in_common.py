@@ -158,6 +158,20 @@ def test_a_name_is_looked_for_that_stands_only_in_a_sequence_without_a_keyword(
     assert found[2].word == "names-in-text"
 
 
+def test_a_character_set_is_not_the_same_as_one_whose_name_looks_like_several() -> None:
+    name, text = b"\x1b$B;3ED\x1b(B^Bo", b"\x1b$B;3ED0!\x1b(B"
+    files = []
+    for character_set in (b"['ISO 2022 IR 6', 'ISO 2022 IR 87'] ", b"ISO 2022 IR 6\\ISO 2022 IR 87"):
+        made = image()
+        del made.SpecificCharacterSet, made.PatientName
+        data = spliced(as_file(made), 0x00080005, "CS", character_set)
+        data = spliced(spliced(data, 0x00100010, "PN", name), 0x00181210, "SH", text)
+        files.append((data, PROCEDURES[2]))
+    found = answers(files, InCommon())
+    assert found == answers(files, None)
+    assert [isinstance(one, Deidentified) for one in found] == [True, False]
+
+
 def test_a_number_of_no_certain_kind_is_not_the_same_beside_pixels() -> None:
     """Nobody can tell its kind where there are pixels that do not say whether they have a sign."""
     without, beside = image(1, SmallestImagePixelValue=40000), image(2, SmallestImagePixelValue=40000)

@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 
 from casedrop.dicom_file import Written
 from casedrop.dicom_model import Needle
-from casedrop.essence import PIXEL_TAGS, Essence, Values, tags
+from casedrop.essence import PIXEL_TAGS, Essence, Values, tags, values_of
 from casedrop.identifiers import HeaderText
 from casedrop.model import Procedure
 
@@ -184,7 +184,9 @@ def _said(dataset: Dataset, tag: int) -> object:
     if tag not in dataset:
         return None
     element = dataset.get_item(tag)
-    return element[1:4] if isinstance(element, RawDataElement) else (element.VR, str(element.value))
+    if isinstance(element, RawDataElement):
+        return element[1:4]
+    return element.VR, *map(str, values_of(element.value))
 
 
 (_SERIES,) = tags(["SeriesInstanceUID"])
