@@ -225,6 +225,14 @@ def test_values_that_are_none_of_their_kind_count_as_not_there(tmp_path: Path) -
     assert not found.broken
 
 
+def test_what_is_empty_and_of_no_kind_that_there_is_counts_as_not_there(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", data_set("CT", SeriesNumber="", SeriesDescription="Thorax"))
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"\x20\0\x11\0IS\0\0", b"\x20\0\x11\0ZZ\0\0"))
+    header = read(path)
+    assert (header.broken, header.number, header.description) == (False, None, "Thorax")
+
+
 def test_nothing_pydicom_warns_of_reaches_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "x", data_set(StudyDate="20260101"))
     path.write_bytes(path.read_bytes().replace(b"20260101", b"Jane Doe"))

@@ -172,6 +172,15 @@ def test_a_character_set_is_not_the_same_as_one_whose_name_looks_like_several() 
     assert [isinstance(one, Deidentified) for one in found] == [True, False]
 
 
+def test_what_is_empty_and_of_another_kind_than_it_should_be_is_sent_as_what_it_should_be() -> None:
+    made = image()
+    del made.SeriesInstanceUID
+    data = spliced(as_file(made), 0x0020000E, "OB", b"")
+    (sent,) = answers([(data, PROCEDURES[2])], InCommon())
+    assert isinstance(sent, Deidentified)
+    assert b"\x20\0\x0e\0UI" in sent.data
+
+
 def test_a_number_of_no_certain_kind_is_not_the_same_beside_pixels() -> None:
     """Nobody can tell its kind where there are pixels that do not say whether they have a sign."""
     without, beside = image(1, SmallestImagePixelValue=40000), image(2, SmallestImagePixelValue=40000)

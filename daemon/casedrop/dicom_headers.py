@@ -316,7 +316,7 @@ def _of_frame(frame: Dataset, group: str, keyword: str) -> Any:
 
 def _texts(data: Dataset, keyword: str) -> tuple[str, ...]:
     tag = _tag(keyword)
-    raw = data.get_item(tag) if tag in data else None
+    raw = data.get_item(tag, keep_deferred=True) if tag in data else None
     if isinstance(raw, RawDataElement) and raw.VR in _WRITTEN:
         charsets = data.original_character_set
         return _decoded(

@@ -183,7 +183,7 @@ def _said(dataset: Dataset, tag: int) -> object:
     """As it stands there or, where reading has decoded it (the character set), what it was decoded to."""
     if tag not in dataset:
         return None
-    element = dataset.get_item(tag)
+    element = dataset.get_item(tag, keep_deferred=True)  # else pydicom decodes what is empty
     if isinstance(element, RawDataElement):
         return element[1:4]
     return element.VR, *map(str, values_of(element.value))
