@@ -19,8 +19,7 @@ from pydicom.uid import (
 )
 
 from casedrop import annex_e
-from casedrop.dicom_file import head, joined, read, read_behind, written
-from casedrop.dicom_model import Needle
+from casedrop.dicom_file import head, joined, read, written
 from casedrop.done_before import expect_done
 from casedrop.errors import CaseProblem
 from casedrop.essence import (
@@ -38,7 +37,6 @@ from casedrop.essence import (
 )
 from casedrop.in_common import (
     LOOKED_AT,
-    Attributes,
     InCommon,
     Series,
     attributes,
@@ -121,7 +119,7 @@ def _deidentify(
 def _by_procedure(
     dataset: Dataset, procedure: Procedure, key: bytes, *, alone: bool, series: Series
 ) -> Deidentified:
-    """What is known of the series is not looked at again; what is to be sent is read whole all the same."""
+    """What is known of the series is not looked at again; what is to be sent is, whole, as of a file alone."""
     syntax = _transfer_syntax(dataset)
     known = same(dataset, series.before)
     own = without(dataset, known.keys() - LOOKED_AT)
@@ -131,15 +129,16 @@ def _by_procedure(
     before, names = essence(own), named_in(own)
     method = _apply(own, procedure, key)
     source = attributes(said, stood, before, names, written(own, syntax)) | known
-    begin, wanted = head(own, syntax), words_of_patient(texts_in(source))
-    sent = joined(begin, {tag: one.sent for tag, one in source.items()})
-    after = read_behind(begin, sent, syntax)
-    rest, target = without_pixels(sent, after), _read_again(after, wanted, procedure, series)
-    stood, stands, before, kept = values_in(source), values_in(target), essence_in(source), essence_in(target)
+    stood, before, wanted = values_in(source), essence_in(source), words_of_patient(texts_in(source))
+    sent = joined(head(own, syntax), {tag: one.sent for tag, one in source.items()})
+    after = read(io.BytesIO(sent))
+    _straighten(after)
+    rest, stands, kept = without_pixels(sent, after), values(after), essence(after)
+    refuse_words(after, wanted, procedure)
     refuse_bytes(rest, wanted, stood, stands, procedure)
     alone = alone or ("ImagePositionPatient",) not in before
     _expect_same_image(losses(before, kept, alone=alone), procedure)
-    series.keep(source, target, wanted)
+    series.keep(source)
     return Deidentified(sent, as_slice(kept), method, changed(stood, stands))
 
 
@@ -151,19 +150,6 @@ def _sound_values(dataset: Dataset, syntax: UID, procedure: Procedure) -> Values
     _refuse_burned_in(dataset, procedure)
     refuse_comments(dataset, syntax, procedure)
     return stood
-
-
-def _read_again(
-    after: Dataset, wanted: frozenset[Needle], procedure: Procedure, series: Series
-) -> Attributes:
-    """What is to be sent, where none of its texts names the patient."""
-    known = same(after, series.after) if wanted == series.wanted else {}
-    own = without(after, known.keys())
-    said = said_in(own)
-    _straighten(own)
-    found = attributes(said, values(own), essence(own))
-    refuse_words(own, wanted, procedure)
-    return found | known
 
 
 def _unchanged(data: bytes, syntax: UID) -> Deidentified:

@@ -107,13 +107,6 @@ def joined(begin: bytes, attributes: Written) -> bytes:
     return b"".join((begin, *chain.from_iterable(attributes[tag] for tag in sorted(attributes))))
 
 
-def read_behind(begin: bytes, data: bytes, syntax: UID) -> Dataset:
-    """The data set of a file that begins so."""
-    file, read_as = io.BytesIO(data), of_the_file(syntax)
-    file.seek(len(begin))
-    return _data_set(file, implicit=read_as.is_implicit_VR, little=read_as.is_little_endian)
-
-
 def _data_set(file: BinaryIO, *, implicit: bool, little: bool, **how: Any) -> Dataset:
     """As dcmread leaves it: encoded as the file says, whatever it was read as; its character set is decoded."""
     data = read_dataset(file, implicit, little, **how)

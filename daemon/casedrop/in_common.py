@@ -17,7 +17,6 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 from casedrop.dicom_file import Written
-from casedrop.dicom_model import Needle
 from casedrop.essence import PIXEL_TAGS, Essence, Values, tags, values_of
 from casedrop.identifiers import HeaderText
 from casedrop.model import Procedure
@@ -83,17 +82,13 @@ Attributes = dict[int, Known]
 
 @dataclass(slots=True)
 class Series:
-    """The attributes of its last files, and of what was sent of them; `wanted` stands in none of the latter."""
+    """The attributes of its last file."""
 
     before: Attributes = field(default_factory=dict)
-    after: Attributes = field(default_factory=dict)
-    wanted: frozenset[Needle] = frozenset()
 
-    def keep(self, before: Attributes, after: Attributes, wanted: frozenset[Needle]) -> None:
+    def keep(self, found: Attributes) -> None:
         """For the next file, instead of what was kept."""
-        self.before = {tag: one for tag, one in before.items() if one.said}
-        self.after = {tag: one for tag, one in after.items() if one.said}
-        self.wanted = wanted
+        self.before = {tag: one for tag, one in found.items() if one.said}
 
 
 class InCommon:
