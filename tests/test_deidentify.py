@@ -687,7 +687,7 @@ def test_too_little_memory_is_no_fault_of_the_file(monkeypatch: pytest.MonkeyPat
     def none_left(*_: Any, **__: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("casedrop.deidentify.dcmread", none_left)
+    monkeypatch.setattr("casedrop.deidentify.read", none_left)
     with pytest.raises(MemoryError):
         deidentify(written(image()), GRAND, KEY, alone=False)
 

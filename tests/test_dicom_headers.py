@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -222,6 +223,14 @@ def test_values_that_are_none_of_their_kind_count_as_not_there(tmp_path: Path) -
     found = read(path, "SliceThickness")
     assert found.thickness is None
     assert not found.broken
+
+
+def test_what_is_empty_and_of_no_kind_that_there_is_counts_as_not_there(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", data_set("CT", SeriesNumber="", SeriesDescription="Thorax"))
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"\x20\0\x11\0IS\0\0", b"\x20\0\x11\0ZZ\0\0"))
+    header = read(path)
+    assert (header.broken, header.number, header.description) == (False, None, "Thorax")
 
 
 def test_nothing_pydicom_warns_of_reaches_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -449,3 +458,23 @@ def test_no_damage_surprises_us(tmp_path: Path, changes: list[tuple[int, int]], 
     if not changes and kept >= 132:
         assert found is not None
         assert found.broken is (kept < PIXELS_END) or not found.image
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian])
+def test_the_same_bytes_are_another_text_in_another_character_set(tmp_path: Path, syntax: UID) -> None:
+    same = "Grün".encode("latin-1")
+    for charset, codec in (
+        ("ISO_IR 100", "latin-1"),
+        ("ISO_IR 126", "iso8859_7"),
+        ("ISO_IR 144", "iso8859_5"),
+    ):
+        said = same.decode(codec)
+        made = data_set(SpecificCharacterSet=charset, SeriesDescription=said)
+        assert read(write(tmp_path / charset, made, syntax)).description == said
+
+
+@pytest.mark.parametrize("again", range(2))
+def test_what_is_no_number_counts_as_not_there_each_time(tmp_path: Path, again: int) -> None:
+    path = write(tmp_path / str(again), data_set("MR", EchoTime="11.1"))
+    path.write_bytes(path.read_bytes().replace(b"11.1", b"elf "))
+    assert read(path).echo is None

@@ -9,23 +9,23 @@ import re
 
 from grand_challenge_dicom_de_identifier.deidentifier import DicomDeidentifier
 from grand_challenge_dicom_de_identifier.exceptions import RejectedDICOMFileError
-from pydicom import Dataset, dcmread, dcmwrite
-from pydicom.dataset import FileMetaDataset
+from pydicom import Dataset, dcmread
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import (
     UID,
-    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
 
 from casedrop import annex_e
+from casedrop.dicom_file import head, joined, read, written
 from casedrop.done_before import expect_done
 from casedrop.errors import CaseProblem
 from casedrop.essence import (
     PIXEL_TAGS,
     Losses,
+    Values,
     as_slice,
     changed,
     essence,
@@ -35,10 +35,22 @@ from casedrop.essence import (
     values,
     values_of,
 )
-from casedrop.last_look import refuse_bytes, refuse_words, without_pixels, words_of_patient
+from casedrop.in_common import (
+    LOOKED_AT,
+    InCommon,
+    Series,
+    attributes,
+    essence_in,
+    said_in,
+    same,
+    texts_in,
+    values_in,
+    without,
+)
+from casedrop.last_look import named_in, refuse_bytes, refuse_words, without_pixels, words_of_patient
 from casedrop.model import Problem, Procedure
 from casedrop.near import several
-from casedrop.new_uids import IMPLEMENTATION_NAME, IMPLEMENTATION_UID, NewUids, is_of_the_standard
+from casedrop.new_uids import NewUids, is_of_the_standard
 from casedrop.pixel_comments import refuse_comments
 from casedrop.slices import Deidentified
 
@@ -54,11 +66,14 @@ TWO_PIXELS = Problem(
 )
 
 
-def deidentify(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -> Deidentified | Problem:
+def deidentify(
+    data: bytes, procedure: Procedure, key: bytes, *, alone: bool, in_common: InCommon | None = None
+) -> Deidentified | Problem:
     """De-identify one file, or say in words without any value why not.
 
-    `key` derives new UIDs from the old ones; `alone` tells that the image has no other file. The same
-    arguments give the same bytes. Raises MemoryError, which says nothing of the file.
+    `key` derives new UIDs from the old ones; `alone` tells that the image has no other file; `in_common` is what
+    is kept in mind from file to file, and changes nothing but the time that it takes. The same arguments give the
+    same bytes. Raises MemoryError, which says nothing of the file.
 
     "already-done" sends the attributes unchanged, under a preamble and file meta information of our own, where
     they say PatientIdentityRemoved = YES and nothing identifying is found: the attributes of IDENTIFYING and every
@@ -69,7 +84,7 @@ def deidentify(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) ->
     attribute, nobody can look at: since the file is written anew, it does not go along.
     """
     try:
-        return _deidentify(data, procedure, key, alone=alone)
+        return _deidentify(data, procedure, key, alone=alone, in_common=in_common or InCommon())
     except CaseProblem as no:
         return no.problems[0]
     except MemoryError:
@@ -82,8 +97,10 @@ def deidentify(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) ->
         )
 
 
-def _deidentify(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -> Deidentified:
-    dataset = dcmread(io.BytesIO(data), force=True)
+def _deidentify(
+    data: bytes, procedure: Procedure, key: bytes, *, alone: bool, in_common: InCommon
+) -> Deidentified:
+    dataset = read(io.BytesIO(data))
     if "SOPClassUID" not in dataset:
         raise CaseProblem(CUT_OFF if "MediaStorageSOPClassUID" in dataset.file_meta else NO_DICOM)
     syntax = _transfer_syntax(dataset)
@@ -91,25 +108,48 @@ def _deidentify(data: bytes, procedure: Procedure, key: bytes, *, alone: bool) -
         _expect_whole(dataset, syntax, procedure)
         sent_as_is = as_slice(essence(dataset))
         return Deidentified(data, sent_as_is, "sent as it was, with what identifies the patient")
-    _straighten(dataset)
-    stood = values(dataset)
-    _expect_whole(dataset, syntax, procedure)
-    _refuse_burned_in(dataset, procedure)
-    refuse_comments(dataset, syntax, procedure)
     if procedure.name == "already-done":
+        _sound_values(dataset, syntax, procedure)
         expect_done(dataset, procedure)
         return _unchanged(data, syntax)
-    before, wanted = essence(dataset), words_of_patient(dataset)
-    method = _apply(dataset, procedure, key)
-    sent = _written(dataset, syntax)
-    after = dcmread(io.BytesIO(sent))
+    series = in_common.of(dataset, procedure, key, syntax)
+    return _by_procedure(dataset, procedure, key, alone=alone, series=series)
+
+
+def _by_procedure(
+    dataset: Dataset, procedure: Procedure, key: bytes, *, alone: bool, series: Series
+) -> Deidentified:
+    """What is known of the series is not looked at again; what is to be sent is, whole, as of a file alone."""
+    syntax = _transfer_syntax(dataset)
+    known = same(dataset, series.before)
+    own = without(dataset, known.keys() - LOOKED_AT)
+    said, stood = said_in(own), _sound_values(own, syntax, procedure)
+    for tag in known.keys() & LOOKED_AT:
+        del own[tag]
+    before, names = essence(own), named_in(own)
+    method = _apply(own, procedure, key)
+    source = attributes(said, stood, before, names, written(own, syntax)) | known
+    stood, before, wanted = values_in(source), essence_in(source), words_of_patient(texts_in(source))
+    sent = joined(head(own, syntax), {tag: one.sent for tag, one in source.items()})
+    after = read(io.BytesIO(sent))
     _straighten(after)
     rest, stands, kept = without_pixels(sent, after), values(after), essence(after)
     refuse_words(after, wanted, procedure)
     refuse_bytes(rest, wanted, stood, stands, procedure)
     alone = alone or ("ImagePositionPatient",) not in before
     _expect_same_image(losses(before, kept, alone=alone), procedure)
+    series.keep(source)
     return Deidentified(sent, as_slice(kept), method, changed(stood, stands))
+
+
+def _sound_values(dataset: Dataset, syntax: UID, procedure: Procedure) -> Values:
+    """Of a data set that was just read, where nothing speaks against sending it."""
+    _straighten(dataset)
+    stood = values(dataset)
+    _expect_whole(dataset, syntax, procedure)
+    _refuse_burned_in(dataset, procedure)
+    refuse_comments(dataset, syntax, procedure)
+    return stood
 
 
 def _unchanged(data: bytes, syntax: UID) -> Deidentified:
@@ -117,7 +157,7 @@ def _unchanged(data: bytes, syntax: UID) -> Deidentified:
     dataset = dcmread(io.BytesIO(data), force=True)
     _straighten(dataset)
     stood = values(dataset)
-    sent = _written(dataset, syntax)
+    sent = joined(head(dataset, syntax), written(dataset, syntax))
     after = dcmread(io.BytesIO(sent))
     _straighten(after)
     odd, before = changed(stood, values(after)), essence(dataset)
@@ -150,15 +190,21 @@ def _expect_whole(dataset: Dataset, syntax: UID, procedure: Procedure) -> None:
     pixels = PIXEL_TAGS & set(dataset.keys())
     if len(pixels) > 1:
         raise CaseProblem(TWO_PIXELS)
-    if not pixels or (not syntax.is_compressed and "cut-off" not in procedure.allow and _is_short(dataset)):
+    if not pixels:
         raise CaseProblem(CUT_OFF)
-    if not syntax.is_compressed and procedure.name != "send-identifiable":
-        _expect_nothing_behind(dataset)
+    may_be_short, may_be_long = "cut-off" in procedure.allow, procedure.name == "send-identifiable"
+    if syntax.is_compressed or "PixelData" not in dataset or (may_be_short and may_be_long):
+        return
+    length, said = len(dataset.PixelData), get_expected_length(dataset)
+    if length < said and not may_be_short:
+        raise CaseProblem(CUT_OFF)
+    if not may_be_long:
+        _expect_nothing_behind(dataset.PixelData, said)
 
 
-def _expect_nothing_behind(dataset: Dataset) -> None:
+def _expect_nothing_behind(pixels: bytes, length: int) -> None:
     """At most the byte that makes their length even (PS3.5, 8.1.1), or zeros."""
-    if "PixelData" in dataset and dataset.PixelData[get_expected_length(dataset) + 1 :].strip(b"\0"):
+    if pixels[length + 1 :].strip(b"\0"):
         raise CaseProblem(
             Problem(
                 "not-deidentified",
@@ -166,10 +212,6 @@ def _expect_nothing_behind(dataset: Dataset) -> None:
                 "sent. Export it anew.",
             )
         )
-
-
-def _is_short(dataset: Dataset) -> bool:
-    return "PixelData" in dataset and len(dataset.PixelData) < get_expected_length(dataset)
 
 
 def _straighten(dataset: Dataset) -> None:
@@ -265,21 +307,6 @@ def _code(value: str, meaning: str) -> Dataset:
     code = Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
     return code
-
-
-def _written(dataset: Dataset, syntax: UID) -> bytes:
-    """A new preamble and file meta information (PS3.10, 7.1): nothing of the old ones goes along.
-
-    Deflated is written inflated, since another zlib would give other bytes.
-    """
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else syntax
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_UID)
-    meta.ImplementationVersionName = IMPLEMENTATION_NAME
-    dataset.file_meta, dataset.preamble = meta, bytes(128)
-    out = io.BytesIO()
-    dcmwrite(out, dataset, enforce_file_format=True)
-    return out.getvalue()
 
 
 def _expect_same_image(lost: Losses, procedure: Procedure) -> None:

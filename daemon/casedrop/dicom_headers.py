@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any, BinaryIO, Literal
 
 import pydicom
+from pydicom.dataelem import RawDataElement, convert_raw_data_element
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
@@ -23,7 +24,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from casedrop import header_texts
+from casedrop import dicom_file, header_texts
 from casedrop.dicom_model import ENHANCED, HEAD, DicomHeader, Needle, looks_like_dicom
 from casedrop.identifiers import HeaderText, needles
 from casedrop.slices import normal_of
@@ -44,6 +45,8 @@ _PER_FRAME = "PerFrameFunctionalGroupsSequence"
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _LONG = (b"OB", b"OW", b"OF", b"OD", b"OV", b"OL", b"UN")
 """VRs with two reserved bytes and a length of four bytes (PS3.5, 7.1.2)."""
+_WRITTEN = frozenset({"AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UI"})
+"""VRs whose values are characters, which tell all by themselves (PS3.5, 6.2)."""
 _UNDEFINED = 0xFFFFFFFF
 _DELIMITER = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
 """Sequence Delimitation Item, the end of compressed pixel data (PS3.5, A.4)."""
@@ -124,7 +127,7 @@ def _data_set(
     file.seek(0)
     if DeflatedExplicitVRLittleEndian.encode() in head:
         return _deflated(file, tags)
-    data = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags)
+    data = dicom_file.read(file, tags, pixels=False)
     implicit, little = data.original_encoding
     return data, _pixels_whole(file, size, implicit=bool(implicit), little=little is not False)
 
@@ -312,7 +315,27 @@ def _of_frame(frame: Dataset, group: str, keyword: str) -> Any:
 
 
 def _texts(data: Dataset, keyword: str) -> tuple[str, ...]:
-    value = _value(data, keyword)
+    tag = _tag(keyword)
+    raw = data.get_item(tag, keep_deferred=True) if tag in data else None
+    if isinstance(raw, RawDataElement) and raw.VR in _WRITTEN:
+        charsets = data.original_character_set
+        return _decoded(
+            raw._replace(value_tell=0), charsets if isinstance(charsets, str) else tuple(charsets)
+        )
+    return _as_texts(_value(data, keyword))
+
+
+@lru_cache(maxsize=1024)
+def _decoded(raw: RawDataElement, charsets: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Once for the files of a series, which say most of it alike."""
+    encoding = charsets if isinstance(charsets, str) else list(charsets)
+    try:
+        return _as_texts(convert_raw_data_element(raw, encoding=encoding).value)
+    except Exception:  # noqa: BLE001  a value that is none of its kind counts as not there
+        return ()
+
+
+def _as_texts(value: Any) -> tuple[str, ...]:
     if value is None or isinstance(value, bytes | Sequence):
         return ()
     return tuple(

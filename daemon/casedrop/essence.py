@@ -239,14 +239,25 @@ def elements(
 
     Only these are decoded: decoding all takes longer than everything else.
     """
-    for tag, raw in list(dataset.items()):
-        vr = _vr(tag, raw)
-        if vr == "SQ":
-            for number, item in enumerate(_items_of(dataset, tag, vr)):
-                yield from elements(item, tags, vrs, (*place, dataset[tag].keyword, number))
-        elif int(tag) in tags or vr in vrs:
-            element = dataset[tag]
-            yield (*place, element.keyword), element
+    for raw in list(dataset.values()):
+        yield from elements_at(dataset, raw, tags, vrs, place)
+
+
+def elements_at(
+    dataset: Dataset,
+    raw: DataElement | RawDataElement,
+    tags: frozenset[int],
+    vrs: frozenset[str] = frozenset(),
+    place: Place = (),
+) -> Iterator[tuple[Place, DataElement]]:
+    """Those of one attribute of the data set: itself, or what is nested in it."""
+    tag, vr = raw.tag, _vr(raw.tag, raw)
+    if vr == "SQ":
+        for number, item in enumerate(_items_of(dataset, tag, vr)):
+            yield from elements(item, tags, vrs, (*place, dataset[tag].keyword, number))
+    elif int(tag) in tags or vr in vrs:
+        element = dataset[tag]
+        yield (*place, element.keyword), element
 
 
 def _vr(tag: BaseTag, element: DataElement | RawDataElement) -> str:

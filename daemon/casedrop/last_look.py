@@ -16,6 +16,7 @@ from casedrop.essence import (
     PIXEL_TAGS,
     Values,
     elements,
+    elements_at,
     known_vr,
     name_of,
     tags,
@@ -49,16 +50,21 @@ NUMBERS = frozenset({"AS", "DA", "DS", "DT", "IS", "TM", "UI"})
 """Where a patient's number may be met by chance."""
 
 
-def words_of_patient(dataset: Dataset) -> frozenset[Needle]:
-    """What names or numbers the patient."""
-    found = elements(dataset, NAMES_AND_NUMBERS)
-    return _needles(
-        tuple(HeaderText(one.keyword, one.VR, text) for _, one in found for text in texts_of(one))
-    )
+def named_in(dataset: Dataset) -> list[tuple[int, HeaderText]]:
+    """What names or numbers the patient, each by the tag of its attribute or of the outermost sequence.
+
+    That may be a private one, which no keyword tells.
+    """
+    return [
+        (int(raw.tag), HeaderText(one.keyword, one.VR, text))
+        for raw in list(dataset.values())
+        for _, one in elements_at(dataset, raw, NAMES_AND_NUMBERS)
+        for text in texts_of(one)
+    ]
 
 
 @lru_cache(8)
-def _needles(texts: tuple[HeaderText, ...]) -> frozenset[Needle]:
+def words_of_patient(texts: frozenset[HeaderText]) -> frozenset[Needle]:
     """The files of a series say the same."""
     return needles(texts, {one.keyword for one in texts}, removed=False)
 
@@ -114,7 +120,7 @@ def refuse_bytes(
     """The last look, at the bytes themselves: whatever was not understood may still hold a name or a UID."""
     replaced = {uid for place, uid in _uids(stood) if stands.get(place) != stood[place]}
     replaced -= {uid for place, uid in _uids(stands) if stood.get(place) == stands[place]}
-    if replaced and not replaced.isdisjoint(one.strip(b".") for one in re.findall(rb"[0-9.]{3,}", rest)):
+    if any(uid in rest for uid in replaced) and not replaced.isdisjoint(_numbers(rest)):
         raise CaseProblem(
             Problem(
                 "not-deidentified",
@@ -137,6 +143,11 @@ def refuse_bytes(
                 'manager set allow = ["names-in-text"].',
             )
         )
+
+
+def _numbers(rest: bytes) -> Iterator[bytes]:
+    """All that could be a UID."""
+    return (one.strip(b".") for one in re.findall(rb"[0-9.]{3,}", rest))
 
 
 def _uids(found: Values) -> Iterator[tuple[tuple[int, ...], bytes]]:
@@ -187,6 +198,7 @@ def _words(value: bytes, wanted: AbstractSet[str]) -> set[str]:
         text = value.decode(encoding, "ignore").casefold()
         joined = text.replace("\0", "")
         for one in (text, joined):
-            found |= wanted & set(re.findall(r"[^\W_]+", one))
+            if any(word in one for word in wanted):  # far quicker than to take it apart
+                found |= wanted & set(re.findall(r"[^\W_]+", one))
         found |= {word for word in wanted if len(word) >= LONG and not word.isdigit() and word in joined}
     return found

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import uuid
+from functools import lru_cache
 from typing import Any
 
 from pydicom.config import IGNORE
@@ -26,6 +27,7 @@ def new_uid(key: bytes, uid: str) -> str:
     return f"2.25.{uuid.UUID(bytes=mac[:16], version=5).int}"
 
 
+@lru_cache(256)
 def is_of_the_standard(uid: str) -> bool:
     return UID(uid, validation_mode=IGNORE).type != ""
 

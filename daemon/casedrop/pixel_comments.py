@@ -17,7 +17,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, RLELossless
 
 from casedrop import jpeg, jpeg2000, rle
 from casedrop.errors import CaseProblem
-from casedrop.essence import ITEM, PIXEL_TAGS
+from casedrop.essence import ITEM, PIXEL_TAGS, tags
 from casedrop.model import Problem, Procedure
 from casedrop.near import several
 from casedrop.spots import OddFormatError, read_at
@@ -28,6 +28,7 @@ JPEG_2000 = re.compile(r"1\.2\.840\.10008\.1\.2\.4\.(9[0-3]|20[1-3])")
 RLE = re.compile(re.escape(RLELossless))
 END_OF_ITEMS = b"\xfe\xff\xdd\xe0\0\0\0\0"
 ITEM_HEADER, OFFSET = 8, 4
+TABLES = tags(("ExtendedOffsetTable", "ExtendedOffsetTableLengths"))
 
 ODD_OFFSETS = Problem(
     "not-deidentified",
@@ -135,6 +136,8 @@ def _says_more(image: Dataset) -> bool:
 
     A frame there is one fragment: what is not its length up to the next is its header, and a byte that pads it.
     """
+    if TABLES.isdisjoint(image.keys()):
+        return False
     tables = [image.get(f"ExtendedOffsetTable{kind}") or b"" for kind in ("", "Lengths")]
     if any(not isinstance(table, bytes) or len(table) % 8 for table in tables):
         return True
