@@ -39,8 +39,8 @@ from casedrop.watch import boot_clock
 WAITS_FOR_KINDS = "settled; waiting for Grand Challenge to tell which sockets there are"
 EMPTY = "empty"
 STUCK = (
-    "settled, but nothing is sent yet: the service could not move it afterwards, since it may not write in this "
-    "folder. The administrator gives it that right by the command that `casedrop check` prints."
+    "It has settled, but nothing is sent yet: the service could not move it afterwards, since it may not write in "
+    "this folder. The administrator gives it that right by the command that `casedrop check` prints."
 )
 MANY_LEFT = 20
 BURST = 0.2
