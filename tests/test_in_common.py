@@ -205,6 +205,17 @@ def test_pixels_without_a_size_that_are_said_to_be_unknown_are_read_by_the_bits_
     assert all(isinstance(one, Deidentified) for one in found)
 
 
+def test_what_is_private_is_read_by_the_creator_that_its_own_file_names() -> None:
+    """That of the second is of no kind that there is, so nobody can tell what its sequence holds."""
+    made = image()
+    made.private_block(0x0009, "MEERVAL", create=True).add_new(1, "SQ", [nested()])
+    whole = as_file(made)
+    files = [(data, PROCEDURES[2]) for data in (whole, whole.replace(b"\x09\0\x10\0LO", b"\x09\0\x10\0JO"))]
+    found = answers(files, InCommon())
+    assert found == answers(files, None)
+    assert [isinstance(one, Deidentified) for one in found] == [True, False]
+
+
 def test_series_that_come_in_turns_do_not_disturb_each_other() -> None:
     in_common = InCommon()
     files = [

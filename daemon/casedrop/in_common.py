@@ -28,7 +28,7 @@ BESIDE = tags(
     )
 )
 """What other attributes are read by: texts by their character set, numbers of no certain kind by the others and by
-whether there are pixels."""
+whether there are pixels. Private ones are by their creators."""
 
 LOOKED_AT = tags(
     (
@@ -99,7 +99,8 @@ class InCommon:
 
     def of(self, dataset: Dataset, procedure: Procedure, key: bytes, syntax: str) -> Series:
         """For a data set that was just read."""
-        beside = tuple(_said(dataset, tag) for tag in (_SERIES, *sorted(BESIDE)))
+        creators = [int(tag) for tag in dataset.keys() if tag.is_private_creator]  # noqa: SIM118
+        beside = tuple((tag, _said(dataset, tag)) for tag in (_SERIES, *sorted(BESIDE), *creators))
         kind = (procedure, key, syntax, dataset.original_encoding, beside, "PixelData" in dataset)
         found = self._series.pop(kind, None) or Series()
         self._series[kind] = found
