@@ -189,8 +189,9 @@ class Scanner:
         """Until the next look is due; after something stirred for the rest of a burst, longer where looks are."""
         ended = boot_clock()
         if self._stirred.wait(self._pause(ended)):
-            rest = min(REST * took, self.limits.rescan_seconds) - (boot_clock() - ended)
-            self._stopping.wait(max(rest, min(BURST, self.limits.quiet_seconds / 4)))
+            due = self.limits.quiet_seconds / 4
+            rest = min(REST * took, due) - (boot_clock() - ended)
+            self._stopping.wait(max(rest, min(BURST, due)))
 
     def _listen(self) -> None:
         """Anew where another directory is mounted there since, and where many folders have left.
