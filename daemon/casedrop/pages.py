@@ -50,8 +50,8 @@ class Pages:
         self.hide = hide
         self.sheets: dict[str, _Sheet] = {}
         self.latest: dict[str, dict[str, Any]] = {}
-        self.removed: set[str] = set()
-        """Drops that have no page, once the one of before was taken away."""
+        self.removed: dict[str, Future[None]] = {}
+        """By drop that has no page: taking away the one of before."""
         self.log = structlog.get_logger()
 
     def turn(self, watched: Watched, said: dict[str, Any], when: float, now: float) -> None:
@@ -59,8 +59,7 @@ class Pages:
         if watched.root is None or watched.drop.name in self.removed:
             return
         if watched.drop.page == "off":
-            self.removed.add(watched.drop.name)
-            watched.threads.page.submit(self._remove, watched)
+            self.removed[watched.drop.name] = watched.threads.page.submit(self._remove, watched)
             return
         self.latest[watched.drop.name] = said
         before = self.sheets.get(watched.drop.name)
@@ -73,8 +72,11 @@ class Pages:
         self.sheets[watched.drop.name] = _Sheet(watched, said, now, writing)
 
     def stopped(self, when: float) -> list[Future[None]]:
-        """Say on each page that the service was stopped, above how everything was last."""
-        return [
+        """Say on each page that the service was stopped, above how everything was last.
+
+        What is still to be written or taken away.
+        """
+        return [*self.removed.values()] + [
             sheet.watched.threads.page.submit(
                 self._write, sheet.watched, self.latest[name], when, stopped=True
             )
