@@ -85,6 +85,19 @@ def test_what_cannot_be_written_takes_nobody_elses_with_it(blocked: Blocked) -> 
     assert blocked.names() == ["a", "c", "first"]
 
 
+def test_nobody_waits_for_a_thread_that_was_to_write_and_ended(
+    blocked: Blocked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(_: object) -> None:
+        raise SystemExit
+
+    both = [blocked.put("a"), blocked.put("b")]
+    blocked.until(2)
+    monkeypatch.setattr(blocked.database, "_transact", ended)
+    blocked.go_on.set()
+    assert {type(one.exception(LONGEST)) for one in both} == {SystemExit, sqlite3.OperationalError}
+
+
 def test_a_reader_does_not_wait_for_a_commit(blocked: Blocked) -> None:
     assert blocked.names() == []
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from casedrop import roots
+from casedrop.database import Statement
 from casedrop.errors import ConfigurationError
 from casedrop.journal import SCHEMA, Journal, TitleHeldError, copy_of, restore
 from casedrop.model import (
@@ -63,6 +64,26 @@ def test_a_case_comes_back_as_it_was_after_a_restart(journal: Journal, tmp_path:
     assert again.case(case.id) == case
     assert again.latest("root", ODD) == case
     assert again.under_way("root") == [case]
+
+
+def test_a_title_that_is_let_go_right_after_it_was_refused_is_free(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that stand in one line for a commit the first wants what the second lets go."""
+    first = journal.begin(CASE)
+    other = journal.begin(replace(CASE, folder="other", study_pk="another study"))
+    write = journal._db.write
+
+    def written(*statements: Statement) -> None:
+        monkeypatch.undo()
+        try:
+            write(*statements)
+        finally:
+            journal.save(first, stage=Stage.FILING, target="failed")
+
+    monkeypatch.setattr(journal._db, "write", written)
+    moved = journal.save(other, study_pk=CASE.study_pk)
+    assert journal.case(other.id) == moved
 
 
 def test_a_title_belongs_to_one_folder_until_its_case_fails_with_nothing_sent(journal: Journal) -> None:

@@ -54,6 +54,7 @@ class Database:
             try:
                 self._write_all(waiting)
             finally:
+                _end(waiting)
                 with self._turn:
                     self._is_written = False
                     self._turn.notify_all()
@@ -79,3 +80,10 @@ class Database:
         with self._writer:
             for sql, values in statements:
                 self._writer.execute(sql, values)
+
+
+def _end(waiting: Sequence[Writing]) -> None:
+    """Nobody waits for ever for a thread that left."""
+    for _, written in waiting:
+        if not written.done():
+            written.set_exception(sqlite3.OperationalError("the thread that was to write ended"))

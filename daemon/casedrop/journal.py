@@ -504,15 +504,14 @@ class Journal:
         try:
             self._db.write((SAVE_SQL, row))
         except sqlite3.IntegrityError:
-            holders = self._cases("study = ? AND title = ?", study, title)
-            if not holders:
-                raise
-            raise TitleHeldError(holders[0]) from None
+            if holders := self._cases("study = ? AND title = ?", study, title):
+                raise TitleHeldError(holders[0]) from None
+            self._db.write((SAVE_SQL, row))  # whoever held it let it go right after this was tried
         self._keep(kept)
         if case.stage in AT_REST:
             self._records.pop(case.id, None)  # it is asked for less often from now on
         if case.stage in AT_REST or any(
-            one.id == case.id for known in self._recent.values() for one in known
+            one.id == case.id for known in list(self._recent.values()) for one in known
         ):
             self._recent = {}
         return case
