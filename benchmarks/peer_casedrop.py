@@ -57,12 +57,12 @@ def files(url: str, folder: str, checks: str) -> None:
     platform = GrandChallenge(url, lambda: "0" * 64)
     window = CONNECTIONS // CASES
     lane = Lane(platform, ThreadPoolExecutor(window), ThreadPoolExecutor(CONNECTIONS), window, lambda: None)
-    planned = [_planned(path) for path in sorted(Path(folder).iterdir())]
+    found = [_planned(path) for path in sorted(Path(folder).iterdir())]
     if checks == "off":
-        planned = [_summed(folder, file) for file in planned]
+        found = [_summed(folder, file) for file in found]
 
     def send() -> None:
-        summed = planned if checks == "off" else [_summed(folder, file) for file in planned]
+        summed = found if checks == "off" else [_summed(folder, file) for file in found]
         sources = [partial(_source, folder, file) for file in summed]
         upload_all(lane, sources, {}, lambda *_: None)
 
@@ -94,7 +94,7 @@ def small(url: str, folder: str, workers: str) -> None:
 
     def send(path: Path) -> None:
         summed = _summed(folder, _planned(path))
-        upload(lane, Source(summed, opener(folder, summed), lambda _: None), None, lambda _: None)
+        upload(lane, _source(folder, summed), None, lambda _: None)
 
     with ThreadPoolExecutor(count) as threads:
         timed(lambda: list(threads.map(send, sorted(Path(folder).iterdir()))))

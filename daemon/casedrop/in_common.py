@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from pydicom import DataElement
 from pydicom.datadict import tag_for_keyword
@@ -32,13 +31,7 @@ whether there are pixels. Private ones are by their creators."""
 
 LOOKED_AT = tags(
     (
-        *(
-            "Rows",
-            "Columns",
-            "NumberOfFrames",
-            "SamplesPerPixel",
-            "PhotometricInterpretation",
-        ),
+        *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
         *("ImageType", "BurnedInAnnotation", "SpecimenLabelInImage"),
     )
 )
@@ -72,8 +65,8 @@ class Known:
     said: Said | None
     values: Values
     essence: Essence
-    named: tuple[HeaderText, ...] = ()
-    sent: Sequence[bytes] = ()
+    named: tuple[HeaderText, ...]
+    sent: Sequence[bytes]
 
 
 Attributes = dict[int, Known]
@@ -138,8 +131,8 @@ def attributes(
     said: Mapping[int, Said | None],
     values: Values,
     essence: Essence,
-    named: Iterable[tuple[int, HeaderText]] = (),
-    sent: Written = MappingProxyType({}),
+    named: Iterable[tuple[int, HeaderText]],
+    sent: Written,
 ) -> Attributes:
     """What was found of a data set, by attribute."""
     values_of: defaultdict[int, Values] = defaultdict(dict)

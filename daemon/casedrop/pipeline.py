@@ -54,7 +54,7 @@ TITLES_SECONDS = 30.0
 SESSION_SECONDS = 10.0
 
 SEEN_SECONDS = 600.0
-"""How long an upload that was seen whole counts as whole: to ask for a thousand of them again takes a minute."""
+"""How long an upload that was seen whole counts as whole: to ask again is a request for each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -472,7 +472,7 @@ class Pipeline:
         """
         if self.throttle.schedule.limits:
             there = [self._there(case, file) for file in files]
-            if any(one is None or one.status != "Completed" for one in there):
+            if not all(map(is_whole, there)):
                 self.throttle.enter(case.id, left, begun=any(there))
 
     def _there(self, case: Case, file: PlannedFile) -> Upload | None:

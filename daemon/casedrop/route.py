@@ -47,7 +47,7 @@ class Route:
             direct = httpx.HTTPTransport(verify=tls)
             through = httpx.HTTPTransport(verify=tls, proxy=proxy)
             mounts["https://"] = _ByHost(self, direct, through)
-        timeout = httpx.Timeout(60, connect=10, pool=None)
+        timeout = httpx.Timeout(60, connect=10)
         return httpx.Client(timeout=timeout, verify=tls, mounts=mounts, trust_env=False)
 
     def through(self, host: str) -> str:
@@ -59,8 +59,8 @@ class Route:
 class Clients:
     """Each is lent to one thread at a time, so that there are no more connections than requests at once.
 
-    One that 32 threads share takes half as much processor time again: before each request it looks at every
-    connection that idles. The last one given back goes out first, while its connection still holds.
+    One that many threads share looks at every connection that idles, before each request. The last one given back
+    goes out first, while its connection still holds.
     """
 
     def __init__(self, route: Route) -> None:

@@ -277,13 +277,13 @@ def _taken(sheet: io.FileIO) -> bytes:
 
 
 def _leave_out() -> None:
-    """What pydicom imports where it is there, for downloads and to show pictures: half of the time of a start."""
+    """What pydicom imports where it is there, for downloads and to show pictures: much of the time of a start."""
     for name in ("requests", "numpy", "PIL"):
         sys.modules[name] = cast("ModuleType", None)  # as if it were not there
 
 
 def _keep_memory() -> None:
-    """What the last file took, for the next one: to get it anew costs as much as half of de-identifying."""
+    """What the last file took, for the next one: to get it anew is a good part of what a slice takes."""
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_MMAP_THRESHOLD, KEPT)
