@@ -155,13 +155,16 @@ def movable(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def opened(folder: str, path: str) -> Iterator[int]:
-    """A descriptor of a regular file, never of a link or a pipe. Raises OSError."""
-    descriptor = opening.regular(folder, path)
+def _held(descriptor: int) -> Iterator[int]:
     try:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def opened(folder: str, path: str) -> contextlib.AbstractContextManager[int]:
+    """A descriptor of a regular file, never of a link or a pipe. Raises OSError."""
+    return _held(opening.regular(folder, path))
 
 
 def read_head(folder: str, path: str, count: int) -> bytes:
@@ -177,27 +180,15 @@ def writers(folder: str, listing: Listing) -> list[str]:
     found = []
     files = [one.path.rpartition("/") for one in listing.entries if one.kind is EntryKind.FILE]
     for above, beside in groupby(files, key=itemgetter(0)):
-        with contextlib.suppress(OSError), _opened_directory(folder, above) as at:
+        with contextlib.suppress(OSError), _held(opening.directory(folder, above)) as at:
             found += ["".join(path) for path in beside if _is_written(at, path[-1])]
     return found
 
 
-@contextlib.contextmanager
-def _opened_directory(folder: str, path: str) -> Iterator[int]:
-    descriptor = opening.directory(folder, path)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
 def _is_written(at: int, name: str) -> bool:
     try:
-        descriptor = opening.regular_in(at, name)
-        try:
+        with _held(opening.regular_in(at, name)) as descriptor:
             _lease(descriptor)
-        finally:
-            os.close(descriptor)
     except OSError as error:
         return error.errno in (errno.EAGAIN, errno.EWOULDBLOCK)
     return False
