@@ -268,6 +268,24 @@ def test_a_file_that_somebody_writes_is_waited_for_and_named(root: Root) -> None
     assert root.look(QUIET + 1).state is FindingState.READY
 
 
+def test_a_folder_of_which_nobody_can_tell_who_writes_waits_and_says_why(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not watch.file_system(str(root.drop)).lease:
+        pytest.skip("the temporary directory is on a file system without leases")
+
+    def no_memory(_: int) -> None:
+        raise OSError(errno.ENOMEM, "x")
+
+    root.write("P1/ct.mha")
+    with monkeypatch.context() as patched:
+        patched.setattr(watch, "_lease", no_memory)
+        found = root.settled()
+    assert (found.state, found.why) == (FindingState.SETTLING, "cannot be read (Cannot allocate memory)")
+    root.look(QUIET + 1)
+    assert root.look(2 * QUIET + 1).state is FindingState.READY
+
+
 def test_what_is_lacking_is_waited_for_until_the_limit_after_the_last_change(root: Root) -> None:
     root.write("P1/score.json", b'{"score": 1}')
     found = root.settled()

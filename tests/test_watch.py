@@ -4,6 +4,7 @@ import errno
 import gzip
 import io
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casedrop import opening, watch
-from casedrop.model import EntryKind
+from casedrop.model import EntryKind, Listing
 from casedrop.wake import Wake
 from waiting import wait_for
 
@@ -240,6 +241,32 @@ def test_writers_are_named_in_whatever_folder_they_write(tmp_path: Path) -> None
         (tmp_path / "b" / "c").rename(tmp_path / "gone")
         (tmp_path / "b" / "c").symlink_to(tmp_path / "gone")
         assert watch.writers(str(tmp_path), listing) == ["b/d"]
+
+
+@contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """So many files more can be opened by this process."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.open("/", os.O_PATH) for _ in range(count + 1)]
+    for one in taken:
+        os.close(one)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken[count], before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("count", [0, 1], ids=["folder", "file"])
+@pytest.mark.parametrize("ask", [watch.writers, watch.cut_off])
+def test_what_cannot_be_asked_for_want_of_descriptors_is_an_error_and_no_answer(
+    tmp_path: Path, ask: Callable[[str, Listing], list[str]], count: int
+) -> None:
+    (tmp_path / "ct.mha").write_bytes(b"data")
+    listing = watch.list_folder(str(tmp_path))
+    with descriptors_left(count), pytest.raises(OSError, match="Too many open files"):
+        ask(str(tmp_path), listing)
+    assert ask(str(tmp_path), listing) == []
 
 
 def test_a_lease_is_given_back_at_once_so_that_writers_are_not_held_up(tmp_path: Path) -> None:

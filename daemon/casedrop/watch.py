@@ -59,6 +59,11 @@ UNREADABLE = (
     ValueError, IndexError,
 )  # fmt: skip
 """What zipfile and gzip raise on archives that are broken, encrypted or packed in an unknown way."""
+NOT_TO_ASK = (
+    errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM, errno.EINVAL,
+)  # fmt: skip
+"""What an OSError says of a file that is gone, is another thing by now, or cannot be asked by this user or on this
+file system. Any other error (no descriptor left, no memory, a broken disk) says nothing of the file."""
 OF_THE_FILE = (None, errno.EINVAL)
 """What an OSError says that no disk has raised: bz2's word for broken data, or a place that no file has."""
 
@@ -176,21 +181,35 @@ def writers(folder: str, listing: Listing) -> list[str]:
     """Files somebody has open for writing, asked by a read lease that is given back at once.
 
     A file of another owner cannot be asked without CAP_LEASE; it is passed over, as is one that is gone.
+    Raises OSError where it cannot be told.
     """
     found = []
     files = [one.path.rpartition("/") for one in listing.entries if one.kind is EntryKind.FILE]
     for above, beside in groupby(files, key=itemgetter(0)):
-        with contextlib.suppress(OSError), _held(opening.directory(folder, above)) as at:
+        with _passing_over(), _held(opening.directory(folder, above)) as at:
             found += ["".join(path) for path in beside if _is_written(at, path[-1])]
     return found
+
+
+@contextlib.contextmanager
+def _passing_over() -> Iterator[None]:
+    """What is not there to be asked; raises any other OSError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NOT_TO_ASK:
+            raise
 
 
 def _is_written(at: int, name: str) -> bool:
     try:
         with _held(opening.regular_in(at, name)) as descriptor:
             _lease(descriptor)
+    except BlockingIOError:
+        return True
     except OSError as error:
-        return error.errno in (errno.EAGAIN, errno.EWOULDBLOCK)
+        if error.errno not in NOT_TO_ASK:
+            raise
     return False
 
 
@@ -231,24 +250,27 @@ def _is_leased(descriptor: int) -> bool:
 
 
 def cut_off(folder: str, listing: Listing) -> list[str]:
-    """Files whose data ends before their size: a copy that died after setting the size."""
+    """Files whose data ends before their size: a copy that died after setting the size.
+
+    What is gone or cannot be asked is passed over. Raises OSError where it cannot be told.
+    """
     files = [one for one in listing.entries if one.kind is EntryKind.FILE and one.size]
     return [one.path for one in files if _ends_in_hole(folder, one)]
 
 
 def _ends_in_hole(folder: str, entry: Entry) -> bool:
-    try:
-        with opened(folder, entry.path) as descriptor:
-            looks = os.fstat(descriptor)
-            if looks.st_blocks * 512 >= looks.st_size:
-                return False
-            try:
-                last = os.lseek(descriptor, max(looks.st_size - 4096, 0), os.SEEK_DATA)
-            except OSError as error:
-                return error.errno == errno.ENXIO
-            return os.lseek(descriptor, last, os.SEEK_HOLE) < looks.st_size
-    except OSError:
-        return False
+    with _passing_over(), opened(folder, entry.path) as descriptor:
+        looks = os.fstat(descriptor)
+        if looks.st_blocks * 512 >= looks.st_size:
+            return False
+        try:
+            last = os.lseek(descriptor, max(looks.st_size - 4096, 0), os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return True
+            raise
+        return os.lseek(descriptor, last, os.SEEK_HOLE) < looks.st_size
+    return False
 
 
 def is_dicom(folder: str, path: str) -> bool | None:
