@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,20 +17,22 @@ LONGEST = 10.0
 
 
 class Blocked:
-    """A database whose first write has begun and ends only once `go_on` is set; `commits` are counted."""
+    """A database whose first write has begun and ends only once `go_on` is set; begins and commits are counted."""
 
     def __init__(self, path: Path, threads: ThreadPoolExecutor) -> None:
-        writer, reader = (sqlite3.connect(path, check_same_thread=False) for _ in range(2))
+        writer, reader = (sqlite3.connect(path, check_same_thread=False, timeout=0.1) for _ in range(2))
         writer.execute("PRAGMA journal_mode = WAL")
         writer.execute("CREATE TABLE things (name TEXT PRIMARY KEY) STRICT")
         self.database = Database(writer, reader)
         self.go_on, self.begun, self.commits = threading.Event(), threading.Event(), 0
+        self.begins = 0
         self._threads = threads
         writer.set_trace_callback(self._heard)
         self.first = self.put("first")
         assert self.begun.wait(LONGEST)
 
     def _heard(self, statement: str) -> None:
+        self.begins += statement.startswith("BEGIN")
         self.commits += statement == "COMMIT"
         self.begun.set()
         self.go_on.wait(LONGEST)
@@ -83,6 +86,25 @@ def test_what_cannot_be_written_takes_nobody_elses_with_it(blocked: Blocked) -> 
     good.result(LONGEST)
     also_good.result(LONGEST)
     assert blocked.names() == ["a", "c", "first"]
+
+
+def test_a_group_waits_once_and_not_one_by_one_for_a_process_that_keeps_the_file_locked(
+    tmp_path: Path, threads: ThreadPoolExecutor
+) -> None:
+    path = tmp_path / "things.sqlite"
+    blocked = Blocked(path, threads)
+    group = [blocked.put(name) for name in "abc"]
+    blocked.until(3)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        blocked.go_on.set()
+        for one in (blocked.first, *group):
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                one.result(LONGEST)
+    assert blocked.begins == 2
+    blocked.put("d").result(LONGEST)
+    assert blocked.names() == ["d"]
+    blocked.database.close()
 
 
 def test_nobody_waits_for_a_thread_that_was_to_write_and_ended(

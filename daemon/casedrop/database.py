@@ -4,7 +4,6 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import Any
 
 Statement = tuple[str, Sequence[Any]]
@@ -61,19 +60,22 @@ class Database:
         mine.result()
 
     def _write_all(self, waiting: Sequence[Writing]) -> None:
-        """At once; where something of it cannot be written, each by itself."""
-        if len(waiting) > 1:
-            with suppress(Exception):
-                self._transact([one for statements, _ in waiting for one in statements])
-                for _, written in waiting:
-                    written.set_result(None)
+        """At once; where one of them cannot be written, each by itself.
+
+        Not where the file cannot be written (another process keeps it locked, the disk is full): that is so for
+        each, and each would wait as long for the lock.
+        """
+        try:
+            self._transact([one for statements, _ in waiting for one in statements])
+        except Exception as error:  # noqa: BLE001  it is for whoever wanted this written
+            if len(waiting) > 1 and not isinstance(error, sqlite3.OperationalError):
+                for one in waiting:
+                    self._write_all([one])
                 return
-        for statements, written in waiting:
-            try:
-                self._transact(statements)
-            except Exception as error:  # noqa: BLE001  it is for whoever wanted this written
+            for _, written in waiting:
                 written.set_exception(error)
-            else:
+        else:
+            for _, written in waiting:
                 written.set_result(None)
 
     def _transact(self, statements: Sequence[Statement]) -> None:
