@@ -28,6 +28,7 @@ from casedrop.model import (
     JsonValue,
     Listing,
     Problem,
+    Snapshot,
     SocketKind,
     SocketRule,
     Weight,
@@ -664,6 +665,29 @@ def test_looks_at_a_slow_drop_take_a_quarter_of_the_time_while_people_copy(tmp_p
     assert enough.wait(30)
     assert began[1] - began[0] > (1 + scan_module.REST) * slow
     root.scanner.stop()
+
+
+class Rests(threading.Event):
+    """Says how long somebody would have waited for it."""
+
+    asked = 0.0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.asked = timeout or 0.0
+        return True
+
+
+@pytest.mark.parametrize(("due", "rested"), [(5.0, 5.0), (0.0, 2.0), (60.0, 6.0)])
+def test_while_people_copy_what_is_due_is_looked_at_then_or_one_look_later(
+    root: Root, due: float, rested: float
+) -> None:
+    now = boot_clock()
+    finding = Finding("P1", FindingState.SETTLING, "", now, now + due)
+    root.scanner.latest = Snapshot(now, (finding,))
+    root.scanner._stopping = rests = Rests()
+    root.scanner.stir()
+    root.scanner._wait(took=2.0)
+    assert rested - 1 < rests.asked <= rested
 
 
 def test_without_events_the_rescan_finds_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,10 @@ MANY_LEFT = 20
 BURST = 0.2
 """Seconds over which a burst of events is one wake-up."""
 REST = 3
-"""Times as long as the last look took until the next, while something stirs all the time and many folders wait."""
+"""Times as long as the last look took until the next, while something stirs all the time and many folders wait.
+
+Not past what is due; where something is due at every moment, once as long, so that looks take half of the time.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +191,12 @@ class Scanner:
     def _wait(self, took: float) -> None:
         """Until the next look is due; after something stirred for the rest of a burst, longer where looks are."""
         ended = boot_clock()
-        if self._stirred.wait(self._pause(ended)):
-            due = self.limits.quiet_seconds / 4
-            rest = min(REST * took, due) - (boot_clock() - ended)
-            self._stopping.wait(max(rest, min(BURST, due)))
+        pause = self._pause(ended)
+        if self._stirred.wait(pause):
+            passed = boot_clock() - ended
+            quarter = self.limits.quiet_seconds / 4
+            rest = max(min(REST * took, quarter) - passed, min(BURST, quarter))
+            self._stopping.wait(min(rest, max(pause, took) - passed))
 
     def _listen(self) -> None:
         """Anew where another directory is mounted there since, and where many folders have left.
