@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import product
@@ -208,6 +210,22 @@ def test_nothing_is_moved_where_there_is_no_good_copy_to_restore(tmp_path: Path)
     with pytest.raises(ConfigurationError, match="cannot be used"):
         restore(path, 0)
     assert path.read_bytes() == b"the journal"
+
+
+def test_to_look_into_a_journal_that_this_process_has_open_takes_no_lock_of_it(
+    journal: Journal, tmp_path: Path
+) -> None:
+    """Else SQLite takes another program that ends for the last one, and that removes what is written to."""
+    path = tmp_path / "journal.sqlite"
+    journal.begin(CASE)
+    looking = Journal(path, looking=True)
+    asks = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); "
+    asks += "print(db.execute('SELECT count(*) FROM cases').fetchone()[0]); db.close()"
+    counted = [sys.executable, "-c", asks, str(path)]
+    assert subprocess.run(counted, check=True, capture_output=True, text=True).stdout == "1\n"
+    journal.begin(replace(CASE, plan=None, folder="another"))
+    assert subprocess.run(counted, check=True, capture_output=True, text=True).stdout == "2\n"
+    looking.close()
 
 
 def test_a_damaged_journal_names_the_copy_that_is_kept(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 A case is changed by one thread at a time.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -623,7 +624,7 @@ def snapshot(path: Path, target: Path) -> None:
     The snapshot counts one start less than the roots do, so that it is known for an old journal however soon it
     is put in the journal's place. Raises sqlite3.Error or OSError.
     """
-    _made_private(target)
+    _create_anew(target)
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=10)) as db:
         db.execute("VACUUM INTO ?", (str(target),))
     with closing(sqlite3.connect(target)) as copy, copy:
@@ -639,7 +640,7 @@ def restore(path: Path, now: float) -> Path:
     copy = copy_of(path)
     hidden = path.with_suffix(".tmp")
     try:
-        _made_private(hidden)
+        _create_anew(hidden)
         shutil.copyfile(copy, hidden)
     except OSError as error:
         raise ConfigurationError(
@@ -662,10 +663,24 @@ def set_aside(path: Path, now: float) -> Path:
     return aside
 
 
-def _made_private(path: Path) -> None:
-    """Empty, and ours alone from its first moment."""
+def _create_anew(path: Path) -> None:
     path.unlink(missing_ok=True)
+    _create(path)
+
+
+def _create(path: Path) -> None:
+    """Empty, and ours alone from its first moment. Raises OSError, FileExistsError where there is one."""
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+
+
+def _expect_usable(path: Path) -> None:
+    """Not by opening it: who closes a descriptor takes the locks of all connections of this process (fcntl(2)).
+
+    Raises OSError.
+    """
+    path.stat()
+    if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
 def _study(platform: str, pk: str) -> str:
@@ -683,7 +698,10 @@ def _name(text: str) -> str:
 
 
 def _open(path: Path, *, looking: bool) -> sqlite3.Connection:
-    os.close(os.open(path, (0 if looking else os.O_CREAT) | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    if not looking:
+        with suppress(FileExistsError):
+            _create(path)
+    _expect_usable(path)
     db = _connected(path)
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if looking and version == 0:
