@@ -3,12 +3,15 @@
 import json
 import os
 import sqlite3
+import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from casedrop import journal
+from casedrop.cli import main
 from casedrop.journal import NAME, SCHEMA
 from lab import Lab, mha
 from reported import expect_valid
@@ -186,6 +189,22 @@ def test_who_only_asks_leaves_the_journal_of_an_older_casedrop_to_it(lab: Lab, s
         lab.command(*command.split())
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (schema,)
+
+
+def test_a_journal_that_another_program_keeps_locked_is_told_in_words(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab.state.mkdir()
+    path = lab.state / NAME
+    journal.Journal(path).close()
+    monkeypatch.setattr(journal, "_connected", lambda there: sqlite3.connect(there, timeout=0.1))
+    monkeypatch.setattr(sys, "argv", ["casedrop", "pause", "lung", "--config", str(lab.config)])
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 75
+    assert "The journal cannot be read or written now (database is locked)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["check", "--offline"], ["history"], ["matrix", "lung"], ["ledger"]])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from casedrop import board, roots, watched
+from casedrop import board, once, roots, watched
 from casedrop.config import load, read_token
 from casedrop.logs import Names
 from casedrop.model import Grouping
@@ -124,6 +124,37 @@ def test_a_journal_that_cannot_be_read_at_the_very_end_changes_nothing_of_how_a_
     monkeypatch.setattr(board, "gather", surprising)
     assert service.run(once=True) == 0
     assert lab.titles() == ["P001"]
+
+
+@pytest.mark.parametrize(("lasting", "code"), [(False, 0), (True, 75)])
+def test_a_journal_that_is_locked_when_a_run_asks_whether_all_is_done_ends_it_without_a_fault(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, lasting: bool, code: int
+) -> None:
+    lab.move_in("P001", ct__mha=mha())
+    lab.state.mkdir()
+    settings = load(lab.config, os.environ)
+    token = read_token(settings, os.environ)
+    service = Service(settings, lambda: token, Names("hidden", b"key"))
+    exit_code, asked = once.exit_code, list[bool]()
+
+    def locked(*_: object) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    def surprising(*facts: Any) -> int | None:
+        found = exit_code(*facts)
+        if found is not None and not asked:
+            asked.append(True)
+            if lasting:
+                monkeypatch.setattr(service.journal, "under_way", locked)
+            locked()
+        return found
+
+    monkeypatch.setattr(once, "exit_code", surprising)
+    with capture_logs() as said:
+        assert service.run(once=True) == code
+    assert asked
+    assert lab.titles() == ["P001"]
+    assert lasting == any("database is locked" in one["why"] for one in said if one["event"] == "drop held")
 
 
 def test_a_folder_in_the_way_of_our_texts_stops_nothing(lab: Lab) -> None:

@@ -30,6 +30,10 @@ DEFAULT_CONFIG = "/etc/casedrop/casedrop.toml"
 CONFIGURATION_EXIT = 78
 HELD_EXIT = 75
 
+BUSY = (
+    "The journal cannot be read or written now ({}): another program keeps it locked, or the disk is full or "
+    "broken. Try again once that is over."
+)
 ROOT = (
     "Casedrop does not run as root: it reads files of many people, and needs no rights over them. Run it as a "
     "user of its own (the systemd unit does; by hand `sudo -u casedrop casedrop run`), or say --as-root to try it."
@@ -57,6 +61,13 @@ def main() -> None:
         sys.exit(CONFIGURATION_EXIT)
     except CasedropError as error:
         typer.echo(str(error), err=True)
+        sys.exit(HELD_EXIT)
+    except Exception as error:
+        import sqlite3  # noqa: PLC0415
+
+        if not isinstance(error, sqlite3.OperationalError):
+            raise
+        typer.echo(BUSY.format(error), err=True)
         sys.exit(HELD_EXIT)
 
 

@@ -445,7 +445,10 @@ class Service:
         silent = self.breaker.since
         if silent is not None and now - silent > UNREACHABLE_ONCE:
             return once.LATER
-        return once.exit_code(self.drops, self.journal, self.attempts)
+        try:
+            return once.exit_code(self.drops, self.journal, self.attempts)
+        except sqlite3.OperationalError:  # if it lasts, the next turn says so and holds every drop
+            return None
 
     def _pause(self, now: float) -> float:
         looks = [one.next_look for one in self.attempts.values() if not one.running]
