@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from casedrop import service
+from casedrop.config import load, read_token
+from casedrop.logs import Names
 from casedrop.systemd import Manager
 from lab import Lab, mha
 from test_reload import REALLY
@@ -63,6 +66,31 @@ def test_the_service_is_ready_after_its_first_turn_then_feeds_the_watchdog_and_s
     assert lab.stop() == 0
     assert listener.messages[-1] == "STOPPING=1"
     assert listener.messages.count("READY=1") == 1
+
+
+def test_a_service_with_nothing_to_do_rests_but_lives_and_does_what_people_ask(
+    lab: Lab, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but what is asked wakes it here: it would rest for an hour, as its scanner does."""
+    monkeypatch.setattr(service, "TURN_SECONDS", 0.05)
+    monkeypatch.setattr(service, "IDLE_SECONDS", 3600.0)
+    lab.config.write_text(lab.config.read_text().replace("rescan_seconds = 0.5", "rescan_seconds = 3600"))
+    lab.state.mkdir()
+    settings = load(lab.config, os.environ)
+    token = read_token(settings, os.environ)
+    running = service.Service(settings, lambda: token, Names("hidden", b"key"))
+    running.manager = Manager(os.environ)
+    heard_at_turn = [0]
+    running.tell = lambda _: heard_at_turn.append(len(listener.heard))
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    wait_for(lambda: running.drops[0].study, what="it moves")
+    wait_for(lambda: len(listener.heard) > heard_at_turn[-1] + 9, what="it lives and does not turn")
+    lab.command("pause", "lung")
+    wait_for(lambda: lab.report()["drops"][0]["stands"] == "paused", what="it paused")
+    running.stop()
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 @pytest.mark.long

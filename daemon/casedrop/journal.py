@@ -223,11 +223,16 @@ class Journal:
         return int(self._db.read("PRAGMA user_version")[0][0])
 
     @property
+    def version(self) -> int:
+        """Another number than before where anything was written meanwhile, by whomever. Raises sqlite3.Error."""
+        return self._db.version()
+
+    @property
     def copied(self) -> float:
         """When the copy was made (seconds since 1970), 0 where there is none."""
         return self.copy_path.stat().st_mtime if self.copy_path.exists() else 0.0
 
-    @property
+    @cached_property
     def copy_path(self) -> Path:
         return copy_of(self._path)
 
@@ -320,7 +325,7 @@ class Journal:
 
     def under_way(self, root: str) -> list[Case]:
         """All cases of a root that are not at rest, oldest first; read again only where anything was written."""
-        version = self._db.version()
+        version = self.version
         known = self._under_way.get(root)
         if known is None or known[0] != version:
             found = self._cases(f"root = ? AND stage IN ({UNDER_WAY_SQL}) ORDER BY id", root)

@@ -68,6 +68,12 @@ LATE_SECONDS = 1.0
 STATUS_SECONDS = 0.25
 """Between two statuses: while many cases move, to write one at each step would take more than all steps."""
 
+TURN_SECONDS = 1.0
+"""Between two turns at most, two looks whether people wrote something into the journal, two signs of life."""
+
+IDLE_SECONDS = 5.0
+"""Between two turns at most while no case is under way: most of what a turn takes is to say how things are."""
+
 COPY_SECONDS = 3600.0
 """Between two copies of the journal; the first is made at the start."""
 
@@ -108,6 +114,8 @@ class Service:
         self.judge = Judge(self.journal, self.breaker, names)
         self.gate = Gate(self.journal, self.platform, self.judge, self.wake.set)
         self.next_copy = self.next_status = 0.0
+        self.journal_seen = 0
+        """Its version before the last turn read it."""
         self.untold = False
         """Whether something may have happened since the last status."""
         self.unwritten = self.unshown = False
@@ -159,7 +167,7 @@ class Service:
                     with suppress(sqlite3.OperationalError):  # what is done is done
                         self._write_status(now)
                     return code
-                self.wake.wait(self._pause(boot_clock()))
+                self._rest(once=once)
             return 0
         finally:
             self.manager.stopping()
@@ -181,6 +189,7 @@ class Service:
             self.log.info("stopped")
 
     def tick(self, now: float) -> None:
+        self.journal_seen = self.journal.version
         full = self._full()
         for watched in self.drops:
             watched.full = full
@@ -429,10 +438,9 @@ class Service:
         if watched.root is None or now < watched.next_late:
             return
         watched.next_late = now + LATE_SECONDS
-        place = _place(watched)
         for looks, age in enumerate((self.settings.settle.quiet_seconds, LATE_SECOND_LOOK)):
             for case in self.journal.to_look_at(watched.root.id, looks, time.time() - age):
-                watched.threads.filing.submit(watched.pipeline.late, case, place)
+                watched.threads.filing.submit(watched.pipeline.late, case, _place(watched))
                 self.journal.save(case, late_looks=looks + 1)
 
     def _look_at_tables(self, watched: Watched) -> None:
@@ -450,11 +458,28 @@ class Service:
         except sqlite3.OperationalError:  # if it lasts, the next turn says so and holds every drop
             return None
 
-    def _pause(self, now: float) -> float:
+    def _rest(self, *, once: bool) -> None:
+        """Until something wakes the loop or is due, or another program wrote down what a person wishes."""
+        now = boot_clock()
+        until = now + self._pause(now, once=once)
+        while not self.wake.wait(min(until - now, TURN_SECONDS)):
+            now = boot_clock()
+            if now >= until or self._is_written_to():
+                return
+            self.manager.alive()
+
+    def _is_written_to(self) -> bool:
+        try:
+            return self.journal.version != self.journal_seen
+        except sqlite3.OperationalError:  # the turn says so
+            return True
+
+    def _pause(self, now: float, *, once: bool) -> float:
+        longest = TURN_SECONDS if once or self.attempts else IDLE_SECONDS
         looks = [one.next_look for one in self.attempts.values() if not one.running]
         looks += [one.next_check for one in self.drops if one.held or not one.study]
         looks += [max(self.next_status, now + 0.001)] if self.untold else []
-        return min(min((look - now for look in looks if look > now), default=1.0), 1.0)
+        return min((look - now for look in looks if now < look < now + longest), default=longest)
 
     def _show(self, report: dict[str, Any], now: float) -> None:
         self.manager.says(headline(report))
