@@ -124,7 +124,6 @@ class Packer:
                     made = self._make(case_id, folder, file, Summed(out, step, written), check)
                 else:
                     made = _as_they_are(folder, file, Straight(out, step, written), check)
-                os.fsync(out.fileno())
             hidden.replace(home / made.sha256)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
