@@ -1,10 +1,12 @@
 """Casedrop's own way: files as `upload` sends them, or whole folders by the service."""
 
+import logging
 import os
 import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,8 +21,10 @@ from casedrop.grand_challenge import GrandChallenge
 from casedrop.logs import Names
 from casedrop.model import PlannedFile, PlannedSocket, Procedure
 from casedrop.prepare import opener, prepare
+from casedrop.scan import Scanner
 from casedrop.service import Service
 from casedrop.upload import Lane, Source, upload, upload_all
+from casedrop.watch import boot_clock
 from planned import planned
 from timed import timed
 
@@ -125,27 +129,27 @@ def cases(url: str, top: str, image: str, *options: str) -> None:
 
 def _run(settings: Settings, count: int, *, dicom: bool) -> None:
     """The workers have been started by an earlier series, as in a service that has been there for a while."""
-    begun = threading.Event()
-
-    def heard(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        if event["event"] == "case begun":
-            begun.set()
-        raise structlog.DropEvent
-
-    structlog.configure(processors=[heard])
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     service = Service(settings, lambda: "0" * 64, Names("plain", b""))
     for folder in (Path(settings.drops[0].root) / "drop").iterdir() if dicom else []:
         few = planned(folder, Procedure())
         service.packer.pack(0, str(folder), replace(few, packed=few.packed[:8]), lambda: None)
     thread = threading.Thread(target=service.run, kwargs={"once": True})
     thread.start()
-    begun.wait()
+    time.sleep(max(_settled(service.drops[0].scanner) - boot_clock(), 0))
     timed(thread.join)
     root = Path(settings.drops[0].root)
     done = [path for path in (root / "done").iterdir() if path.is_dir()]
     if len(done) != count:
         failed = [path.read_text() for path in (root / "failed").glob("*.reason.txt")]
         sys.exit(f"Only {len(done)} of {count} are done. {failed[:1]}")
+
+
+def _settled(scanner: Scanner) -> float:
+    """When the quiet period of the first folder ends (boot clock)."""
+    while scanner.latest is None:
+        time.sleep(0.01)
+    return min(one.since for one in scanner.latest.findings) + scanner.limits.quiet_seconds
 
 
 WAYS: dict[str, Callable[..., None]] = {"files": files, "small": small, "cases": cases}

@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 
 from casedrop import contents, once, roots, watch
 from casedrop import scan as scan_module
+from casedrop.dicom_model import DicomHeader
 from casedrop.grand_challenge import ReaderStudy
 from casedrop.journal import Journal
 from casedrop.model import (
@@ -405,6 +406,69 @@ def test_files_are_read_once_as_long_as_nothing_changes(root: Root, monkeypatch:
     assert found.grouping
     assert found.grouping.plan
     assert found.grouping.plan.sockets[0].super_kind == "File"
+
+
+@pytest.fixture
+def read(root: Root, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files whose headers have been read."""
+    if not watch.file_system(str(root.drop)).lease:
+        pytest.skip("the temporary directory is on a file system without leases")
+    found, real = [], contents._header
+
+    def noted(folder: str, path: str, *asked: tuple[str, ...]) -> DicomHeader | None:
+        found.append(path)
+        return real(folder, path, *asked)
+
+    monkeypatch.setattr(contents, "_header", noted)
+    return found
+
+
+def test_headers_are_read_halfway_through_the_quiet_period_and_not_again(root: Root, read: list[str]) -> None:
+    root.write("P1/ct.mha")
+    root.write("P1/score.json", b'{"score": 1}')
+    root.look(0)
+    root.look(QUIET / 2 - 1)
+    assert not read
+    root.look(QUIET / 2)
+    root.look(QUIET / 2 + 1)
+    assert sorted(read) == ["ct.mha", "score.json"]
+    assert root.look(QUIET).state is FindingState.READY
+    assert len(read) == 2
+
+
+def test_a_file_that_changes_after_its_header_was_read_is_read_again(root: Root, read: list[str]) -> None:
+    root.write("P1/ct.mha")
+    root.write("P1/note.txt", b"plain")
+    root.look(0)
+    root.look(QUIET / 2)
+    root.write("P1/note.txt", bytes(128) + b"DICM" + bytes(100))
+    root.look(QUIET - 1)
+    found = root.look(2 * QUIET)
+    assert read == ["ct.mha", "note.txt", "note.txt"]
+    assert "note.txt" in found.why
+
+
+def test_no_header_is_read_while_somebody_writes_the_folder(root: Root, read: list[str]) -> None:
+    with root.write("P1/ct.mha").open("r+b"):
+        root.look(0)
+        root.look(QUIET / 2)
+    assert not read
+    assert root.look(QUIET).state is FindingState.READY
+    assert read == ["ct.mha"]
+
+
+def test_a_file_that_cannot_be_read_ahead_does_not_start_the_clock_anew(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    root.write("P1/ct.mha")
+    root.look(0)
+    with monkeypatch.context() as patched:
+        patched.setattr(contents, "_header", broken)
+        root.look(QUIET / 2)
+    assert root.look(QUIET).state is FindingState.READY
 
 
 def test_a_folder_that_is_a_case_already_is_passed_over_and_settles_anew_when_it_is_back(root: Root) -> None:

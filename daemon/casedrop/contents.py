@@ -66,7 +66,7 @@ def group_folder(
 
     `known` is brought up to date: a file that looks as it did is not opened again for its header.
     """
-    headers = _headers(folder, listing, drop, {} if known is None else known)
+    headers = read_headers(folder, listing, drop, {} if known is None else known)
     look = partial(_grouped, folder, kinds=kinds, there=there, naming=naming)
     if drop.split is None:
         grouping = look(listing, drop, headers, WHOLE)
@@ -130,8 +130,8 @@ def read_patients(folder: str, grouping: Grouping) -> dict[str, tuple[str, str]]
     return found
 
 
-def _headers(folder: str, listing: Listing, drop: Drop, known: Headers) -> dict[str, DicomHeader]:
-    """Those of all files that are DICOM, claimed by a rule or not."""
+def read_headers(folder: str, listing: Listing, drop: Drop, known: Headers) -> dict[str, DicomHeader]:
+    """Those of all files that are DICOM, claimed by a rule or not; `known` as in group_folder. Raises OSError."""
     asked = dicom_keywords(drop), drop.identifier_check
     files = [one for one in settle.data(listing, drop.ignore).entries if one.kind is EntryKind.FILE]
     read = {one: known[one] if one in known else _header(folder, one.path, *asked) for one in files}

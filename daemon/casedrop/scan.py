@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from casedrop import roots, settle, status, watch
-from casedrop.contents import Headers, group_folder, not_to_group
+from casedrop.contents import Headers, group_folder, not_to_group, read_headers
 from casedrop.errors import SetupProblem
 from casedrop.file_away import OWN_TEXTS
 from casedrop.group import There, nothing_there
@@ -64,9 +64,13 @@ class ScanLimits:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A folder's settling, and what its files mean once it is quiet under these `kinds` and this `naming`."""
+    """A folder's settling, and what its files mean once it is quiet under these `kinds` and this `naming`.
+
+    `read_ahead`: its headers have been read before that.
+    """
 
     settling: Settling
+    read_ahead: bool = False
     grouping: Grouping | None = None
     kinds: Mapping[str, SocketKind] | None = None
     naming: Naming | None = None
@@ -155,7 +159,7 @@ class Scanner:
             if name not in in_hand and not settle.is_junk(name, self.drop.ignore)
         ]
         self._tell_stuck(before, findings)
-        for name in (self._known.keys() - names.keys()) | in_hand:
+        for name in ((self._known.keys() | self._headers.keys()) - names.keys()) | in_hand:
             self._known.pop(name, None)
             self._headers.pop(name, None)
         self._lacks = {name: one for name, one in self._lacks.items() if name in names}
@@ -281,8 +285,27 @@ class Scanner:
         if why := self._not_ready(kept):
             return replace(finding, why=why, until=None)
         if not settle.is_quiet(settling, now, self.limits.quiet_seconds):
+            self._read_ahead(kept, now)
             return finding
         return self._quiet(finding, kept, now)
+
+    def _read_ahead(self, listing: Listing, now: float) -> None:
+        """Headers, halfway through the quiet period: a series then waits for nothing but that once it has settled.
+
+        A file that is changed after all looks otherwise then, and is read again. That holds where nobody can have
+        it open for writing unseen.
+        """
+        known, half = self._known[listing.folder], self.limits.quiet_seconds / 2
+        if known.read_ahead or not self._there.lease or not settle.is_quiet(known.settling, now, half):
+            return
+        if not_to_group(listing, self.limits.files):
+            return
+        headers = self._headers.setdefault(listing.folder, {})
+        with contextlib.suppress(OSError):  # told of once the folder has settled
+            if self._busy(listing):
+                return
+            read_headers(os.path.join(self._path, listing.folder), listing, self.drop, headers)
+        self._known[listing.folder] = replace(known, read_ahead=True)
 
     def _not_ready(self, listing: Listing) -> str:
         if not any(one.kind is not EntryKind.FOLDER for one in listing.entries):
