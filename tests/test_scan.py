@@ -471,6 +471,22 @@ def test_a_file_that_cannot_be_read_ahead_does_not_start_the_clock_anew(
     assert root.look(QUIET).state is FindingState.READY
 
 
+def test_each_file_that_is_read_is_an_answer_of_the_share(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at thousands of files takes minutes, and what answers is not said to hang."""
+    heard: list[float | None] = []
+
+    def noted(*_: object) -> None:
+        heard.append(root.scanner.silent_since)
+
+    monkeypatch.setattr(contents, "_header", noted)
+    for number in range(5):
+        root.write(f"P1/{number}.mha")
+    root.settled()
+    assert len(heard) == len(set(heard)) == 5
+
+
 def test_a_folder_that_is_a_case_already_is_passed_over_and_settles_anew_when_it_is_back(root: Root) -> None:
     root.write("P1/ct.mha")
     root.settled()

@@ -1,7 +1,7 @@
 """What the rules make of a folder, with what only its bytes tell: values, DICOM, cut-off files."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -130,11 +130,20 @@ def read_patients(folder: str, grouping: Grouping) -> dict[str, tuple[str, str]]
     return found
 
 
-def read_headers(folder: str, listing: Listing, drop: Drop, known: Headers) -> dict[str, DicomHeader]:
-    """Those of all files that are DICOM, claimed by a rule or not; `known` as in group_folder. Raises OSError."""
+def read_headers(
+    folder: str, listing: Listing, drop: Drop, known: Headers, answered: Callable[[], None] = lambda: None
+) -> dict[str, DicomHeader]:
+    """Those of all files that are DICOM, claimed by a rule or not; `known` as in group_folder. Raises OSError.
+
+    `answered` is called before each file that is opened.
+    """
     asked = dicom_keywords(drop), drop.identifier_check
     files = [one for one in settle.data(listing, drop.ignore).entries if one.kind is EntryKind.FILE]
-    read = {one: known[one] if one in known else _header(folder, one.path, *asked) for one in files}
+    read = {}
+    for one in files:
+        if one not in known:
+            answered()
+        read[one] = known[one] if one in known else _header(folder, one.path, *asked)
     known.clear()
     known.update(read)
     return {one.path: header for one, header in read.items() if header}

@@ -92,8 +92,8 @@ class Scanner:
         self.there: There = nothing_there
         self.naming: Callable[[], Naming] = lambda: NAMELESS
         """Asked once a scan; raises SetupProblem."""
-        self.looking_since: float | None = None
-        """When the look under way began (boot clock): a share that hangs does not let it end."""
+        self.silent_since: float | None = None
+        """When the look under way last got an answer (boot clock): a share that hangs gives none."""
         self.named = NAMELESS
         """What `naming` said at the last look."""
         self.free: int | None = None
@@ -172,7 +172,7 @@ class Scanner:
     def _turn(self) -> None:
         while not self._stopping.is_set():
             self._stirred.clear()
-            self.looking_since = began = boot_clock()
+            self.silent_since = began = boot_clock()
             try:
                 os.stat(os.path.join(self.drop.root, roots.IDENTITY))
                 self.free = shutil.disk_usage(self.drop.root).free
@@ -186,11 +186,14 @@ class Scanner:
             except Exception as error:  # noqa: BLE001  this thread may not end, whatever a folder holds
                 structlog.get_logger().error("scan surprised us", drop=self.drop.name, exc_info=error)
                 self.problem = f"{self.drop.root} could not be looked through because of a fault in Casedrop."
-            took, self.looking_since = boot_clock() - began, None
+            took, self.silent_since = boot_clock() - began, None
             self._tell()
             self._wait(took)
         if self._waker:
             self._waker.stop()
+
+    def _answered(self) -> None:
+        self.silent_since = boot_clock()
 
     def _wait(self, took: float) -> None:
         """Until the next look is due; after something stirred for the rest of a burst, longer where looks are."""
@@ -237,6 +240,7 @@ class Scanner:
 
     def _look(self, name: str, kind: EntryKind, clock: Callable[[], float]) -> Finding:
         now = clock()
+        self._answered()
         if kind is not EntryKind.FOLDER:
             return Finding(name, FindingState.LEFT_ALONE, _left_alone(name, kind), now)
         if self.drop.folder and not re.fullmatch(self.drop.folder, settle.composed(self._first(name))):
@@ -304,7 +308,8 @@ class Scanner:
         with contextlib.suppress(OSError):  # told of once the folder has settled
             if self._busy(listing):
                 return
-            read_headers(os.path.join(self._path, listing.folder), listing, self.drop, headers)
+            path = os.path.join(self._path, listing.folder)
+            read_headers(path, listing, self.drop, headers, self._answered)
         self._known[listing.folder] = replace(known, read_ahead=True)
 
     def _not_ready(self, listing: Listing) -> str:
@@ -372,6 +377,7 @@ class Scanner:
             called = replace(listing, folder=self._first(name))
             path = os.path.join(self._path, name)
             headers = self._headers.setdefault(name, {})
+            read_headers(path, called, self.drop, headers, self._answered)
             grouping = group_folder(path, called, self.drop, kinds, self.there, naming=naming, known=headers)
             grouping = self._sealed(grouping, listing, known.settling.signature)
             self._known[name] = known = replace(known, grouping=grouping, kinds=kinds, naming=naming)

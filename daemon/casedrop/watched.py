@@ -134,7 +134,7 @@ class Watched:
 
     def hung(self, now: float) -> str:
         """What is said of a share that does not answer, "" while it does."""
-        since = self.scanner.looking_since
+        since = self.scanner.silent_since
         if since is None or now - since < HUNG:
             return ""
         return (
