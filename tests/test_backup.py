@@ -248,6 +248,19 @@ def test_a_backup_onto_a_full_disk_is_said_to_be_that_and_leaves_nothing(lab: La
         subprocess.run(["umount", small], check=True)
 
 
+def test_a_backup_that_is_ended_leaves_nothing(lab: Lab, kept: Path) -> None:
+    made(lab)
+    (lab.state / "names.key").touch()
+    os.truncate(lab.state / "names.key", 4 << 30)
+    command = [*PROGRAM, "backup", str(kept), "--config", str(lab.config)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        wait_for(lambda: list(lab.top.glob(f"{backup.HIDDEN}*")), what="the backup has begun")
+        process.terminate()
+    assert process.returncode == 143
+    assert not list(lab.top.glob(f"{backup.HIDDEN}*"))
+    assert not kept.exists()
+
+
 def test_a_restore_onto_a_full_disk_names_the_file_that_has_no_room(lab: Lab, kept: Path) -> None:
     made(lab)
     lab.command("backup", str(kept))

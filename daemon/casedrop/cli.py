@@ -29,6 +29,7 @@ app = typer.Typer(
 DEFAULT_CONFIG = "/etc/casedrop/casedrop.toml"
 CONFIGURATION_EXIT = 78
 HELD_EXIT = 75
+TERMINATED_EXIT = 143
 
 BUSY = (
     "The journal cannot be read or written now ({}): another program keeps it locked, or the disk is full or "
@@ -315,6 +316,7 @@ def status(
     if watch:
         from casedrop import live  # noqa: PLC0415
 
+        _end_in_order()  # so that the cursor is shown again
         with suppress(KeyboardInterrupt):
             live.watch(settings, every=every)
     try:
@@ -331,6 +333,11 @@ def status(
 
         live.once(report, every=every)
     raise typer.Exit(0 if running.runs(report) else HELD_EXIT)
+
+
+def _end_in_order() -> None:
+    """At SIGTERM, taking away what is only meant for a while."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED_EXIT))
 
 
 def _settings_or_mistakes(config: Path | None) -> tuple["Settings", list[str]]:
@@ -561,6 +568,7 @@ def backup(file: Path, config: Config = None) -> None:
 
     from casedrop.backup import make  # noqa: PLC0415
 
+    _end_in_order()  # so that no copies are left
     for text in make(_settings(config), _file(config), file, time.time()):
         typer.echo(text)
 

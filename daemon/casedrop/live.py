@@ -1,6 +1,5 @@
 """What `casedrop status` prints: a table on a terminal, lines in a pipe; once, or live."""
 
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -18,8 +17,6 @@ from casedrop.table import fitting, table
 EVERY = 1.0
 """Seconds between two looks at the status."""
 
-TERMINATED = 143
-
 
 def once(report: running.Report, *, every: bool) -> None:
     """As it is now."""
@@ -33,7 +30,6 @@ def once(report: running.Report, *, every: bool) -> None:
 
 def watch(settings: Settings, *, every: bool) -> None:
     """Until Ctrl-C: a table that is drawn anew each second, or a line for each change."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that the cursor is shown again
     console = _console()
     if not console.is_terminal or console.is_dumb_terminal:
         for line in changes(settings):
