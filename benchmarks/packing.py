@@ -1,27 +1,24 @@
-"""How fast a series is de-identified and packed, and in how much memory.
+"""How fast a series is de-identified and packed, and in how much memory; nothing is sent.
 
-    python benchmarks/packing.py [FILES ...] [--procedure dicom-standard] [--workers 2] [--where]
-
-For each number of files (100 and 2000 unless given): files of 512 KB are written, then packed by processes
-started for it. Prints files a second (without and with starting the workers), the processor time of each side for
-a file, and the peak resident memory, MB, of the packing process and of its largest worker.
+For each number of files: slices of 512 KB are written, then packed by processes started for it. Prints files a
+second (without and with starting the workers), the processor time of each side for a file, and the peak resident
+memory, MB, of the packing process and of its largest worker.
 
 With `--where` nothing is packed: the files are de-identified in this process, and it prints by which functions of
-Casedrop the time goes (with what they call, under a profiler, which makes short functions look longer).
+Casedrop the time goes. A function's time holds that of those it calls; the profiler makes short ones look longer.
 """
 
 import argparse
 import cProfile
 import io
 import multiprocessing
-import os
 import pstats
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
+from typing import get_args
 
 import pydicom
 from pydicom import Dataset, dcmwrite
@@ -29,9 +26,11 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 import casedrop
+import given
 from casedrop.model import PlannedFile, Procedure, ProcedureName
 from casedrop.pack import Packer
 from planned import planned
+from timed import so_far
 
 SIDE = 512
 ROOT = "1.3.6.1.4.1.5962.99"
@@ -92,11 +91,7 @@ def measure(top: Path, procedure: Procedure, workers: int) -> None:
 
 def processor_seconds() -> tuple[float, float]:
     """Of this process, and of its workers so far."""
-    workers = 0.0
-    for worker in multiprocessing.active_children():
-        fields = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()
-        workers += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # proc(5): utime and stime
-    return time.process_time(), workers
+    return time.process_time(), sum(map(so_far, multiprocessing.active_children()))
 
 
 def where(count: int, procedure: Procedure) -> None:
@@ -117,33 +112,38 @@ def where(count: int, procedure: Procedure) -> None:
         for (path, _, name), (_, _, _, seconds, _) in pstats.Stats(profiler).stats.items()  # type: ignore[attr-defined]
         if path.startswith(ours)
     ]
+    print(f"{procedure.name}: {count} files of 512 KB, under a profiler; times hold those of what is called")
     for seconds, name in sorted(found, reverse=True)[:30]:
         print(f"{1000 * seconds / count:7.3f} ms a file  {name}")
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("files", type=int, nargs="*", default=[100, 2000])
-    arguments.add_argument("--procedure", default="grand-challenge")
-    arguments.add_argument("--workers", type=int, default=2)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("files", type=given.count, nargs="*", help="how many slices (100, then 2000)")
+    arguments.add_argument("--procedure", choices=get_args(ProcedureName), default="grand-challenge")
+    arguments.add_argument("--workers", type=given.count, default=2, help="processes that de-identify (2)")
     arguments.add_argument("--where", action="store_true", help="show where the time of a worker goes")
     arguments.add_argument("--in", dest="top", type=Path, help="measure what is there (used by itself)")
-    given = arguments.parse_args()
-    name: ProcedureName = given.procedure
-    if given.top:
-        measure(given.top, Procedure(name), given.workers)
+    asked = arguments.parse_args()
+    name: ProcedureName = asked.procedure
+    if asked.top:
+        measure(asked.top, Procedure(name), asked.workers)
         return
-    for count in given.files:
-        if given.where:
+    for count in asked.files or (100, 2000):
+        if asked.where:
             where(count, Procedure(name))
             continue
-        with tempfile.TemporaryDirectory() as top:
-            folder = Path(top) / "series"
+        with given.place() as top:
+            folder = top / "series"
             folder.mkdir()
             for number in range(1, count + 1):
                 (folder / f"{number:05}").write_bytes(ct(number))
-            command = [sys.executable, __file__, "--in", top, "--procedure", name]
-            subprocess.run([*command, "--workers", str(given.workers)], check=True)
+            command = [sys.executable, __file__, "--in", str(top), "--procedure", name]
+            done = subprocess.run([*command, "--workers", str(asked.workers)], check=False)
+        if done.returncode:
+            sys.exit(done.returncode)
 
 
 if __name__ == "__main__":

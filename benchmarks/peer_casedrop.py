@@ -130,13 +130,14 @@ def cases(url: str, top: str, image: str, *options: str) -> None:
 def _run(settings: Settings, count: int, *, dicom: bool) -> None:
     """The workers have been started by an earlier series, as in a service that has been there for a while."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logging.disable()
     service = Service(settings, lambda: "0" * 64, Names("plain", b""))
     for folder in (Path(settings.drops[0].root) / "drop").iterdir() if dicom else []:
         few = planned(folder, Procedure())
         service.packer.pack(0, str(folder), replace(few, packed=few.packed[:8]), lambda: None)
     thread = threading.Thread(target=service.run, kwargs={"once": True})
     thread.start()
-    time.sleep(max(_settled(service.drops[0].scanner) - boot_clock(), 0))
+    time.sleep(max(settled(service.drops[0].scanner) - boot_clock(), 0))
     timed(thread.join)
     root = Path(settings.drops[0].root)
     done = [path for path in (root / "done").iterdir() if path.is_dir()]
@@ -145,7 +146,7 @@ def _run(settings: Settings, count: int, *, dicom: bool) -> None:
         sys.exit(f"Only {len(done)} of {count} are done. {failed[:1]}")
 
 
-def _settled(scanner: Scanner) -> float:
+def settled(scanner: Scanner) -> float:
     """When the quiet period of the first folder ends (boot clock)."""
     while scanner.latest is None:
         time.sleep(0.01)

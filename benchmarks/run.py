@@ -1,185 +1,34 @@
 """Casedrop beside its peers, in one run, in turns: a table to read, and JSON.
 
-    python benchmarks/run.py [ROW ...] [--runs 3] [--scale 1.0] [--json FILE]
-
 Everything is on this machine: a platform that forgets what it is sent (sink.py), over TLS unless a row says plain.
-Peers get an environment of their own on the first run (gcapi pins an old httpx), in benchmarks/.peers. Ratios
-count; the seconds are this machine's.
+Peers get an environment of their own on the first run, in benchmarks/.peers, from the package index. Ratios count;
+the seconds are this machine's. All rows, three times each, take about an hour and 3 GB in the temporary directory
+(TMPDIR); `--runs 1` and `--scale 0.1` are quicker.
 """
 
-import argparse
 import json
 import os
+import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import trustme
 
-from packing import ct
-
-HERE = Path(__file__).parent
-PEERS = HERE / ".peers"
-OURS = "casedrop"
-MIB = 1 << 20
+import given
+import peers
+from rows import HERE, Row, rows
 
 Figures = dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """`contenders`: the command of each, in which URL and DATA stand for the platform and what is to be sent."""
-
-    title: str
-    make: Callable[[Path], None]
-    contenders: dict[str, list[str]]
-    latency: float = 0.0
-    tls: bool = True
-    geometry: tuple[int, ...] = (256, 256, 128)
-
-
-def ours(*arguments: str) -> list[str]:
-    return [sys.executable, str(HERE / "peer_casedrop.py"), *arguments]
-
-
-def _peer(script: str, *arguments: str) -> list[str]:
-    return [str(PEERS / "bin" / "python"), str(HERE / script), *arguments]
-
-
-def files(count: int, size: int) -> Callable[[Path], None]:
-    def make(top: Path) -> None:
-        for number in range(count):
-            with (top / f"{number:05}.mha").open("wb") as file:
-                for _ in range(0, size, MIB):
-                    file.write(os.urandom(min(MIB, size)))
-
-    return make
-
-
-def series(count: int, folders: int = 1) -> Callable[[Path], None]:
-    """So many slices in each folder."""
-
-    def make(top: Path) -> None:
-        for one in range(1, folders + 1):
-            folder = top / f"P{one:03}"
-            folder.mkdir()
-            for number in range(1, count + 1):
-                (folder / f"{number:05}.dcm").write_bytes(ct(one * count + number, side=180))
-
-    return make
-
-
-def _cases(count: int) -> Callable[[Path], None]:
-    """Of one image of 8 MiB and one value."""
-
-    def make(top: Path) -> None:
-        header = "NDims = 3\nDimSize = 256 256 128\nElementSpacing = 0.7 0.7 1\nElementType = MET_UCHAR\n"
-        for number in range(count):
-            folder = top / f"P{number:03}"
-            folder.mkdir()
-            voxels = os.urandom(MIB) * 8
-            (folder / "ct.mha").write_bytes(header.encode() + b"ElementDataFile = LOCAL\n" + voxels)
-            (folder / "score.json").write_text("1.5")
-
-    return make
-
-
-DICOM = 'dicom = { Modality = "CT" }'
-IMAGE = 'files = "*.mha"'
-WIDE = ("cases=16", "connections=32")
-MEMORY = "/dev/shm"
-"""A file system that keeps nothing on a disk (tmpfs), so that fsync costs nothing there."""
-AS_IT_IS = "deidentify=send-identifiable"
-QUIET = "quiet=10"
-"""Seconds, a third of the default: headers are read in the second half of the quiet period."""
-
-
-def rows(scale: float) -> dict[str, Row]:
-    def few(count: int) -> int:
-        return max(1, round(count * scale))
-
-    found = {
-        "file": Row(
-            "1 file of 1 GiB, TLS",
-            files(1, few(1024) * MIB),
-            {
-                OURS: ours("files", "URL", "DATA", "on"),
-                "casedrop, checks off": ours("files", "URL", "DATA", "off"),
-                "gcapi": _peer("peer_gcapi.py", "files", "URL", "DATA"),
-                "pycurl": _peer("peer_raw.py", "curl", "URL", "DATA"),
-            },
-        ),
-        "files": Row(
-            "32 files of 32 MiB, TLS",
-            files(few(32), 32 * MIB),
-            {
-                OURS: ours("files", "URL", "DATA", "on"),
-                "casedrop, checks off": ours("files", "URL", "DATA", "off"),
-                "gcapi": _peer("peer_gcapi.py", "files", "URL", "DATA"),
-                "pycurl": _peer("peer_raw.py", "curl", "URL", "DATA"),
-            },
-        ),
-        "plain": Row(
-            "32 files of 32 MiB, plain http",
-            files(few(32), 32 * MIB),
-            {
-                "casedrop, checks off": ours("files", "URL", "DATA", "off"),
-                "sendfile": _peer("peer_raw.py", "sockets", "URL", "DATA"),
-                "pycurl": _peer("peer_raw.py", "curl", "URL", "DATA"),
-            },
-            tls=False,
-        ),
-        "small": Row(
-            "2000 files of 64 KiB, each an upload, 30 ms",
-            files(few(2000), MIB >> 4),
-            {
-                OURS: ours("small", "URL", "DATA", "32"),
-                "httpx alone": [sys.executable, str(HERE / "peer_httpx.py"), "URL", "DATA", "32"],
-                "gcapi": _peer("peer_gcapi.py", "files", "URL", "DATA"),
-            },
-            latency=0.03,
-        ),
-        "cases": Row(
-            "100 cases of one 8 MiB image and one value, settled to filed away, 30 ms",
-            _cases(few(100)),
-            {
-                OURS: ours("cases", "URL", "DATA", IMAGE, *WIDE),
-                "casedrop, as configured by default": ours("cases", "URL", "DATA", IMAGE),
-                "gcapi": _peer("peer_gcapi.py", "cases", "URL", "DATA"),
-            },
-            latency=0.03,
-        ),
-        "journal": Row(
-            "the same 100 cases, beside one whose journal, ledger and status lie in memory, where no write waits",
-            _cases(few(100)),
-            {
-                OURS: ours("cases", "URL", "DATA", IMAGE, *WIDE),
-                "casedrop, state in memory": ours("cases", "URL", "DATA", IMAGE, *WIDE, f"state={MEMORY}"),
-            },
-            latency=0.03,
-        ),
-    }
-    for count in (200, 2000):
-        for latency in (0.0, 0.03):
-            found[f"series-{count}-{latency * 1000:.0f}"] = Row(
-                f"CT series of {count} slices of 64 KiB, settled to attached, {latency * 1000:.0f} ms",
-                series(few(count)),
-                {
-                    OURS: ours("cases", "URL", "DATA", DICOM, QUIET),
-                    "casedrop, not de-identified": ours("cases", "URL", "DATA", DICOM, QUIET, AS_IT_IS),
-                    "gcapi, not de-identified": _peer("peer_gcapi.py", "cases", "URL", "DATA"),
-                },
-                latency=latency,
-                geometry=(180, 180, few(count)),
-            )
-    return found
+UNITS = {"wall": "s", "cpu": "s of processor time, of all its processes", "peak": "MB"}
 
 
 @dataclass(slots=True)
@@ -223,56 +72,85 @@ class Lab:
         return figures
 
 
-def peers() -> None:
-    """Their environment, made once."""
-    if not PEERS.exists():
-        venv.create(PEERS, with_pip=True)
-        pip = [str(PEERS / "bin" / "pip"), "install", "--quiet", "--upgrade", "gcapi", "pycurl"]
-        subprocess.run(pip, check=True)
-
-
-def measure(lab: Lab, row: Row, runs: int) -> dict[str, Figures]:
-    """Medians of each contender. They take turns, so that what else the machine does meets all alike."""
-    found: dict[str, list[Figures]] = {name: [] for name in row.contenders}
+def measure(lab: Lab, name: str, row: Row, runs: int) -> dict[str, list[Figures]]:
+    """All runs of each contender. They take turns, so that what else the machine does meets all alike."""
+    found: dict[str, list[Figures]] = {one: [] for one in row.contenders}
     data = Path(tempfile.mkdtemp(dir=lab.directory))
     row.make(data)
-    for _ in range(runs):
-        for name, command in row.contenders.items():
-            found[name].append(lab.run(row, command, data))
+    for run in range(1, runs + 1):
+        for one, command in row.contenders.items():
+            print(f"{name}, run {run} of {runs}: {one}", file=sys.stderr)
+            found[one].append(lab.run(row, command, data))
     shutil.rmtree(data)
+    return found
+
+
+def medians(found: dict[str, list[Figures]]) -> dict[str, Figures]:
     return {
-        name: {key: statistics.median(one[key] for one in all_runs) for key in all_runs[0]}
+        name: {key: statistics.median(one[key] for one in all_runs) for key in UNITS}
         for name, all_runs in found.items()
     }
 
 
-def table(row: Row, medians: dict[str, Figures]) -> Iterator[str]:
-    yield f"\n{row.title}"
-    yield f"  {'':36}{'wall s':>10}{'CPU s':>10}{'peak MB':>10}   ours to theirs: wall, CPU, peak"
-    first = next(iter(medians.values()))
-    for name, one in medians.items():
-        ratios = [f"{first[key] / one[key]:.2f}" for key in ("wall", "cpu", "peak")]
-        yield f"  {name:36}{one['wall']:10.3f}{one['cpu']:10.2f}{one['peak']:10.0f}   {', '.join(ratios)}"
+def table(row: Row, found: dict[str, Figures]) -> Iterator[str]:
+    yield f"\n{row.told}"
+    other = found.get(row.beside)
+    beside = f"   beside {row.beside}: times as fast, its CPU, its peak" if other else ""
+    yield f"  {'':36}{'wall s':>9}{'CPU s':>9}{'peak MB':>9}{beside}"
+    for name, one in found.items():
+        ratios = ""
+        if other and one is not other:
+            cpu, peak = (one[key] / other[key] for key in ("cpu", "peak"))
+            ratios = f"{other['wall'] / one['wall']:>{len(beside) - 28}.2f}{cpu:>14.2f}{peak:>10.2f}"
+        yield f"  {name:36}{one['wall']:9.2f}{one['cpu']:9.2f}{one['peak']:9.0f}{ratios}"
+
+
+def machine(*, ours: bool) -> dict[str, object]:
+    """What the figures are of."""
+    own = {name: version(name) for name in ("casedrop", "httpx", "pydicom")}
+    return {
+        "processors": len(os.sched_getaffinity(0)),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": own,
+        "peers": {} if ours else peers.versions(),
+    }
+
+
+def without_peers(row: Row) -> Row:
+    own = {name: words for name, words in row.contenders.items() if words[0] != str(peers.PYTHON)}
+    return replace(row, contenders=own)
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(rows(1)))
-    arguments.add_argument("--runs", type=int, default=3)
-    arguments.add_argument("--scale", type=float, default=1.0, help="how much of each row's files")
-    arguments.add_argument("--json", type=Path)
-    given = arguments.parse_args()
-    known, told = rows(given.scale), {}
-    peers()
-    with tempfile.TemporaryDirectory() as directory:
-        lab = Lab(Path(directory))
-        for name in given.rows or known:
-            told[name] = measure(lab, known[name], given.runs)
-            print("\n".join(table(known[name], told[name])), flush=True)
-    if given.json:
-        given.json.write_text(json.dumps(told, indent=2) + "\n")
+    arguments = given.parser(__doc__, {name: row.told for name, row in rows(1).items()})
+    arguments.add_argument("--runs", type=given.count, default=3, help="of which the medians are told (3)")
+    arguments.add_argument("--scale", type=given.share, default=1.0, help="how much of each row's files (1)")
+    arguments.add_argument("--ours", action="store_true", help="Casedrop alone: nothing is installed")
+    arguments.add_argument("--json", type=given.file, help="where all runs are kept, with what they are of")
+    asked = arguments.parse_args()
+    known = {name: without_peers(row) if asked.ours else row for name, row in rows(asked.scale).items()}
+    chosen = {name: known[name] for name in asked.rows or known}
+    ours = all(row == without_peers(row) for row in chosen.values())
+    if not ours:
+        peers.make()
+    made = datetime.now(UTC).isoformat(timespec="seconds")
+    told = {
+        "made": made,
+        "runs": asked.runs,
+        "scale": asked.scale,
+        "units": UNITS,
+        "machine": machine(ours=ours),
+    }
+    kept: dict[str, object] = {}
+    with given.place() as directory:
+        lab = Lab(directory)
+        for name, row in chosen.items():
+            found = measure(lab, name, row, asked.runs)
+            print("\n".join(table(row, medians(found))), flush=True)
+            kept[name] = {"title": row.title, "latency": row.latency, "tls": row.tls, "runs": found}
+            if asked.json:
+                asked.json.write_text(json.dumps(told | {"rows": kept}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
