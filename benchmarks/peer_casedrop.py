@@ -23,7 +23,7 @@ from casedrop.model import PlannedFile, PlannedSocket, Procedure
 from casedrop.prepare import opener, prepare
 from casedrop.scan import Scanner
 from casedrop.service import Service
-from casedrop.upload import Lane, Source, upload, upload_all
+from casedrop.upload import Lane, Source, upload_all
 from casedrop.watch import boot_clock
 from planned import planned
 from timed import timed
@@ -98,7 +98,7 @@ def small(url: str, folder: str, workers: str) -> None:
 
     def send(path: Path) -> None:
         summed = _summed(folder, _planned(path))
-        upload(lane, _source(folder, summed), None, lambda _: None)
+        upload_all(lane, [partial(_source, folder, summed)], {}, lambda *_: None)
 
     with ThreadPoolExecutor(count) as threads:
         timed(lambda: list(threads.map(send, sorted(Path(folder).iterdir()))))

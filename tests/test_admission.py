@@ -63,6 +63,14 @@ def test_the_platform_is_asked_for_its_count_again_only_where_the_last_one_leave
     assert admission.inside.keys() == {3, 4}
 
 
+def test_the_uploads_that_a_case_made_before_a_restart_are_not_in_its_own_way() -> None:
+    """Otherwise one of more than a thousand files would wait until they are gone, and begin anew."""
+    admission = Admission()
+    admission.enter(1, Need(1500, 1, made=900), lambda: 900)
+    with pytest.raises(Waits):
+        admission.enter(2, Need(1500, 1), lambda: 900)
+
+
 @pytest.mark.long
 def test_more_cases_than_fit_at_once_all_go_through_one_after_the_other(lab: Lab) -> None:
     lab.sandbox.state.most_bytes = 10 * MIB
@@ -75,13 +83,25 @@ def test_more_cases_than_fit_at_once_all_go_through_one_after_the_other(lab: Lab
 
 
 @pytest.mark.long
-def test_a_case_that_can_never_fit_is_refused_with_the_number(lab: Lab) -> None:
+def test_a_file_that_can_never_fit_is_refused_with_the_number(lab: Lab) -> None:
+    """It has more parts than addresses are asked for at once; the platform looks whenever it gives some."""
     lab.sandbox.state.most_bytes = 4 * MIB
     two_at_once = "[limits]\nconnections = 2"
     lab.config.write_text(lab.config.read_text().replace("[limits]", two_at_once))
-    lab.move_in("P1", a_airways__mha=mha(200), ct__mha=mha(201), r__pdf=b"%PDF")
+    lab.move_in("P1", ct__mha=mha(412))
     assert lab.once() == 1
-    assert "less than 0.0161 GB at once" in lab.wait_failed("P1")
+    assert "less than 0.0699 GB at once" in lab.wait_failed("P1")
+
+
+def test_uploads_that_came_since_they_were_counted_are_waited_for_with_the_reason(lab: Lab) -> None:
+    """Several at once may be a few too many, which only the platform's refusal tells."""
+    lab.sandbox.state.most_uploads = 0
+    lab.sandbox.state.make_upload({"filename": "of another program"})
+    lab.start()
+    lab.move_in("P1", ct__mha=mha(), r__pdf=b"%PDF")
+    wait_for(lambda: "too many uploads" in lab.case("P1").get("why", ""), 30, "it is said")
+    lab.sandbox.state.most_uploads = 2000
+    lab.wait_done("P1")
 
 
 @pytest.mark.long

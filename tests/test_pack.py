@@ -42,7 +42,7 @@ from casedrop.prepare import prepare, unchanged
 from casedrop.reading import part_size
 from casedrop.sandbox import Sandbox
 from casedrop.slices import Deidentified
-from casedrop.upload import Lane, Source, upload
+from casedrop.upload import Lane, Source, upload_all
 from casedrop.workers import Work, deidentified
 from identifying import CT, US, image, series, texts, written
 from waiting import wait_for
@@ -612,7 +612,8 @@ def test_what_arrives_on_the_platform_is_the_zip_and_names_nobody(
     made = packer.pack(1, str(folder), planned(folder), go_on)
     with ThreadPoolExecutor(2) as threads:
         lane = Lane(GrandChallenge(sandbox.url, lambda: sandbox.token), threads, threads, 2, go_on)
-        upload(lane, Source(made, lambda: packer.open(1, made), lambda _: None), None, lambda _: None)
+        source = Source(made, lambda: packer.open(1, made), lambda _: None)
+        upload_all(lane, [lambda: source], {}, lambda *_: None)
     (arrived,) = sandbox.state.uploads.values()
     data = arrived.whole.read_bytes()
     assert hashlib.sha256(data).hexdigest() == made.sha256

@@ -1,4 +1,8 @@
-"""Whole cases are let in, so that half-uploaded ones never wait for each other's room on the platform."""
+"""Whole cases are let in, so that half-uploaded ones never wait for each other's uploads on the platform.
+
+For each other's bytes they do not wait either, since a case is completed whole (`upload.upload_all`); here it is
+kept from being sent in vain.
+"""
 
 import threading
 import time
@@ -28,10 +32,14 @@ FORGET = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a case takes up until its values are attached: uploads, and their bytes."""
+    """What a case takes up until its values are attached: uploads, and their bytes.
+
+    Of the uploads so many were `made` before, as far as the journal knows: the platform counts them already.
+    """
 
     rows: int
     size: int
+    made: int = 0
 
 
 @dataclass(slots=True)
@@ -72,7 +80,7 @@ class Admission:
                 raise CaseProblem(_never_fits(need, self.most_bytes))
             others = [one for known, one in self.inside.items() if known != case_id]
             size = need.size + sum(one.size for one in others)
-            rows = self.rows_there + need.rows + sum(one.rows for one in others)
+            rows = self.rows_there + need.rows - need.made + sum(one.rows for one in others)
             if case_id not in self.inside and (size > self.most_bytes or rows > MOST_ROWS):
                 raise Waits(
                     "Waits until Grand Challenge has taken in earlier uploads: it limits how much may be there at "

@@ -3,12 +3,11 @@
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from casedrop.answers import Meaning
 from casedrop.errors import FolderChanged, Refused, Stopping, Unavailable, Unclear, Waits
@@ -55,8 +54,10 @@ class Source:
     open: Callable[[], io.RawIOBase | io.BytesIO]
     sent: Callable[[int], None]
     moved: Callable[[int], None] = lambda _: None
-    arrived: Callable[[Upload], None] = lambda _: None
-    """Told once it is there whole, with what the platform said of it."""
+    arrived: Callable[[], None] = lambda: None
+    """Told once all its bytes are there."""
+    whole: Callable[[Upload], None] = lambda _: None
+    """Told once it is complete, with what the platform said of it."""
 
 
 Made = Callable[[], Source]
@@ -72,12 +73,37 @@ class _Address:
     asked: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """Its files, the earlier uploads of them by path, and who journals a new one."""
+
+    files: Callable[[], list[PlannedFile]]
+    refs: Mapping[str, UploadRef]
+    note: Callable[[str, UploadRef], None]
+
+    def known(self, file: PlannedFile) -> UploadRef | None:
+        """The earlier upload of these very bytes."""
+        ref = self.refs.get(file.path)
+        return ref if ref and ref.sha256 == file.sha256 else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A file of which all parts are there: their ETags, or none where it was complete before."""
+
+    upload: Upload
+    etags: dict[int, str]
+    whole: Callable[[Upload], None]
+
+
 class _Window(Executor):
     """The part threads for one case: who wants more of them than it may have waits, and small cases have room."""
 
-    def __init__(self, threads: Executor, parts: int) -> None:
+    def __init__(self, threads: Executor, parts: int, failed: Callable[[BaseException], None]) -> None:
+        """`failed` is told at once of a part that could not be sent."""
         self._threads = threads
         self._room = threading.Semaphore(parts)
+        self._failed = failed
 
     def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         self._room.acquire()
@@ -86,8 +112,13 @@ class _Window(Executor):
         except RuntimeError:
             self._room.release()
             raise
-        part.add_done_callback(lambda _: self._room.release())
+        part.add_done_callback(self._ended)
         return part
+
+    def _ended(self, part: Future[Any]) -> None:
+        self._room.release()
+        if not part.cancelled() and (error := part.exception()):
+            self._failed(error)
 
 
 def upload_all(
@@ -95,13 +126,17 @@ def upload_all(
 ) -> None:
     """Bring the files of a case up, several at a time, going on where `refs` (by path) left off.
 
-    `note` journals a new upload before its parts, for one file at a time. The first error ends all; it comes
-    once none is under way any more. Raises what `upload` does.
+    None is completed before the bytes of all are there: the platform's quota counts what is complete, and of
+    what is not only the upload that asks for more. So half a case takes no room from others.
+
+    `note` journals a new upload before its parts, for one file at a time. The first error ends all: the others
+    stop before their next read, and it comes once none is under way any more. Raises FolderChanged where a file
+    has become shorter, Refused with DAMAGED where it has other bytes, Waits where the line is too slow for them.
     """
-    ended, noting = threading.Event(), threading.Lock()
+    failed, sent, noting = list[BaseException](), list[_Sent](), threading.Lock()
 
     def check() -> None:
-        if ended.is_set():
+        if failed:
             raise Stopping("Another file of the folder could not be sent.")
         lane.check()
 
@@ -112,30 +147,52 @@ def upload_all(
     def send(made: Made) -> None:
         check()
         source = made()
-        path = source.file.path
-        source.arrived(upload(own, source, refs.get(path), partial(noted, path)))
+        one = _all_parts(own, source, case)
+        source.arrived()
+        finish(one) if _is_final(source.file, one) else sent.append(one)
 
-    own = replace(lane, parts=_Window(lane.parts, lane.window), check=check)
-    if len(sources) == 1:
-        send(*sources)
-    else:
-        _each(lane, send, sources, ended.set)
+    def finish(one: _Sent) -> None:
+        check()
+        one.whole(_complete(lane.platform, one.upload, one.etags) if one.etags else one.upload)
 
-
-def _each(lane: Lane, send: Callable[[Made], None], sources: Sequence[Made], end: Callable[[], None]) -> None:
-    waiting, running = iter(sources), set[Future[None]]()
+    case = _Case(lambda: [made().file for made in sources], refs, noted)
+    own = replace(lane, parts=_Window(lane.parts, lane.window, failed.append), check=check)
     try:
+        _each(own, send, sources, failed)
+        _each(own, finish, sent, failed)
+    except BaseException:  # noqa: BLE001  what came of it is no news
+        raise failed[0] from None
+
+
+Item = TypeVar("Item")
+
+
+def _each(
+    lane: Lane, work: Callable[[Item], None], items: Sequence[Item], failed: list[BaseException]
+) -> None:
+    """The first error is in `failed` before any other, and none is under way when it comes."""
+    waiting, running = iter(items), set[Future[None]]()
+    try:
+        if len(items) == 1:
+            return work(*items)
         while True:
             for one in islice(waiting, lane.window - len(running)):
-                running.add(lane.files.submit(send, one))
+                running.add(lane.files.submit(work, one))
             if not running:
-                return
+                return None
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for ended in done:
                 ended.result()
+    except BaseException as error:
+        failed.append(error)
+        raise
     finally:
-        end()
         wait(running)
+
+
+def _is_final(file: PlannedFile, sent: _Sent) -> bool:
+    """Whether waiting would gain nothing, or could lose its parts: see `_arrived` for ETags that are no MD5s."""
+    return not set(sent.etags.values()) & set(file.md5s)
 
 
 def usable(platform: GrandChallenge, ref: UploadRef) -> Upload | None:
@@ -158,56 +215,61 @@ def _known(platform: GrandChallenge, ref: UploadRef) -> Upload | None:
         return None
 
 
-def upload(lane: Lane, source: Source, ref: UploadRef | None, note: Callable[[UploadRef], None]) -> Upload:
-    """Bring one file up, going on where `ref` left off; `note` journals a new upload before its parts.
-
-    Returns it as the platform last told of it. Raises FolderChanged where the file has become shorter, Refused
-    with DAMAGED where it has other bytes, Waits where the line is too slow for it.
-    """
+def _all_parts(lane: Lane, source: Source, case: _Case) -> _Sent:
+    """Bring the bytes of one file up."""
     file = source.file
-    before = ref if ref and ref.sha256 == file.sha256 else None
+    before = case.known(file)
     found = usable(lane.platform, before) if before else None
     etags = _arrived(lane.platform, found, file) if found and found.status == "Initialized" else {}
     if found is None:
-        slow = _slowness(lane.platform, file, before, note) if before else None
+        slow = _slowness(lane.platform, file, before, case) if before else None
         found = lane.platform.create_upload(file.upload_name)
         new = UploadRef(found.pk, file.sha256, file.part_size)
-        note(replace(new, expired=slow.expired, hours=slow.hours) if slow else new)
+        case.note(file.path, replace(new, expired=slow.expired, hours=slow.hours) if slow else new)
     if found.status == "Completed":
         source.sent(file.sent_size)
-        return found
-    source.sent(sum(_size(file, number) for number in etags))
+        return _Sent(found, {}, source.whole)
+    source.sent(_bytes_of(file, etags))
     missing = [number for number in range(1, len(file.md5s) + 1) if number not in etags]
-    etags |= _send_parts(lane, source, found, missing)
-    return _complete(lane.platform, found, etags)
+    return _Sent(found, etags | _send_parts(lane, source, found, missing), source.whole)
 
 
-def _slowness(
-    platform: GrandChallenge, file: PlannedFile, ref: UploadRef, note: Callable[[UploadRef], None]
-) -> UploadRef:
+def _slowness(platform: GrandChallenge, file: PlannedFile, ref: UploadRef, case: _Case) -> UploadRef:
     """`ref` with one more upload counted that grew too old before it was whole, if that is what it did.
 
-    One that is gone says nothing of the line: the service may have been off. Raises Waits at the second.
+    One that is gone says nothing of the line: the service may have been off. The files of a case share it, so
+    that it is measured by all of them. Raises Waits at the second.
     """
     old = _known(platform, ref) if ref.expired < MOST_EXPIRED else None
     parts = _arrived(platform, old, file) if old and old.status == "Initialized" else {}
-    if old and parts:
-        arrived = sum(_size(file, number) for number in parts)
-        hours = file.sent_size / arrived * old.age / 3600
-        ref = replace(ref, expired=ref.expired + 1, hours=hours)
+    if 0 < len(parts) < len(file.md5s):
+        ref = replace(ref, expired=ref.expired + 1, hours=_hours(platform, case))
     if ref.expired >= MOST_EXPIRED:
-        note(ref)
-        raise _too_slow(file, ref)
+        case.note(file.path, ref)
+        raise _too_slow(file, sum(one.sent_size for one in case.files()), ref)
     return ref
 
 
-def _too_slow(file: PlannedFile, ref: UploadRef) -> Waits:
-    megabits = file.sent_size * 8 / 1e6 / (ref.hours * 3600)
+def _hours(platform: GrandChallenge, case: _Case) -> float:
+    """How long the line takes for all files, by what has arrived of them since the first was begun."""
+    files, arrived, age = case.files(), 0, 0.0
+    for file, ref in ((file, case.known(file)) for file in files):
+        there = _known(platform, ref) if ref else None
+        if there and there.status in ("Initialized", "Completed"):
+            is_whole = there.status == "Completed"
+            arrived += file.sent_size if is_whole else _bytes_of(file, _arrived(platform, there, file))
+            age = max(age, there.age)
+    return sum(file.sent_size for file in files) / max(arrived, 1) * age / 3600
+
+
+def _too_slow(file: PlannedFile, size: int, ref: UploadRef) -> Waits:
+    megabits = size * 8 / 1e6 / (ref.hours * 3600)
     return Waits(
-        f"{shown(file.path)} ({file.sent_size / 1e9:.3g} GB) was begun {ref.expired} times and never was whole in "
-        f"{FRESH / 3600:.0f} h: at {megabits:.2g} Mbit/s, as measured, it needs {ref.hours:.0f} h, and Grand "
-        "Challenge drops an upload after 24 h. Make the line faster or the file smaller; then move the folder out "
-        "of drop/ and in again, or the administrator says `casedrop retry DROP/NAME`.",
+        f"{shown(file.path)} was begun {ref.expired} times and never was whole in {FRESH / 3600:.0f} h: at "
+        f"{megabits:.2g} Mbit/s, as measured, all that is to be sent ({size / 1e9:.3g} GB) needs "
+        f"{ref.hours:.0f} h, and Grand Challenge drops an upload after 24 h. Make the line faster or the files "
+        "smaller; then move the folder out of drop/ and in again, or the administrator says "
+        "`casedrop retry DROP/NAME`.",
         PERSON,
         person=True,
     )
@@ -286,6 +348,10 @@ def _bytes(lane: Lane, source: Source, number: int) -> Iterator[bytes]:
             left -= len(chunk)
             yield chunk
             source.moved(len(chunk))
+
+
+def _bytes_of(file: PlannedFile, parts: Iterable[int]) -> int:
+    return sum(_size(file, number) for number in parts)
 
 
 def _size(file: PlannedFile, number: int) -> int:
