@@ -5,11 +5,13 @@ import hashlib
 import io
 import os
 import struct
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel as nib
@@ -19,10 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from casedrop import metadata
+from casedrop import metadata, strip
 from casedrop.contents import group_folder
 from casedrop.edited import Edited
-from casedrop.errors import FolderChanged
+from casedrop.errors import FolderChanged, Waits
 from casedrop.model import Drop, Grouping, Metadata, PlannedFile, SocketKind, SocketRule, Weight
 from casedrop.prepare import open_source, opener, prepare
 from casedrop.reading import Witness
@@ -532,6 +534,20 @@ def test_a_file_of_which_only_the_text_left_out_changes_is_another_file(tmp_path
     (lane.folder / "a.mha").write_bytes(meta(CANARY[::-1]))
     with pytest.raises(FolderChanged):
         prepare(str(lane.folder), socket, lambda: None, unpacked)
+
+
+def test_a_copy_that_would_fill_the_disk_is_given_up_and_waits_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several are made at once, beside the journal."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    lane = Lane(tmp_path, "ct.nii.gz", gzip.compress(nifti(CANARY)), "strip")
+    file = lane.file()
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=strip.SPARE - 1))
+    with pytest.raises(Waits, match=f"Waits for room in {tmp_path}"):
+        lane.file()
+    with pytest.raises(Waits, match="Make room there"):
+        opener(str(lane.folder), file)()
 
 
 @pytest.mark.long

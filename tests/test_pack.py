@@ -42,6 +42,7 @@ from casedrop.prepare import prepare, unchanged
 from casedrop.reading import part_size
 from casedrop.sandbox import Sandbox
 from casedrop.slices import Deidentified
+from casedrop.strip import SPARE
 from casedrop.upload import Lane, Source, upload_all
 from casedrop.workers import Work, deidentified
 from identifying import CT, US, image, series, texts, written
@@ -480,7 +481,7 @@ def test_room_is_not_promised_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for folder in ("P1", "P2"):
         series(tmp_path / folder, 3)
     first, second = (planned(tmp_path / folder) for folder in ("P1", "P2"))
-    room = sum(source.size + packing.MORE for source in first.packed) + packing.SPARE + 5000
+    room = sum(source.size + packing.MORE for source in first.packed) + SPARE + 5000
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=room))
     tried: list[bool] = []
 

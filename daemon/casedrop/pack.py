@@ -32,6 +32,7 @@ from casedrop.model import PlannedFile, Problem, Procedure, SourceFile
 from casedrop.near import shown
 from casedrop.reading import Check, looks, open_below, part_size
 from casedrop.slices import Deidentified, Slice, stack
+from casedrop.strip import ROOM_SECONDS, SPARE
 from casedrop.summed import Straight, Summed, adder, entry_of
 from casedrop.sums import CHUNK
 from casedrop.workers import (
@@ -64,13 +65,9 @@ drop's: their number is bounded by the workers, and by MOST_AHEAD for each case.
 MOST_ENDS = 3
 """Workers that may end with a file in hand, before it is the file that is to blame."""
 
-SPARE = 64 << 20
-"""Bytes of the spool's disk that are left free."""
-
 MORE = 4096
 """Bytes by which a file may grow: dummies, new UIDs, its entry in the zip."""
 
-ROOM_SECONDS = 30.0
 NO_MEMORY = "There was too little memory to de-identify a series; it is tried again."
 ENDED = (
     "A process that de-identifies was ended or did not come to an end (is there too little memory?); it is tried "

@@ -6,6 +6,7 @@ goes with its last reader.
 
 import io
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable
@@ -13,12 +14,17 @@ from typing import IO, cast
 
 from casedrop import metadata
 from casedrop.edited import Edited
-from casedrop.errors import CaseProblem, FolderChanged
+from casedrop.errors import CaseProblem, FolderChanged, Waits
 from casedrop.metadata import Found
 from casedrop.model import Problem, Weight
 
 DAMAGED = Problem("damaged", "A packed file (.gz) is damaged. Copy or save it again.")
 CUT_OFF = Problem("cut-off", "A packed file (.gz) looks cut off. Copy it again.", Weight.LACKING)
+
+SPARE = 64 << 20
+"""Bytes of the disk that copies and packed series leave free: the journal is written there."""
+
+ROOM_SECONDS = 30.0
 
 
 def without_metadata(source: io.RawIOBase) -> io.RawIOBase:
@@ -40,7 +46,10 @@ def to_take_out(source: io.RawIOBase) -> Found:
 
 
 def copy_without(source: io.RawIOBase, found: Found) -> io.RawIOBase:
-    """`source`, which is closed with it, without what was found; it is read from front to back."""
+    """`source`, which is closed with it, without what was found; it is read from front to back.
+
+    Raises CaseProblem where it is damaged, Waits where the disk has no room for a copy.
+    """
     file = cast("IO[bytes]", source)
     if not found.packed:
         return Edited(file, found.spots)
@@ -48,12 +57,24 @@ def copy_without(source: io.RawIOBase, found: Found) -> io.RawIOBase:
         copy = cast("io.RawIOBase", tempfile.TemporaryFile(buffering=0))  # noqa: SIM115
         try:
             for chunk in metadata.packed_anew(file, found):
+                _expect_room()
                 copy.write(chunk)
+        except Waits:
+            copy.close()
+            raise
         except metadata.BROKEN as broken:
             copy.close()
             raise CaseProblem(CUT_OFF if isinstance(broken, EOFError) else DAMAGED) from None
     copy.seek(0)
     return copy
+
+
+def _expect_room() -> None:
+    """Asked before each piece: several copies grow at once, and how large one becomes shows only at its end."""
+    directory = tempfile.gettempdir()
+    if shutil.disk_usage(directory).free < SPARE:
+        text = f"Waits for room in {directory}, where packed images are copied before they are sent."
+        raise Waits(f"{text} Make room there.", ROOM_SECONDS)
 
 
 class Once:

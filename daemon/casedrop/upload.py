@@ -116,9 +116,9 @@ class _Window(Executor):
         return part
 
     def _ended(self, part: Future[Any]) -> None:
-        self._room.release()
         if not part.cancelled() and (error := part.exception()):
             self._failed(error)
+        self._room.release()
 
 
 def upload_all(
@@ -162,6 +162,8 @@ def upload_all(
         _each(own, finish, sent, failed)
     except BaseException:  # noqa: BLE001  what came of it is no news
         raise failed[0] from None
+    finally:
+        failed.clear()  # their tracebacks hold the copies that were to be sent
 
 
 Item = TypeVar("Item")
