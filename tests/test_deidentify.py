@@ -210,6 +210,18 @@ def test_several_uids_in_one_attribute_are_each_replaced() -> None:
     ]
 
 
+@pytest.mark.parametrize("procedure", [GRAND, STANDARD, Procedure("already-done", patterns=(".*",))])
+def test_an_image_of_several_names_or_none_is_refused_in_plain_words(procedure: Procedure) -> None:
+    several = [done(SOPInstanceUID=[f"{ROOT}.8", f"{ROOT}.9"]), done(SOPClassUID=[CT, MR])]
+    start = several[0].index(b"\x08\0\x18\0UI")
+    end = start + 8 + several[0][start + 6]
+    none, empty = (several[0][:start] + middle + several[0][end:] for middle in (b"", b"\x08\0\x18\0UI\0\0"))
+    for data in (*several, none, empty):
+        text = refused(data, procedure).text
+        assert text.startswith("{file} must have one SOP")
+        assert "UID and has none or several, so nobody can tell which image it is" in text
+
+
 def test_enhanced_frames_keep_place_and_size() -> None:
     out = read(sent(written(enhanced()), STANDARD))
     assert out.NumberOfFrames == 4

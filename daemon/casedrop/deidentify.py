@@ -59,6 +59,8 @@ OFTEN_BURNED_IN = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(3(\.1)?|6(\.[12
 NO_DICOM = Problem("not-dicom", "{file} is no DICOM image.")
 CUT_OFF = Problem("cut-off", "{file} ends before its pixels do: it was not copied whole. Copy it again.")
 
+NAMES = {"SOPInstanceUID": 0x00080018, "SOPClassUID": 0x00080016}
+
 TWO_PIXELS = Problem(
     "not-deidentified",
     "{file} holds pixels twice, in several attributes, and nobody can tell which are meant, so nothing of it is "
@@ -108,6 +110,7 @@ def _deidentify(
         _expect_whole(dataset, syntax, procedure)
         sent_as_is = as_slice(essence(dataset))
         return Deidentified(data, sent_as_is, "sent as it was, with what identifies the patient")
+    _expect_one_name(dataset)
     if procedure.name == "already-done":
         _sound_values(dataset, syntax, procedure)
         expect_done(dataset, procedure)
@@ -181,6 +184,30 @@ def _transfer_syntax(dataset: Dataset) -> UID:
     if implicit:
         return ImplicitVRLittleEndian
     return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+
+
+def _expect_one_name(dataset: Dataset) -> None:
+    """The head that is written names the image and its class, each by the one UID that it has (PS3.3, C.12.1).
+
+    Nothing is decoded: see `values`.
+    """
+    odd = [
+        name for name, tag in NAMES.items() if tag not in dataset or not _is_one(dataset.get_item(tag).value)
+    ]
+    if odd:
+        raise CaseProblem(
+            Problem(
+                "not-deidentified",
+                f"{{file}} must have one {several(odd)} and has none or several, so nobody can tell which image "
+                "it is, and nothing of it is sent. Export it anew.",
+            )
+        )
+
+
+def _is_one(value: object) -> bool:
+    """Whether it may be one UID, as it was read; odd forms are others' to judge."""
+    uid = value or b""
+    return not isinstance(uid, bytes) or (b"\\" not in uid and uid.strip(b" \0") != b"")
 
 
 def _expect_whole(dataset: Dataset, syntax: UID, procedure: Procedure) -> None:
