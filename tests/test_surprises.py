@@ -6,6 +6,8 @@ import os
 import sqlite3
 import subprocess
 import threading
+from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,14 @@ from structlog.testing import capture_logs
 
 from casedrop import board, once, roots, watched
 from casedrop.config import load, read_token
+from casedrop.judge import Attempt
 from casedrop.logs import Names
-from casedrop.model import Grouping
+from casedrop.model import Case, Grouping
 from casedrop.rehearsal import would_become
 from casedrop.sandbox import Sandbox
 from casedrop.sandbox.state import RefusedError, Upload
 from casedrop.service import Service
+from casedrop.stages import Stage
 from lab import NO_IMAGE, Lab, mha
 from waiting import wait_for
 
@@ -155,6 +159,29 @@ def test_a_journal_that_is_locked_when_a_run_asks_whether_all_is_done_ends_it_wi
     assert asked
     assert lab.titles() == ["P001"]
     assert lasting == any("database is locked" in one["why"] for one in said if one["event"] == "drop held")
+
+
+def test_a_wish_waits_until_no_thread_has_another_folder_of_its_display_set_in_hand(lab: Lab) -> None:
+    """What that thread writes and what the wish writes would undo each other."""
+    lab.state.mkdir()
+    settings = load(lab.config, os.environ)
+    service = Service(settings, lambda: read_token(settings, os.environ), Names("hidden", b"key"))
+    journal = service.journal
+    first = Case(0, "root", "P1", lab.sandbox.url, "s/", "pk", "lung-2026", Stage.DONE, 1.0, set_pk="gone")
+    done = journal.begin(first)
+    amending = journal.begin(replace(first, folder="P1 again", stage=Stage.UPLOADING, twin_of=done.id))
+    asked = journal.begin(replace(first, folder="P1 late", stage=Stage.UPLOADING, set_pk="", twin_of=done.id))
+    journal.wish(asked.id, "anew")
+    service.attempts[amending.id] = Attempt(running=Future())
+    service._grant_wishes()
+    assert journal.wishes()
+    assert journal.case(amending.id) == amending
+    service.attempts[amending.id].running = None
+    service._grant_wishes()
+    assert not journal.wishes()
+    assert [journal.case(one.id).deleted for one in (done, amending, asked)] == [True, True, False]
+    assert not journal.case(asked.id).twin_of
+    service.close()
 
 
 def test_a_folder_in_the_way_of_our_texts_stops_nothing(lab: Lab) -> None:

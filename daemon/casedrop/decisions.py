@@ -179,6 +179,13 @@ def _paused(journal: Journal, drop: Drop, *, paused: bool) -> Finding:
     return True, f"{drop.name} {how}, within a second where the service runs."
 
 
+def changed_by(journal: Journal, case: Case, wish: Json) -> list[Case]:
+    """The other cases that granting it changes: those of a display set that is gone."""
+    if wish != "anew" or not case.twin_of:
+        return []
+    return [one for one in journal.of_set(journal.case(case.twin_of).set_pk) if one.id != case.id]
+
+
 def grant(journal: Journal, case: Case, wish: Json) -> None:
     """Change the case as decided; nothing where it has moved on since."""
     anew = {
@@ -194,9 +201,8 @@ def grant(journal: Journal, case: Case, wish: Json) -> None:
         known = anew | {"set_pk": wish["accept"], "committed": True, "held": held}
         journal.save(journal.save(case, stage=Stage.UPLOADING), stage=Stage.CONFIRMING, **known)
     elif wish == "anew" and case.twin_of:
-        for one in journal.of_set(journal.case(case.twin_of).set_pk):
+        for one in changed_by(journal, case, wish):
             journal.save(one, deleted=True)
-        case = journal.case(case.id)
         journal.save(case, twin_of=0, amends=False, added=(), held={}, deleted=False, **anew)
     elif wish == "sent again":
         journal.save(case, uploads=case.uploads_uncounted)

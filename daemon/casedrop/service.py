@@ -23,7 +23,7 @@ from casedrop import ledger as ledgers
 from casedrop.admission import Admission
 from casedrop.breaker import IN_A_ROW, Breaker
 from casedrop.config import Settings
-from casedrop.decisions import grant
+from casedrop.decisions import changed_by, grant
 from casedrop.errors import ConfigurationError, Stopping, Unavailable, Unclear, Waits, kind
 from casedrop.file_away import forget_texts
 from casedrop.gate import Gate
@@ -230,13 +230,16 @@ class Service:
                 self._write_status(now)
 
     def _grant_wishes(self) -> None:
-        """What people decided with `casedrop accept` or `retry`, once no thread has the case in hand."""
+        """What people decided with `casedrop accept` or `retry`, once no thread has a case of it in hand."""
         for case_id, wish in self.journal.wishes().items():
-            attempt = self.attempts.get(case_id, Attempt())
-            if attempt.running is None:
+            case = self.journal.case(case_id)
+            attempts = [
+                self.attempts.get(one.id, Attempt()) for one in (case, *changed_by(self.journal, case, wish))
+            ]
+            if not any(one.running for one in attempts):
                 try:
-                    self._grant(self.journal.case(case_id), wish)
-                    attempt.next_look = 0.0
+                    self._grant(case, wish)
+                    attempts[0].next_look = 0.0
                 except Waits:
                     continue
                 except TitleHeldError:
