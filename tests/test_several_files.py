@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from casedrop.errors import FolderChanged, Stopping, Unavailable
+from casedrop.errors import FolderChanged, Stopping, Unavailable, Waits
 from casedrop.grand_challenge import GrandChallenge, Upload
 from casedrop.model import PlannedFile, UploadRef
 from casedrop.sandbox import Sandbox
@@ -206,6 +206,43 @@ def test_what_else_of_a_case_is_under_way_stops_as_soon_as_a_part_cannot_be_sent
 def check_once(check: Callable[[], None]) -> bool:
     check()
     return False
+
+
+def test_parts_that_are_under_way_when_another_is_cut_off_still_arrive(sandbox: Sandbox) -> None:
+    """On a line that often breaks nothing would get through otherwise."""
+    asked, folder = count(1), Folder()
+
+    def line(most: int, check: Callable[[], None]) -> int:
+        """The others go on once the thread of the last is free again."""
+        if next(asked) == WINDOW:
+            raise Unavailable("The line was cut.", "storage")
+        parts.submit(int).result(SECONDS)
+        check()
+        return most
+
+    with lane(sandbox) as wide, ThreadPoolExecutor(WINDOW) as parts, pytest.raises(Unavailable):
+        upload_all(replace(wide, parts=parts, allow=line), folder.sources(1), {}, folder.note)
+    (made,) = sandbox.state.uploads.values()
+    assert len(made.etags) == WINDOW - 1
+
+
+def test_a_slow_line_is_measured_by_all_files_that_share_it(sandbox: Sandbox) -> None:
+    """Of two files one is there each time, of the other two parts of three; then 21 hours pass."""
+    folder = Folder()
+    file, content = planned(0)
+    both = [partial(folder._source, replace(file, path=path), content) for path in ("beside.mha", "slow.mha")]
+    with lane(sandbox) as wide:
+        for _ in range(2):
+            sandbox.faults.add(method="PUT", path="/3$", cut=True, skip=1)
+            with pytest.raises(Unavailable):
+                upload_all(replace(wide, window=1), both, dict(folder.noted), folder.note)
+            sandbox.age_uploads(21)
+        with pytest.raises(Waits) as slow:
+            upload_all(replace(wide, window=1), both, dict(folder.noted), folder.note)
+    assert str(slow.value).startswith(
+        "slow.mha was begun 2 times and never was whole in 20 h: at 0.0023 Mbit/s"
+    )
+    assert "all that is to be sent (0.0231 GB) needs 22 h" in str(slow.value)
 
 
 def test_half_sent_cases_take_no_room_that_another_needs_to_be_whole(sandbox: Sandbox) -> None:

@@ -100,7 +100,7 @@ class _Window(Executor):
     """The part threads for one case: who wants more of them than it may have waits, and small cases have room."""
 
     def __init__(self, threads: Executor, parts: int, failed: Callable[[BaseException], None]) -> None:
-        """`failed` is told at once of a part that could not be sent."""
+        """`failed` is told at once of a part that cannot be sent; of a cut line, others may still get through."""
         self._threads = threads
         self._room = threading.Semaphore(parts)
         self._failed = failed
@@ -116,7 +116,8 @@ class _Window(Executor):
         return part
 
     def _ended(self, part: Future[Any]) -> None:
-        if not part.cancelled() and (error := part.exception()):
+        error = None if part.cancelled() else part.exception()
+        if error and not isinstance(error, Unavailable):
             self._failed(error)
         self._room.release()
 
