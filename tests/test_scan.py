@@ -24,6 +24,7 @@ from casedrop.grand_challenge import ReaderStudy
 from casedrop.journal import Journal
 from casedrop.model import (
     Drop,
+    Entry,
     Finding,
     FindingState,
     JsonValue,
@@ -415,9 +416,9 @@ def read(root: Root, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         pytest.skip("the temporary directory is on a file system without leases")
     found, real = [], contents._header
 
-    def noted(folder: str, path: str, *asked: tuple[str, ...]) -> DicomHeader | None:
-        found.append(path)
-        return real(folder, path, *asked)
+    def noted(folder: str, file: Entry, *asked: tuple[str, ...]) -> DicomHeader | None:
+        found.append(file.path)
+        return real(folder, file, *asked)
 
     monkeypatch.setattr(contents, "_header", noted)
     return found
@@ -457,6 +458,35 @@ def test_no_header_is_read_while_somebody_writes_the_folder(root: Root, read: li
     assert read == ["ct.mha"]
 
 
+def test_no_header_is_read_ahead_of_a_file_that_cannot_be_asked_for_writers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may be changed through a mapping, and look the same: the files of two patients went up as one series."""
+    if not is_root():
+        pytest.skip("needs root, to be somebody who may not ask")
+    with TemporaryDirectory() as top:
+        Path(top).chmod(0o755)
+        root, read = Root(Path(top)), list[str]()
+        monkeypatch.setattr(contents, "_header", lambda _, file, *__: read.append(file.path))
+        path = root.write("P1/ct.mha")
+        with as_somebody(root.drop, root.drop / "P1"):
+            assert not watch.writers(str(path.parent), watch.list_folder(str(path.parent)))
+            root.look(0)
+            root.look(QUIET / 2)
+            assert not read
+            root.look(QUIET)
+    assert read == ["ct.mha"]
+
+
+def test_a_file_that_is_not_the_listed_one_tells_nothing(root: Root) -> None:
+    """As where two folders are swapped while their headers are read, and back before the next look."""
+    root.write("P1/ct.mha")
+    path = root.write("P2/ct.mha")
+    listing = watch.list_folder(str(root.drop / "P1"))
+    with pytest.raises(OSError, match="Stale"):
+        contents.read_headers(str(path.parent), listing, root.scanner.drop, {})
+
+
 def test_a_file_that_cannot_be_read_ahead_does_not_start_the_clock_anew(
     root: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -469,6 +499,20 @@ def test_a_file_that_cannot_be_read_ahead_does_not_start_the_clock_anew(
         patched.setattr(contents, "_header", broken)
         root.look(QUIET / 2)
     assert root.look(QUIET).state is FindingState.READY
+
+
+def test_an_error_is_no_answer_of_a_share(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mount whose server is gone fails each call after half a minute, and is to be said to hang."""
+
+    def gone(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    root.write("P1/ct.mha")
+    root.look(0)
+    last = root.scanner.silent_since
+    monkeypatch.setattr(watch, "list_folder", gone)
+    root.look(1)
+    assert root.scanner.silent_since == last is not None
 
 
 def test_each_file_that_is_read_is_an_answer_of_the_share(

@@ -135,25 +135,28 @@ def read_headers(
 ) -> dict[str, DicomHeader]:
     """Those of all files that are DICOM, claimed by a rule or not; `known` as in group_folder. Raises OSError.
 
-    `answered` is called before each file that is opened.
+    `answered` is called after each file that was read.
     """
     asked = dicom_keywords(drop), drop.identifier_check
     files = [one for one in settle.data(listing, drop.ignore).entries if one.kind is EntryKind.FILE]
     read = {}
     for one in files:
-        if one not in known:
+        if one in known:
+            read[one] = known[one]
+        else:
+            read[one] = _header(folder, one, *asked)
             answered()
-        read[one] = known[one] if one in known else _header(folder, one.path, *asked)
     known.clear()
     known.update(read)
     return {one.path: header for one, header in read.items() if header}
 
 
 def _header(
-    folder: str, path: str, keywords: tuple[str, ...], identifying: tuple[str, ...]
+    folder: str, file: Entry, keywords: tuple[str, ...], identifying: tuple[str, ...]
 ) -> DicomHeader | None:
     """Where no file is DICOM, pydicom is never loaded. What only holds DICOM is a damaged file of it."""
-    with watch.opened(folder, path) as descriptor:
+    with watch.opened(folder, file.path) as descriptor:
+        watch.expect_same(descriptor, file)
         head = os.pread(descriptor, HEAD, 0)
         if not holds_dicom(head):
             return None

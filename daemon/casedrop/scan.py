@@ -240,7 +240,6 @@ class Scanner:
 
     def _look(self, name: str, kind: EntryKind, clock: Callable[[], float]) -> Finding:
         now = clock()
-        self._answered()
         if kind is not EntryKind.FOLDER:
             return Finding(name, FindingState.LEFT_ALONE, _left_alone(name, kind), now)
         if self.drop.folder and not re.fullmatch(self.drop.folder, settle.composed(self._first(name))):
@@ -248,6 +247,7 @@ class Scanner:
             return Finding(name, FindingState.LEFT_ALONE, why, now)
         try:
             listing = watch.list_folder(os.path.join(self._path, name), self._there)
+            self._answered()
             finding = self._settle(listing, now, clock())
         except Exception as error:  # noqa: BLE001  one folder's surprise must not stop the others
             self._known.pop(name, None)
@@ -296,8 +296,8 @@ class Scanner:
     def _read_ahead(self, listing: Listing, now: float) -> None:
         """Headers, halfway through the quiet period: a series then waits for nothing but that once it has settled.
 
-        A file that is changed after all looks otherwise then, and is read again. That holds where nobody can have
-        it open for writing unseen.
+        A file that is changed after all looks otherwise then, and is read again. That holds where nobody has any
+        open for writing, which must be certain: through a mapping it may be changed and look the same.
         """
         known, half = self._known[listing.folder], self.limits.quiet_seconds / 2
         if known.read_ahead or not self._there.lease or not settle.is_quiet(known.settling, now, half):
@@ -306,9 +306,9 @@ class Scanner:
             return
         headers = self._headers.setdefault(listing.folder, {})
         with contextlib.suppress(OSError):  # told of once the folder has settled
-            if self._busy(listing):
-                return
             path = os.path.join(self._path, listing.folder)
+            if watch.writers(path, listing, passed_over=()):
+                return
             read_headers(path, listing, self.drop, headers, self._answered)
         self._known[listing.folder] = replace(known, read_ahead=True)
 

@@ -172,43 +172,52 @@ def opened(folder: str, path: str) -> contextlib.AbstractContextManager[int]:
     return _held(opening.regular(folder, path))
 
 
+def expect_same(descriptor: int, entry: Entry) -> None:
+    """Raises OSError (ESTALE) where the open file is not the one that was listed."""
+    found = os.fstat(descriptor)
+    inode = found.st_ino if entry.inode else 0
+    looks = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, inode)
+    if looks != (entry.size, entry.mtime_ns, entry.ctime_ns, entry.inode):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), entry.path)
+
+
 def read_head(folder: str, path: str, count: int) -> bytes:
     with opened(folder, path) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
         return file.read(count)
 
 
-def writers(folder: str, listing: Listing) -> list[str]:
+def writers(folder: str, listing: Listing, passed_over: tuple[int, ...] = NOT_TO_ASK) -> list[str]:
     """Files somebody has open for writing, asked by a read lease that is given back at once.
 
-    A file of another owner cannot be asked without CAP_LEASE; it is passed over, as is one that is gone.
-    Raises OSError where it cannot be told.
+    A file of another owner cannot be asked without CAP_LEASE; it is passed over, as is one that is gone. Raises
+    OSError where it cannot be told: all errors but those of `passed_over`.
     """
     found = []
     files = [one.path.rpartition("/") for one in listing.entries if one.kind is EntryKind.FILE]
     for above, beside in groupby(files, key=itemgetter(0)):
-        with _passing_over(), _held(opening.directory(folder, above)) as at:
-            found += ["".join(path) for path in beside if _is_written(at, path[-1])]
+        with _passing_over(passed_over), _held(opening.directory(folder, above)) as at:
+            found += ["".join(path) for path in beside if _is_written(at, path[-1], passed_over)]
     return found
 
 
 @contextlib.contextmanager
-def _passing_over() -> Iterator[None]:
-    """What is not there to be asked; raises any other OSError."""
+def _passing_over(errors: tuple[int, ...]) -> Iterator[None]:
+    """Raises any other OSError."""
     try:
         yield
     except OSError as error:
-        if error.errno not in NOT_TO_ASK:
+        if error.errno not in errors:
             raise
 
 
-def _is_written(at: int, name: str) -> bool:
+def _is_written(at: int, name: str, passed_over: tuple[int, ...]) -> bool:
     try:
         with _held(opening.regular_in(at, name)) as descriptor:
             _lease(descriptor)
     except BlockingIOError:
         return True
     except OSError as error:
-        if error.errno not in NOT_TO_ASK:
+        if error.errno not in passed_over:
             raise
     return False
 
@@ -259,7 +268,7 @@ def cut_off(folder: str, listing: Listing) -> list[str]:
 
 
 def _ends_in_hole(folder: str, entry: Entry) -> bool:
-    with _passing_over(), opened(folder, entry.path) as descriptor:
+    with _passing_over(NOT_TO_ASK), opened(folder, entry.path) as descriptor:
         looks = os.fstat(descriptor)
         if looks.st_blocks * 512 >= looks.st_size:
             return False
