@@ -14,6 +14,7 @@ import io
 import multiprocessing
 import pstats
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -67,7 +68,6 @@ def ct(number: int, side: int = SIDE) -> bytes:
 
 
 def measure(top: Path, procedure: Procedure, workers: int) -> None:
-    """In a process of its own, so that each number of files has a peak of its own."""
     file = planned(top / "series", procedure)
     packer = Packer(top / "spool", bytes(32), workers)
     started = time.monotonic()
@@ -117,6 +117,18 @@ def where(count: int, procedure: Procedure) -> None:
         print(f"{1000 * seconds / count:7.3f} ms a file  {name}")
 
 
+def pack(top: Path, count: int, options: list[str]) -> None:
+    """So many slices, in a process of its own, so that each number has a peak of its own."""
+    folder = top / "series"
+    folder.mkdir(parents=True)
+    for number in range(1, count + 1):
+        (folder / f"{number:05}").write_bytes(ct(number))
+    done = subprocess.run([sys.executable, __file__, "--in", str(top), *options], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+    shutil.rmtree(top)
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -134,16 +146,11 @@ def main() -> None:
     for count in asked.files or (100, 2000):
         if asked.where:
             where(count, Procedure(name))
-            continue
+    if not asked.where:
+        options = ["--procedure", name, "--workers", str(asked.workers)]
         with given.place() as top:
-            folder = top / "series"
-            folder.mkdir()
-            for number in range(1, count + 1):
-                (folder / f"{number:05}").write_bytes(ct(number))
-            command = [sys.executable, __file__, "--in", str(top), "--procedure", name]
-            done = subprocess.run([*command, "--workers", str(asked.workers)], check=False)
-        if done.returncode:
-            sys.exit(done.returncode)
+            for count in asked.files or (100, 2000):
+                pack(top / str(count), count, options)
 
 
 if __name__ == "__main__":
