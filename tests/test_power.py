@@ -5,6 +5,7 @@ it comes back as after a power cut.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -16,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from casedrop.sandbox import Sandbox
+from identifying import series
 from lab import Lab
 from test_crashes import FAILING, LARGE, SMALL, WRITES, end_failed, end_well
+from test_dicom_cases import take_dicom
 
 pytestmark = pytest.mark.long
 
@@ -35,7 +38,7 @@ class Disk:
         self.path = top / "disk"
         self.path.mkdir()
         with self.image.open("wb") as file:
-            file.truncate(64 << 20)
+            file.truncate(256 << 20)  # the spool leaves 64 MB free
         subprocess.run(["mkfs.ext4", "-q", str(self.image)], check=True)
         self.mount()
 
@@ -130,6 +133,31 @@ def test_what_was_filed_stays_filed_when_the_power_goes_right_after(lab: Lab, di
     sent = len(_posts(lab))
     end_well(lab, SMALL)
     assert len(_posts(lab)) == sent
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_after_a_power_cut_a_series_whose_zip_was_not_on_the_disk_is_packed_again(
+    lab: Lab, disk: Disk
+) -> None:
+    def power_cut() -> None:
+        disk.cut()
+        lab.kill()
+
+    take_dicom(lab)
+    folder = lab.desk / "P001"
+    series(folder, 12)
+    folder.rename(lab.drop / "P001")
+    disk.sync()
+    lab.sandbox.faults.add(method="PUT", cut=True, call=power_cut)
+    assert lab.once() < 0
+    lab.sandbox.faults.clear()
+    disk.power_on()
+    (zipped,) = (lab.state / "spool").glob("*/*")
+    assert hashlib.sha256(zipped.read_bytes()).hexdigest() != zipped.name
+    assert lab.once() == 0, lab.log.read_text()
+    assert lab.titles() == ["P001"]
+    assert lab.values("P001")["ct-image"]["geometry"].size == (8, 8, 12)
+    assert [one.name for one in lab.done.iterdir() if one.is_dir()] == ["P001"]
 
 
 @pytest.mark.one_in_ten
