@@ -83,14 +83,13 @@ def test_more_cases_than_fit_at_once_all_go_through_one_after_the_other(lab: Lab
 
 
 @pytest.mark.long
-def test_a_file_that_can_never_fit_is_refused_with_the_number(lab: Lab) -> None:
-    """It has more parts than addresses are asked for at once; the platform looks whenever it gives some."""
+def test_a_case_that_can_never_fit_is_refused_with_the_number(lab: Lab) -> None:
     lab.sandbox.state.most_bytes = 4 * MIB
     two_at_once = "[limits]\nconnections = 2"
     lab.config.write_text(lab.config.read_text().replace("[limits]", two_at_once))
-    lab.move_in("P1", ct__mha=mha(412))
+    lab.move_in("P1", a_airways__mha=mha(200), ct__mha=mha(201), r__pdf=b"%PDF")
     assert lab.once() == 1
-    assert "less than 0.0699 GB at once" in lab.wait_failed("P1")
+    assert "less than 0.0161 GB at once" in lab.wait_failed("P1")
 
 
 def test_uploads_that_came_since_they_were_counted_are_waited_for_with_the_reason(lab: Lab) -> None:

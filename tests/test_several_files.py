@@ -3,7 +3,7 @@
 import io
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from casedrop.errors import FolderChanged, Stopping, Unavailable, Waits
-from casedrop.grand_challenge import GrandChallenge, Upload
+from casedrop.grand_challenge import GrandChallenge
 from casedrop.model import PlannedFile, UploadRef
 from casedrop.sandbox import Sandbox
 from casedrop.sums import Sums
@@ -91,7 +91,7 @@ class Folder:
 
         with self.lock:
             self.made.add(opened)
-        return Source(file, opened, lambda _: None, whole=lambda _: self.arrived.append(file.path))
+        return Source(file, opened, lambda _: None, arrived=lambda _: self.arrived.append(file.path))
 
     def note(self, path: str, ref: UploadRef) -> None:
         assert self.noting.acquire(blocking=False)
@@ -243,53 +243,6 @@ def test_a_slow_line_is_measured_by_all_files_that_share_it(sandbox: Sandbox) ->
         "slow.mha was begun 2 times and never was whole in 20 h: at 0.0023 Mbit/s"
     )
     assert "all that is to be sent (0.0231 GB) needs 22 h" in str(slow.value)
-
-
-def test_half_sent_cases_take_no_room_that_another_needs_to_be_whole(sandbox: Sandbox) -> None:
-    """The quota is that of a case and a half. What is complete counts for a day; nobody can take it back."""
-    sandbox.state.most_bytes = 12
-    cases = [Folder(), Folder(), Folder()]
-
-    def send(wide: Lane, folder: Folder) -> None:
-        upload_all(wide, folder.sources(9)[1:], dict(folder.noted), folder.note)
-
-    with lane(sandbox) as wide:
-        for folder in cases:
-            sandbox.faults.add(method="PUT", skip=4, cut=True)
-            with pytest.raises(Unavailable):
-                send(wide, folder)
-        first, second, third = cases
-        send(wide, first)
-        send(wide, second)
-        with pytest.raises(Unavailable, match="Upload limit reached"):
-            send(wide, third)
-        sandbox.state.consume([ref.pk for ref in first.noted.values()])
-        send(wide, third)
-    assert [len(folder.arrived) for folder in cases] == [8, 8, 8]
-
-
-class Encrypted(GrandChallenge):
-    """Its storage has ETags that are no MD5s, as S3's own encryption makes them."""
-
-    def put_part(self, url: str, body: Iterable[bytes], size: int, md5: bytes) -> str:
-        return "kms-" + super().put_part(url, body, size, md5)
-
-    def parts(self, upload: Upload) -> dict[int, tuple[str, int]]:
-        return {number: ("kms-" + etag, size) for number, (etag, size) in super().parts(upload).items()}
-
-    def complete(self, upload: Upload, etags: dict[int, str]) -> Upload:
-        return super().complete(upload, {one: etag.removeprefix("kms-") for one, etag in etags.items()})
-
-
-def test_no_file_is_sent_again_where_what_arrived_could_not_be_told_later(sandbox: Sandbox) -> None:
-    folder = Folder()
-    with lane(sandbox) as wide:
-        encrypted = replace(wide, platform=Encrypted(sandbox.url, lambda: sandbox.token), window=1)
-        sandbox.faults.add(method="PUT", skip=2, cut=True)
-        with pytest.raises(Unavailable):
-            upload_all(encrypted, folder.sources(5)[1:], {}, folder.note)
-        upload_all(encrypted, folder.sources(5)[1:], dict(folder.noted), folder.note)
-    assert [status for method, _, status in sandbox.requests if method == "PUT"] == [200, 200, 0, 200, 200]
 
 
 def test_where_no_thread_can_be_started_the_files_that_have_begun_end_first(sandbox: Sandbox) -> None:

@@ -1,8 +1,4 @@
-"""Whole cases are let in, so that half-uploaded ones never wait for each other's uploads on the platform.
-
-For each other's bytes they do not wait either, since a case is completed whole (`upload.upload_all`); here it is
-kept from being sent in vain.
-"""
+"""Whole cases are let in, so that half-uploaded ones never wait for each other's room on the platform."""
 
 import threading
 import time

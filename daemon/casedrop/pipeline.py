@@ -114,14 +114,10 @@ class Progress:
         with self.lock:
             self.moved += count
 
-    def arrive(self, files: int) -> None:
-        """The bytes of an upload, in which so many of the folder's files are, are there."""
+    def arrive(self, path: str, files: int, found: Upload) -> None:
+        """The upload of `path`, in which so many of the folder's files are, is there."""
         with self.lock:
             self.sent_files += files
-
-    def complete(self, path: str, found: Upload) -> None:
-        """The upload of `path` is."""
-        with self.lock:
             if is_whole(found):
                 self.whole[path] = boot_clock()
 
@@ -449,7 +445,7 @@ class Pipeline:
         progress = Progress(total, partial(self._told, case), len(files), of_folder)
         if files:
             self._expect_hours(case, files, lambda: total - progress.sent)
-            need = Need(len(files), total, made=sum(file.path in case.uploads for file in files))
+            need = Need(len(files), total, made=sum(_is_begun(case, file) for file in files))
             self.admission.enter(case.id, need, self.platform.uploads_there)
         if wanted:
             self.ledger.began(case, self.drop, wanted)
@@ -466,8 +462,8 @@ class Pipeline:
         return case
 
     def _source(self, case: Case, folder: str, file: PlannedFile, progress: Progress) -> Source:
-        counted = progress.add, progress.move, partial(progress.arrive, len(file.packed) or 1)
-        return Source(file, self._opener(case, folder, file), *counted, partial(progress.complete, file.path))
+        there = partial(progress.arrive, file.path, len(file.packed) or 1)
+        return Source(file, self._opener(case, folder, file), progress.add, progress.move, there)
 
     def _expect_hours(self, case: Case, files: list[PlannedFile], left: Callable[[], int]) -> None:
         """Raises Waits while the configured hours and rates leave no time for it; what was begun goes on.
@@ -624,6 +620,11 @@ class Pipeline:
         elif now - since >= self.quiet_seconds:
             return
         raise Waits("It is moved to failed/ once nobody changes it any more.", self.quiet_seconds / 4)
+
+
+def _is_begun(case: Case, file: PlannedFile) -> bool:
+    """Whether there is an upload of these very bytes, as far as the journal knows."""
+    return file.path in case.uploads and case.uploads[file.path].sha256 == file.sha256
 
 
 def _image_address(case: Case, there: Mapping[str, Value], socket: str) -> str:

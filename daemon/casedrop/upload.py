@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from casedrop.answers import Meaning
 from casedrop.errors import FolderChanged, Refused, Stopping, Unavailable, Unclear, Waits
@@ -54,10 +54,8 @@ class Source:
     open: Callable[[], io.RawIOBase | io.BytesIO]
     sent: Callable[[int], None]
     moved: Callable[[int], None] = lambda _: None
-    arrived: Callable[[], None] = lambda: None
-    """Told once all its bytes are there."""
-    whole: Callable[[Upload], None] = lambda _: None
-    """Told once it is complete, with what the platform said of it."""
+    arrived: Callable[[Upload], None] = lambda _: None
+    """Told once it is there whole, with what the platform said of it."""
 
 
 Made = Callable[[], Source]
@@ -85,15 +83,6 @@ class _Case:
         """The earlier upload of these very bytes."""
         ref = self.refs.get(file.path)
         return ref if ref and ref.sha256 == file.sha256 else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A file of which all parts are there: their ETags, or none where it was complete before."""
-
-    upload: Upload
-    etags: dict[int, str]
-    whole: Callable[[Upload], None]
 
 
 class _Window(Executor):
@@ -127,14 +116,11 @@ def upload_all(
 ) -> None:
     """Bring the files of a case up, several at a time, going on where `refs` (by path) left off.
 
-    None is completed before the bytes of all are there: the platform's quota counts what is complete, and of
-    what is not only the upload that asks for more. So half a case takes no room from others.
-
     `note` journals a new upload before its parts, for one file at a time. The first error ends all: the others
     stop before their next read, and it comes once none is under way any more. Raises FolderChanged where a file
     has become shorter, Refused with DAMAGED where it has other bytes, Waits where the line is too slow for them.
     """
-    failed, sent, noting = list[BaseException](), list[_Sent](), threading.Lock()
+    failed, noting = list[BaseException](), threading.Lock()
 
     def check() -> None:
         if failed:
@@ -148,39 +134,29 @@ def upload_all(
     def send(made: Made) -> None:
         check()
         source = made()
-        one = _all_parts(own, source, case)
-        source.arrived()
-        finish(one) if _is_final(source.file, one) else sent.append(one)
-
-    def finish(one: _Sent) -> None:
-        check()
-        one.whole(_complete(lane.platform, one.upload, one.etags) if one.etags else one.upload)
+        source.arrived(_upload(own, source, case))
 
     case = _Case(lambda: [made().file for made in sources], refs, noted)
     own = replace(lane, parts=_Window(lane.parts, lane.window, failed.append), check=check)
     try:
         _each(own, send, sources, failed)
-        _each(own, finish, sent, failed)
     except BaseException:  # noqa: BLE001  what came of it is no news
         raise failed[0] from None
     finally:
         failed.clear()  # their tracebacks hold the copies that were to be sent
 
 
-Item = TypeVar("Item")
-
-
 def _each(
-    lane: Lane, work: Callable[[Item], None], items: Sequence[Item], failed: list[BaseException]
+    lane: Lane, send: Callable[[Made], None], sources: Sequence[Made], failed: list[BaseException]
 ) -> None:
     """The first error is in `failed` before any other, and none is under way when it comes."""
-    waiting, running = iter(items), set[Future[None]]()
+    waiting, running = iter(sources), set[Future[None]]()
     try:
-        if len(items) == 1:
-            return work(*items)
+        if len(sources) == 1:
+            return send(*sources)
         while True:
             for one in islice(waiting, lane.window - len(running)):
-                running.add(lane.files.submit(work, one))
+                running.add(lane.files.submit(send, one))
             if not running:
                 return None
             done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -191,11 +167,6 @@ def _each(
         raise
     finally:
         wait(running)
-
-
-def _is_final(file: PlannedFile, sent: _Sent) -> bool:
-    """Whether waiting would gain nothing, or could lose its parts: see `_arrived` for ETags that are no MD5s."""
-    return not set(sent.etags.values()) & set(file.md5s)
 
 
 def usable(platform: GrandChallenge, ref: UploadRef) -> Upload | None:
@@ -218,8 +189,8 @@ def _known(platform: GrandChallenge, ref: UploadRef) -> Upload | None:
         return None
 
 
-def _all_parts(lane: Lane, source: Source, case: _Case) -> _Sent:
-    """Bring the bytes of one file up."""
+def _upload(lane: Lane, source: Source, case: _Case) -> Upload:
+    """Bring one file up; what the platform last told of it."""
     file = source.file
     before = case.known(file)
     found = usable(lane.platform, before) if before else None
@@ -231,10 +202,11 @@ def _all_parts(lane: Lane, source: Source, case: _Case) -> _Sent:
         case.note(file.path, replace(new, expired=slow.expired, hours=slow.hours) if slow else new)
     if found.status == "Completed":
         source.sent(file.sent_size)
-        return _Sent(found, {}, source.whole)
+        return found
     source.sent(_bytes_of(file, etags))
     missing = [number for number in range(1, len(file.md5s) + 1) if number not in etags]
-    return _Sent(found, etags | _send_parts(lane, source, found, missing), source.whole)
+    etags |= _send_parts(lane, source, found, missing)
+    return _complete(lane.platform, found, etags)
 
 
 def _slowness(platform: GrandChallenge, file: PlannedFile, ref: UploadRef, case: _Case) -> UploadRef:
@@ -245,17 +217,20 @@ def _slowness(platform: GrandChallenge, file: PlannedFile, ref: UploadRef, case:
     """
     old = _known(platform, ref) if ref.expired < MOST_EXPIRED else None
     parts = _arrived(platform, old, file) if old and old.status == "Initialized" else {}
-    if 0 < len(parts) < len(file.md5s):
-        ref = replace(ref, expired=ref.expired + 1, hours=_hours(platform, case))
+    if old and parts:
+        ref = replace(ref, expired=ref.expired + 1, hours=_hours(platform, case, old.age))
     if ref.expired >= MOST_EXPIRED:
         case.note(file.path, ref)
         raise _too_slow(file, sum(one.sent_size for one in case.files()), ref)
     return ref
 
 
-def _hours(platform: GrandChallenge, case: _Case) -> float:
-    """How long the line takes for all files, by what has arrived of them since the first was begun."""
-    files, arrived, age = case.files(), 0, 0.0
+def _hours(platform: GrandChallenge, case: _Case, age: float) -> float:
+    """How long the line takes for all files, by what has arrived of them since the first was begun.
+
+    `age` (seconds) is that of one of them.
+    """
+    files, arrived = case.files(), 0
     for file, ref in ((file, case.known(file)) for file in files):
         there = _known(platform, ref) if ref else None
         if there and there.status in ("Initialized", "Completed"):
