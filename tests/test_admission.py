@@ -31,7 +31,7 @@ def test_a_limit_is_learned_from_a_refusal_and_what_never_fits_is_refused_with_t
     admission = Admission()
     admission.enter(1, Need(1, 60), lambda: 0)
     admission.enter(2, Need(1, 50), lambda: 1)
-    admission.refused(2, 2)
+    admission.refused(2, 2, made=1)
     with pytest.raises(Waits):
         admission.enter(2, Need(1, 50), lambda: 1)
     admission.leave(1)
@@ -61,6 +61,18 @@ def test_the_platform_is_asked_for_its_count_again_only_where_the_last_one_leave
         admission.enter(4, Need(10, 1), lambda: MOST_ROWS - 13)
     admission.enter(4, Need(10, 1), lambda: MOST_ROWS - 14)
     assert admission.inside.keys() == {3, 4}
+
+
+def test_a_case_is_not_taken_for_too_large_where_an_upload_of_another_program_is_in_its_way() -> None:
+    """It would have five uploads, and has one so far; the other that is there is not its own."""
+    admission = Admission()
+    admission.enter(1, Need(5, 1000), lambda: 1)
+    admission.refused(1, 2, made=1)
+    admission.enter(2, Need(1, 10**9), lambda: 1)
+    admission.leave(2)
+    admission.enter(3, Need(5, 1000), lambda: 0)
+    with pytest.raises(CaseProblem):
+        admission.refused(3, 1, made=1)
 
 
 def test_the_uploads_that_a_case_made_before_a_restart_are_not_in_its_own_way() -> None:

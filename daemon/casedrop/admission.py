@@ -93,19 +93,19 @@ class Admission:
         self.left += need.rows
         self.rows_there += need.rows
 
-    def refused(self, case_id: int, rows_there: int) -> None:
+    def refused(self, case_id: int, rows_there: int, made: int) -> None:
         """The platform took no more bytes: the limit is lower than what is in. The case steps back.
 
-        Where others than those inside have uploads there, which count too, nothing is learned of the limit.
-        Raises CaseProblem where all that is there is this case's own.
+        It has `made` so many of its uploads. Where others than those inside have uploads there, which count too,
+        nothing is learned of the limit. Raises CaseProblem where all that is there is this case's own.
         """
         with self.lock:
             need = self.inside.pop(case_id)
             self._left(need)
             total = need.size + sum(one.size for one in self.inside.values())
-            if rows_there <= need.rows + sum(one.rows for one in self.inside.values()):
+            if rows_there <= made + sum(one.rows for one in self.inside.values()):
                 self.most_bytes, self.learned = min(self.most_bytes, total - 1), time.monotonic()
-            if not self.inside and rows_there <= need.rows:
+            if not self.inside and rows_there <= made:
                 raise CaseProblem(_never_fits(need, self.most_bytes))
 
 

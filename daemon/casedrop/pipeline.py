@@ -445,7 +445,7 @@ class Pipeline:
         progress = Progress(total, partial(self._told, case), len(files), of_folder)
         if files:
             self._expect_hours(case, files, lambda: total - progress.sent)
-            need = Need(len(files), total, made=sum(_is_begun(case, file) for file in files))
+            need = Need(len(files), total, _begun(case, files))
             self.admission.enter(case.id, need, self.platform.uploads_there)
         if wanted:
             self.ledger.began(case, self.drop, wanted)
@@ -454,7 +454,8 @@ class Pipeline:
             case = self._sent(case, [partial(self._source, case, folder, file, progress) for file in files])
         except Unavailable as pause:
             if pause.host == "quota":
-                self.admission.refused(case.id, self.platform.uploads_there())
+                made = _begun(self.journal.case(case.id), files)
+                self.admission.refused(case.id, self.platform.uploads_there(), made)
             elif pause.host == "uploads":
                 self.admission.leave(case.id)
             raise
@@ -622,9 +623,10 @@ class Pipeline:
         raise Waits("It is moved to failed/ once nobody changes it any more.", self.quiet_seconds / 4)
 
 
-def _is_begun(case: Case, file: PlannedFile) -> bool:
-    """Whether there is an upload of these very bytes, as far as the journal knows."""
-    return file.path in case.uploads and case.uploads[file.path].sha256 == file.sha256
+def _begun(case: Case, files: list[PlannedFile]) -> int:
+    """How many have an upload of these very bytes, as far as the journal knows."""
+    known = {(path, ref.sha256) for path, ref in case.uploads.items()}
+    return sum((file.path, file.sha256) in known for file in files)
 
 
 def _image_address(case: Case, there: Mapping[str, Value], socket: str) -> str:
