@@ -16,7 +16,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from casedrop import board, once, roots, watched
+from casedrop import journal as journal_module
 from casedrop.config import load, read_token
+from casedrop.decisions import grant
+from casedrop.journal import Journal
 from casedrop.judge import Attempt
 from casedrop.logs import Names
 from casedrop.model import Case, Grouping
@@ -182,6 +185,17 @@ def test_a_wish_waits_until_no_thread_has_another_folder_of_its_display_set_in_h
     assert [journal.case(one.id).deleted for one in (done, amending, asked)] == [True, True, False]
     assert not journal.case(asked.id).twin_of
     service.close()
+
+
+def test_a_wish_of_a_folder_that_came_to_rest_changes_neither_it_nor_another(lab: Lab) -> None:
+    lab.state.mkdir()
+    journal = Journal(lab.state / journal_module.NAME)
+    first = Case(0, "root", "P1", lab.sandbox.url, "s/", "pk", "lung-2026", Stage.DONE, 1.0, set_pk="there")
+    cases = [journal.begin(first)]
+    cases += [journal.begin(replace(first, folder=name, twin_of=cases[0].id)) for name in ("P1 again", "P2")]
+    grant(journal, cases[1], "anew")
+    assert [journal.case(one.id) for one in cases] == cases
+    journal.close()
 
 
 def test_a_folder_in_the_way_of_our_texts_stops_nothing(lab: Lab) -> None:

@@ -22,7 +22,7 @@ from casedrop.naming_check import naming_for_plan
 from casedrop.near import shown
 from casedrop.resend import moved_back, with_new_row
 from casedrop.settle import signature
-from casedrop.stages import Stage
+from casedrop.stages import AT_REST, Stage
 from casedrop.status import outdated_words, released, rules
 from casedrop.table_changes import is_told_elsewhere
 from casedrop.watch import list_folder
@@ -181,9 +181,10 @@ def _paused(journal: Journal, drop: Drop, *, paused: bool) -> Finding:
 
 def changed_by(journal: Journal, case: Case, wish: Json) -> list[Case]:
     """The other cases that granting it changes: those of a display set that is gone."""
-    if wish != "anew" or not case.twin_of:
+    if wish != "anew" or not case.twin_of or case.stage in (Stage.FILING, *AT_REST):
         return []
-    return [one for one in journal.of_set(journal.case(case.twin_of).set_pk) if one.id != case.id]
+    gone = journal.case(case.twin_of).set_pk
+    return [one for one in journal.of_set(gone) if one.id != case.id] if gone else []
 
 
 def grant(journal: Journal, case: Case, wish: Json) -> None:
@@ -200,7 +201,7 @@ def grant(journal: Journal, case: Case, wish: Json) -> None:
         held = cattrs.structure(wish["held"], dict[str, Held])
         known = anew | {"set_pk": wish["accept"], "committed": True, "held": held}
         journal.save(journal.save(case, stage=Stage.UPLOADING), stage=Stage.CONFIRMING, **known)
-    elif wish == "anew" and case.twin_of:
+    elif wish == "anew" and case.twin_of and case.stage not in (Stage.FILING, *AT_REST):
         for one in changed_by(journal, case, wish):
             journal.save(one, deleted=True)
         journal.save(case, twin_of=0, amends=False, added=(), held={}, deleted=False, **anew)
