@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import tarfile
@@ -248,17 +249,44 @@ def test_a_backup_onto_a_full_disk_is_said_to_be_that_and_leaves_nothing(lab: La
         subprocess.run(["umount", small], check=True)
 
 
-def test_a_backup_that_is_ended_leaves_nothing(lab: Lab, kept: Path) -> None:
+def backing_up(lab: Lab, kept: Path, size: int, *first: str) -> subprocess.Popen[bytes]:
+    """One of so many bytes that has begun, started by the program `first`."""
     made(lab)
     (lab.state / "names.key").touch()
-    os.truncate(lab.state / "names.key", 4 << 30)
-    command = [*PROGRAM, "backup", str(kept), "--config", str(lab.config)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        wait_for(lambda: list(lab.top.glob(f"{backup.HIDDEN}*")), what="the backup has begun")
-        process.terminate()
-    assert process.returncode == 143
+    os.truncate(lab.state / "names.key", size)
+    command = [*first, *PROGRAM, "backup", str(kept), "--config", str(lab.config)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: list(lab.top.glob(f"{backup.HIDDEN}*")), what="the backup has begun")
+    return process
+
+
+@pytest.mark.parametrize(
+    ("number", "more"),
+    [
+        (signal.SIGTERM, None),
+        (signal.SIGTERM, signal.SIGTERM),
+        (signal.SIGHUP, None),
+        (signal.SIGHUP, signal.SIGTERM),
+    ],
+)
+def test_a_backup_that_is_ended_leaves_nothing(
+    lab: Lab, kept: Path, number: signal.Signals, more: signal.Signals | None
+) -> None:
+    """Also where it is told so again and again, as by a session that goes and then by who tidies up."""
+    with backing_up(lab, kept, 4 << 30, "env", "--default-signal=HUP") as process:
+        process.send_signal(number)
+        while more and process.poll() is None:
+            process.send_signal(more)
+    assert process.returncode in {128 + one for one in (number, more) if one}
     assert not list(lab.top.glob(f"{backup.HIDDEN}*"))
     assert not kept.exists()
+
+
+def test_a_backup_under_nohup_outlives_its_session(lab: Lab, kept: Path) -> None:
+    with backing_up(lab, kept, 64 << 20, "env", "--ignore-signal=HUP") as process:
+        process.send_signal(signal.SIGHUP)
+    assert process.returncode == 0
+    assert kept.exists()
 
 
 def test_a_restore_onto_a_full_disk_names_the_file_that_has_no_room(lab: Lab, kept: Path) -> None:

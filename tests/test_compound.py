@@ -1,6 +1,8 @@
 """An image of several files goes up as one: its head brings the others along, under names that name nobody."""
 
+import errno
 import io
+import os
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +10,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from casedrop import judge
 from casedrop.compound import name_inside
+from casedrop.config import load, read_token
 from casedrop.contents import group_folder
 from casedrop.inspection import slide_words
-from casedrop.model import Drop, Grouping, Metadata, SocketKind, SocketRule, Weight
+from casedrop.logs import Names
+from casedrop.model import Drop, Grouping, Metadata, PlannedFile, SocketKind, SocketRule, Weight
+from casedrop.service import Service
 from casedrop.watch import list_folder
 from identifying import image, written
 from lab import Lab
@@ -204,11 +210,15 @@ def test_two_slides_for_one_socket_are_a_problem(tmp_path: Path) -> None:
     assert "two-files" in said(look(tmp_path))
 
 
-def test_a_slide_of_each_kind_becomes_one_image_of_its_display_set(lab: Lab) -> None:
-    """The zip's names are the socket's, and its bytes those of the files; it leaves the spool at the end."""
+def take_slides(lab: Lab) -> None:
     lab.configure('metadata = "send"')
     text = lab.config.read_text().replace('files = "*.mha"', 'files = ["*.mrxs", "*.vms"]')
     lab.config.write_text(text)
+
+
+def test_a_slide_of_each_kind_becomes_one_image_of_its_display_set(lab: Lab) -> None:
+    """The zip's names are the socket's, and its bytes those of the files; it leaves the spool at the end."""
+    take_slides(lab)
     mirax(lab.desk / "P1", "Jane Doe")
     hamamatsu(lab.desk / "P2")
     for name in ("P1", "P2"):
@@ -225,6 +235,47 @@ def test_a_slide_of_each_kind_becomes_one_image_of_its_display_set(lab: Lab) -> 
     assert (file["number"], "deidentify" in file) == (5, False)
     assert "not read of this format" in receipts["P1"]["sockets"][0]["compared"]
     assert not list((lab.state / "spool").iterdir())
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("unread", [False, True], ids=["it holds other bytes", "it cannot be read"])
+def test_what_was_packed_and_went_bad_on_the_disk_before_it_was_sent_is_packed_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, unread: bool
+) -> None:
+    """As where the system could not write back what it had taken: nothing of the file tells of it."""
+    take_slides(lab)
+    mirax(lab.drop / "P1")
+    lab.state.mkdir()
+    settings = load(lab.config, os.environ)
+    token = read_token(settings, os.environ)
+    service = Service(settings, lambda: token, Names("hidden", b"key"))
+    bad, opened = list[int](), service.packer.open
+
+    def go_bad() -> None:
+        (path,) = (lab.state / "spool").glob("*/*")
+        before = path.stat()
+        with path.open("r+b") as zipped:
+            zipped.seek(before.st_size // 2)
+            zipped.write(bytes(100))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        bad.append(before.st_ino)
+
+    def opening(case_id: int, file: PlannedFile) -> io.FileIO:
+        found = opened(case_id, file)
+        if unread and os.stat(found.fileno()).st_ino in bad:
+            found.close()
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return found
+
+    lab.sandbox.faults.add(method="POST", path="/uploads/", status=0, call=go_bad)
+    monkeypatch.setattr(service.packer, "open", opening)
+    monkeypatch.setattr(judge, "RECHECK", 0.1)
+    assert service.run(once=True) == 0
+    assert bad
+    (sent,) = lab.sandbox.state.images.values()
+    with zipfile.ZipFile(sent.path) as packed:
+        assert packed.testzip() is None
+        assert packed.read("ct-image/Data0000.dat") == b"0" * 70_000
 
 
 INSIDE = ("Slidedat.ini", "Index.dat", "Data0000.dat", "Data0001.dat")

@@ -28,6 +28,7 @@ from casedrop.model import (
     UploadRef,
 )
 from casedrop.stages import IllegalMoveError, Stage
+from test_check import mounted
 
 ODD = os.fsdecode(b"caf\xe9 \n.mha")
 FILE = PlannedFile(ODD, "ct.mha", 3, 1, 2, 3, None, "ab", 8, ("cd",), Geometry((1, 2, None), (0.5, 1, None)))
@@ -226,6 +227,17 @@ def test_to_look_into_a_journal_that_this_process_has_open_takes_no_lock_of_it(
     journal.begin(replace(CASE, plan=None, folder="another"))
     assert subprocess.run(counted, check=True, capture_output=True, text=True).stdout == "2\n"
     looking.close()
+
+
+def test_a_journal_that_is_a_folder_or_on_a_read_only_mount_is_said_to_be_that(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ConfigurationError, match=r"cannot be used \(Is a directory\)"):
+        Journal(tmp_path / "folder")
+    path = tmp_path / "journal.sqlite"
+    Journal(path).close()
+    said = r"cannot be used \(Read-only file system\)"
+    with mounted("-o", "bind,ro", path, path), pytest.raises(ConfigurationError, match=said):
+        Journal(path)
 
 
 def test_a_damaged_journal_names_the_copy_that_is_kept(tmp_path: Path) -> None:

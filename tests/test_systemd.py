@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from casedrop import service
+from casedrop import pages, service
 from casedrop.config import load, read_token
 from casedrop.logs import Names
 from casedrop.systemd import Manager
+from casedrop.watch import boot_clock
 from lab import Lab, mha
 from test_reload import REALLY
 from test_shares import Share, share
@@ -91,6 +92,32 @@ def test_a_service_with_nothing_to_do_rests_but_lives_and_does_what_people_ask(
     running.stop()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_a_page_that_is_still_to_be_written_is_what_a_service_with_nothing_to_do_turns_for(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "IDLE_SECONDS", 3600.0)
+    lab.state.mkdir()
+    settings = load(lab.config, os.environ)
+    token = read_token(settings, os.environ)
+    idle = service.Service(settings, lambda: token, Names("hidden", b"key"))
+    (watched,) = idle.drops
+    now = boot_clock()
+
+    def turned() -> bool:
+        nonlocal now
+        now += pages.EVERY
+        idle.tick(now)
+        return bool(watched.study) and not idle.pages.due()
+
+    wait_for(turned, what="its page says how it is")
+    sheet = idle.pages.sheets[watched.drop.name]
+    soon = sheet.since + 0.5
+    assert idle._pause(soon, once=False) > pages.EVERY
+    idle.pages.turn(watched, sheet.said | {"done": -1}, 0.0, soon)
+    assert idle._pause(soon, once=False) == pytest.approx(pages.EVERY - 0.5)
+    idle.close()
 
 
 @pytest.mark.long

@@ -29,7 +29,7 @@ app = typer.Typer(
 DEFAULT_CONFIG = "/etc/casedrop/casedrop.toml"
 CONFIGURATION_EXIT = 78
 HELD_EXIT = 75
-TERMINATED_EXIT = 143
+SIGNAL_EXIT = 128
 
 BUSY = (
     "The journal cannot be read or written now ({}): another program keeps it locked, or the disk is full or "
@@ -336,8 +336,19 @@ def status(
 
 
 def _end_in_order() -> None:
-    """At SIGTERM, taking away what is only meant for a while."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED_EXIT))
+    """At SIGTERM, or SIGHUP unless nohup ignores it, taking away what is only meant for a while.
+
+    Another of them ends none of that.
+    """
+    meant = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
+
+    def end(number: int, _: object) -> None:
+        for one in meant:
+            signal.signal(one, signal.SIG_IGN)
+        sys.exit(SIGNAL_EXIT + number)
+
+    for one in meant:
+        signal.signal(one, end)
 
 
 def _settings_or_mistakes(config: Path | None) -> tuple["Settings", list[str]]:

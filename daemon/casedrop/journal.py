@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sqlite3
+import stat
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -683,9 +684,11 @@ def _expect_usable(path: Path) -> None:
 
     Raises OSError.
     """
-    path.stat()
+    if stat.S_ISDIR(path.stat().st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        code = errno.EROFS if os.statvfs(path).f_flag & os.ST_RDONLY else errno.EACCES
+        raise OSError(code, os.strerror(code), path)
 
 
 def _study(platform: str, pk: str) -> str:

@@ -142,7 +142,7 @@ class Packer:
         return io.FileIO(self._path(case_id, file))
 
     def has(self, case_id: int, file: PlannedFile) -> bool:
-        """Whether the zip is in the spool, whole: its sum is taken once in a service's life."""
+        """Whether the zip is in the spool, whole: its sum is taken once in a service's life, unless in doubt."""
         path = self._path(case_id, file)
         with suppress(OSError):
             stamp = _stamp(path)
@@ -155,13 +155,18 @@ class Packer:
                     return True
         return False
 
-    def free(self, case_id: int) -> None:
-        """Remove what a case has in the spool."""
+    def doubt(self, case_id: int) -> None:
+        """Have the sums of a case's zips taken again: one may have gone bad on the disk since."""
         home = self._spool / str(case_id)
         with self._lock:
             self._seen = {path: stamp for path, stamp in self._seen.items() if path.parent != home}
+
+    def free(self, case_id: int) -> None:
+        """Remove what a case has in the spool."""
+        self.doubt(case_id)
+        with self._lock:
             self._ends.pop(case_id, None)
-        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(self._spool / str(case_id), ignore_errors=True)
 
     def clear(self, keep: Mapping[int, Collection[str]]) -> None:
         """Remove all but the zips of these sums (by case); for a start, when nothing is being packed."""

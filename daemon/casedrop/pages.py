@@ -71,6 +71,14 @@ class Pages:
         writing = watched.threads.page.submit(self._write, watched, said, when)
         self.sheets[watched.drop.name] = _Sheet(watched, said, now, writing)
 
+    def due(self) -> list[float]:
+        """When each page that does not say yet how its drop is may be written (boot clock)."""
+        return [
+            sheet.since + EVERY
+            for name, sheet in self.sheets.items()
+            if _seen(self.latest[name]) != _seen(sheet.said)
+        ]
+
     def stopped(self, when: float) -> list[Future[None]]:
         """Say on each page that the service was stopped, above how everything was last.
 

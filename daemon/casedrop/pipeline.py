@@ -459,6 +459,9 @@ class Pipeline:
             elif pause.host == "uploads":
                 self.admission.leave(case.id)
             raise
+        except (Refused, OSError):  # what was packed may be damaged by now
+            self.packer.doubt(case.id)
+            raise
         self.journal.note_storage(self.lane.platform.storage)
         return case
 

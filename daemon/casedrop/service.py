@@ -482,6 +482,7 @@ class Service:
         looks = [one.next_look for one in self.attempts.values() if not one.running]
         looks += [one.next_check for one in self.drops if one.held or not one.study]
         looks += [max(self.next_status, now + 0.001)] if self.untold else []
+        looks += self.pages.due()
         return min((look - now for look in looks if now < look < now + longest), default=longest)
 
     def _show(self, report: dict[str, Any], now: float) -> None:
