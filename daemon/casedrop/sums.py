@@ -11,7 +11,7 @@ from functools import partial
 CHUNK = 1 << 20
 """Bytes that are read at once. Smaller ones are summed by who brings them: to hand them on costs as much."""
 
-AHEAD = 4
+AHEAD = 2
 """Chunks that SHA-256 may be ahead of MD5, which costs more than twice as much; more of them is no quicker."""
 
 _LANES = itertools.cycle([ThreadPoolExecutor(1, f"md5 {number}") for number in range(os.cpu_count() or 1)])
