@@ -2,8 +2,8 @@
 
 Everything is on this machine: a platform that forgets what it is sent (sink.py), over TLS unless a row says plain.
 Peers get an environment of their own on the first run, in benchmarks/.peers, from the package index. Ratios count;
-the seconds are this machine's. All rows, three times each, take about half an hour and 3 GB in the temporary directory
-(TMPDIR); `--runs 1` and `--scale 0.1` are quicker.
+the seconds are this machine's. All rows, three times each, take about half an hour, and 3 GB in the temporary
+directory (TMPDIR); `--runs 1` and `--scale 0.1` are quicker.
 """
 
 import json
