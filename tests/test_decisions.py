@@ -106,7 +106,9 @@ def test_a_deleted_set_is_made_anew_when_a_person_says_so(lab: Lab) -> None:
     lab.sandbox.delete_display_set(made.pk)
     wait_for(lambda: "casedrop retry" in lab.case("P001").get("why", ""), 60, "a person is asked")
     assert "makes a new one" in lab.command("retry", "lung/P001")
-    wait_for(lambda: lab.titles() == ["P001"], 30, "there is a new one, while the first may still be taken in")
+    wait_for(
+        lambda: lab.titles() == ["P001"], 30, "there is a new one, while the first may still be taken in"
+    )
     lab.sandbox.release_imports()
     lab.wait_done("P001")
     (anew,) = lab.sandbox.display_sets("lung-2026")

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -628,6 +629,21 @@ def test_run_once_leaves_for_later_a_folder_that_could_not_be_moved() -> None:
             (root.drop / "P1").chmod(0o755)
         assert once.exit_code([watched], journal, {}) == once.LATER
         journal.close()
+
+
+def test_run_once_does_not_end_before_it_has_counted_what_came_to_rest_earlier(
+    root: Root, tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path / "journal.sqlite")
+    drop, nobody = root.scanner.drop, cast("Any", None)
+    watched = Watched(drop, root.scanner, nobody, nobody, TableWatch(drop, journal, lambda: None))
+    watched.root, watched.study = roots.Root(tmp_path, "id", -1), ReaderStudy("pk", "lung-2026", "")
+    watched.counting = Future()
+    root.scanner.scan(1)
+    assert once.exit_code([watched], journal, {}) is None
+    watched.counting = None
+    assert once.exit_code([watched], journal, {}) == once.DONE
+    journal.close()
 
 
 def test_a_drop_that_is_read_only_is_no_folders_fault() -> None:

@@ -197,7 +197,10 @@ def grant(journal: Journal, case: Case, wish: Json) -> None:
         "replaced": {},
         "sessions": {},
     }
-    if case.stage in (Stage.COMMITTING, Stage.CONFIRMING):  # the display set that is gone may still take them in
+    if case.stage in (
+        Stage.COMMITTING,
+        Stage.CONFIRMING,
+    ):  # the display set that is gone may still take them in
         anew["uploads"] = {}
     if "accept" in wish and case.stage in (Stage.PLANNED, Stage.UPLOADING):
         held = cattrs.structure(wish["held"], dict[str, Held])

@@ -49,6 +49,7 @@ class Gate:
     def _count(self, watched: Watched, root: str) -> None:
         since = time.time() - DAYS * 86400
         watched.counting = watched.threads.page.submit(self._rested, root, since)
+        watched.counting.add_done_callback(lambda _: self.wake())
 
     def _rested(self, root: str, since: float) -> list[Rested]:
         return [rested(one.case, one.bytes) for one in self.journal.ended(since, root)]

@@ -27,6 +27,8 @@ def _of_drop(watched: Watched, journal: Journal, attempts: Mapping[int, Attempt]
         return LATER
     if watched.root is None or not watched.study or watched.scanner.latest is None:
         return None
+    if watched.counting:  # else the last status would not have the days before
+        return None
     known = journal.under_way(watched.root.id)
     waits_for_its_parts = {case.head for case in known}
     under_way = [case for case in known if case.id not in waits_for_its_parts]
