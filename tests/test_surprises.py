@@ -41,6 +41,14 @@ def checked(lab: Lab, name: str) -> bool:
     return lab.case(name).get("state") == "being checked by Grand Challenge"
 
 
+def service_of(lab: Lab) -> Service:
+    """One that does not run yet, in this process."""
+    lab.state.mkdir()
+    settings = load(lab.config, os.environ)
+    token = read_token(settings, os.environ)
+    return Service(settings, lambda: token, Names("hidden", b"key"))
+
+
 def test_a_failed_folder_whose_title_another_has_by_now_comes_back_wrong_and_stops_nothing(lab: Lab) -> None:
     lab.configure(BY_PATIENT)
     lab.sandbox.faults.add(method="PATCH", path="display-sets/", status=413)
@@ -110,10 +118,7 @@ def test_a_journal_that_cannot_be_read_at_the_very_end_changes_nothing_of_how_a_
 ) -> None:
     """The last status is written once more, out of turn."""
     lab.move_in("P001", ct__mha=mha())
-    lab.state.mkdir()
-    settings = load(lab.config, os.environ)
-    token = read_token(settings, os.environ)
-    service = Service(settings, lambda: token, Names("hidden", b"key"))
+    service = service_of(lab)
     code, gather, ended = service._code, board.gather, threading.Event()
 
     def told(now: float) -> int | None:
@@ -138,10 +143,7 @@ def test_a_journal_that_is_locked_when_a_run_asks_whether_all_is_done_ends_it_wi
     lab: Lab, monkeypatch: pytest.MonkeyPatch, lasting: bool, code: int
 ) -> None:
     lab.move_in("P001", ct__mha=mha())
-    lab.state.mkdir()
-    settings = load(lab.config, os.environ)
-    token = read_token(settings, os.environ)
-    service = Service(settings, lambda: token, Names("hidden", b"key"))
+    service = service_of(lab)
     exit_code, asked = once.exit_code, list[bool]()
 
     def locked(*_: object) -> None:
@@ -166,9 +168,7 @@ def test_a_journal_that_is_locked_when_a_run_asks_whether_all_is_done_ends_it_wi
 
 def test_a_wish_waits_until_no_thread_has_another_folder_of_its_display_set_in_hand(lab: Lab) -> None:
     """What that thread writes and what the wish writes would undo each other."""
-    lab.state.mkdir()
-    settings = load(lab.config, os.environ)
-    service = Service(settings, lambda: read_token(settings, os.environ), Names("hidden", b"key"))
+    service = service_of(lab)
     journal = service.journal
     first = Case(0, "root", "P1", lab.sandbox.url, "s/", "pk", "lung-2026", Stage.DONE, 1.0, set_pk="gone")
     done = journal.begin(first)

@@ -179,9 +179,13 @@ def _paused(journal: Journal, drop: Drop, *, paused: bool) -> Finding:
     return True, f"{drop.name} {how}, within a second where the service runs."
 
 
+def _leaves_its_twin(case: Case, wish: Json) -> bool:
+    return wish == "anew" and bool(case.twin_of) and case.stage not in (Stage.FILING, *AT_REST)
+
+
 def changed_by(journal: Journal, case: Case, wish: Json) -> list[Case]:
     """The other cases that granting it changes: those of a display set that is gone."""
-    if wish != "anew" or not case.twin_of or case.stage in (Stage.FILING, *AT_REST):
+    if not _leaves_its_twin(case, wish):
         return []
     gone = journal.case(case.twin_of).set_pk
     return [one for one in journal.of_set(gone) if one.id != case.id] if gone else []
@@ -197,16 +201,14 @@ def grant(journal: Journal, case: Case, wish: Json) -> None:
         "replaced": {},
         "sessions": {},
     }
-    if case.stage in (
-        Stage.COMMITTING,
-        Stage.CONFIRMING,
-    ):  # the display set that is gone may still take them in
+    if case.stage in (Stage.COMMITTING, Stage.CONFIRMING):
+        # what the display set that is gone was promised, it may still take in
         anew["uploads"] = {}
     if "accept" in wish and case.stage in (Stage.PLANNED, Stage.UPLOADING):
         held = cattrs.structure(wish["held"], dict[str, Held])
         known = anew | {"set_pk": wish["accept"], "committed": True, "held": held}
         journal.save(journal.save(case, stage=Stage.UPLOADING), stage=Stage.CONFIRMING, **known)
-    elif wish == "anew" and case.twin_of and case.stage not in (Stage.FILING, *AT_REST):
+    elif _leaves_its_twin(case, wish):
         for one in changed_by(journal, case, wish):
             journal.save(one, deleted=True)
         journal.save(case, twin_of=0, amends=False, added=(), held={}, deleted=False, **anew)
